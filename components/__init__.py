@@ -1,0 +1,1 @@
+"""The five stages, and what each needs."""

@@ -1,0 +1,11 @@
+"""Errors that speak to the user."""
+
+
+class UserError(Exception):
+    """Something the user can mend; the message alone says what was received, expected, and what to do.
+
+    It takes exactly one argument, because Beam's local runner rebuilds exceptions from one.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)

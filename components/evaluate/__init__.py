@@ -1,0 +1,1 @@
+"""Scores what the served model will answer, and decides whether it may be served."""

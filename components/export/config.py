@@ -1,0 +1,18 @@
+"""Configuration of the export stage."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from components.strict import Strict
+
+
+class ExportConfig(Strict):
+    """Where the served model goes."""
+
+    directory: str = "serving"
+    """A blessed model is pushed to <directory>/<name>/<version>."""
+    replay_examples: Annotated[int, Field(ge=32)] = 64
+    """Evaluated examples that the SavedModel must answer in a fresh process as it did in evaluation."""

@@ -1,0 +1,1 @@
+"""Reads the user's files into checked, counted examples."""

@@ -1,0 +1,1 @@
+"""Builds the two kinds of model from their configuration."""

@@ -1,0 +1,1 @@
+"""Learns vocabularies and turns examples into token ids."""

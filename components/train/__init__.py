@@ -1,0 +1,1 @@
+"""Trains a model, one resumable epoch after another."""

@@ -1,0 +1,64 @@
+"""Configuration of the train stage."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from components.strict import Strict
+
+Positive = Annotated[float, Field(gt=0)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Adam(Strict):
+    """Kingma and Ba (2015)."""
+
+    type: Literal["adam"]
+    learning_rate: Positive = 0.001
+
+
+class SGD(Strict):
+    """Stochastic gradient descent."""
+
+    type: Literal["sgd"]
+    learning_rate: Positive = 0.01
+    momentum: Momentum = 0.0
+    nesterov: bool = False
+
+
+class RMSprop(Strict):
+    """Tieleman and Hinton (2012)."""
+
+    type: Literal["rmsprop"]
+    learning_rate: Positive = 0.001
+    momentum: Momentum = 0.0
+
+
+Optimizer = Annotated[Adam | SGD | RMSprop, Field(discriminator="type")]
+
+
+class EarlyStopping(Strict):
+    """Ends training when the validation loss no longer falls, and keeps the best epoch's weights."""
+
+    patience: Annotated[int, Field(ge=1)] = 2
+    """Epochs without improvement before training ends."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """Smaller improvements do not count."""
+
+
+class TrainConfig(Strict):
+    """How the model is fitted."""
+
+    epochs: Annotated[int, Field(ge=1)] = 10
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    optimizer: Optimizer = Adam(type="adam")
+    clip_norm: Positive | None = 1.0
+    """Largest global norm of the gradient; larger ones are scaled down to it."""
+    early_stopping: EarlyStopping | None = None
+    """Without it every epoch is trained and the last one's weights are kept."""
+    shuffle_buffer: Annotated[int, Field(ge=1)] = 100_000
+    """How many examples are held in memory to be shuffled."""
+    buckets: Annotated[int, Field(ge=1)] = 8
+    """Examples are batched with others of about their length, in this many classes."""

@@ -1,0 +1,1 @@
+"""Keras layers: tensors in, tensors out."""

@@ -1,0 +1,1 @@
+"""Configuration, plan, Beam job, tracking and the command line."""

@@ -1,0 +1,50 @@
+"""Packaging. Beam ships this file to remote workers with --setup_file, so it stays self-contained."""
+
+from setuptools import find_packages, setup
+
+REQUIRES = [
+    "tensorflow>=2.21,<2.22",
+    "tensorflow-text>=2.21,<2.22",
+    "keras>=3.15,<3.16",
+    "apache-beam>=2.77,<2.78",
+    "mlflow>=3.17,<4",
+    "numpy>=2.0,<3",
+    "pydantic>=2.9,<3",
+    "ruamel.yaml>=0.18,<0.20",
+    "typer>=0.15,<1",
+    "rich>=13.9,<16",
+    "filelock>=3.16,<5",
+    "pyarrow>=18,<26",
+    "sentencepiece>=0.2,<0.3",
+    "sacrebleu>=2.5,<3",
+    "rapidfuzz>=3.10,<4",
+    "matplotlib>=3.9,<4",
+]
+
+EXTRAS = {
+    "test": [
+        "pytest>=8.3,<10",
+        "pytest-xdist>=3.6,<4",
+        "hypothesis>=6.120,<7",
+        "scikit-learn>=1.5,<2",
+        "Babel>=2.16,<3",
+        "ruff>=0.14,<1",
+        "mypy>=1.13,<3",
+        "import-linter>=2.1,<3",
+    ],
+    "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
+    "bench": ["scikit-learn>=1.5,<2", "psutil>=6,<8"],
+}
+
+setup(
+    name="rnnpipe",
+    version="0.1.0",
+    description="Recurrent text models from a table of text to a served SavedModel, in one Apache Beam job",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=["layers*", "components*", "pipeline*"]),
+    package_data={"layers": ["py.typed"], "components": ["py.typed"], "pipeline": ["py.typed"]},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["rnnpipe = pipeline.cli:main"]},
+)
