@@ -17,6 +17,7 @@ class Adam(Strict):
 
     type: Literal["adam"]
     learning_rate: Positive = 0.001
+    """Step size."""
 
 
 class SGD(Strict):
@@ -24,8 +25,11 @@ class SGD(Strict):
 
     type: Literal["sgd"]
     learning_rate: Positive = 0.01
+    """Step size."""
     momentum: Momentum = 0.0
+    """How much of the last step is kept in the next."""
     nesterov: bool = False
+    """Nesterov's momentum instead of the plain one."""
 
 
 class RMSprop(Strict):
@@ -33,7 +37,9 @@ class RMSprop(Strict):
 
     type: Literal["rmsprop"]
     learning_rate: Positive = 0.001
+    """Step size."""
     momentum: Momentum = 0.0
+    """How much of the last step is kept in the next."""
 
 
 Optimizer = Annotated[Adam | SGD | RMSprop, Field(discriminator="type")]
@@ -52,8 +58,11 @@ class TrainConfig(Strict):
     """How the model is fitted."""
 
     epochs: Annotated[int, Field(ge=1)] = 10
+    """How often every example is seen, at most."""
     batch_size: Annotated[int, Field(ge=1)] = 64
+    """Examples in one step."""
     optimizer: Optimizer = Adam(type="adam")
+    """How the weights follow the gradient."""
     clip_norm: Positive | None = 1.0
     """Largest global norm of the gradient; larger ones are scaled down to it."""
     early_stopping: EarlyStopping | None = None

@@ -1,0 +1,159 @@
+"""Epochs: fitting, validation, early stopping, and going on where a killed run stood."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.errors import UserError
+from components.events import EpochFinished, StageProgress, Warned, emit
+from components.train.checkpoint import Checkpoints
+from components.train.config import TrainConfig
+from components.train.dataset import TokenData
+
+
+def compile_model(model: keras.Model, config: TrainConfig) -> None:
+    """Sets optimizer, masked loss and masked accuracy.
+
+    The loss of a batch is the mean over its real tokens (or labelled texts); padding has weight 0, and a
+    batch of nothing but padding has loss 0.
+
+    Args:
+        model: returns logits.
+        config: optimizer and clipping.
+    """
+    optimizer = keras.optimizers.get(
+        {
+            "class_name": config.optimizer.type,
+            "config": {
+                **config.optimizer.model_dump(exclude={"type"}),
+                "global_clipnorm": config.clip_norm,
+            },
+        }
+    )
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction="mean_with_sample_weight"
+        ),
+        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        # "auto" would compile anew for every padded length.
+        jit_compile=False,
+    )
+    optimizer.build(model.trainable_variables)
+
+
+class Trainer:
+    """Fits one model, epoch by epoch.
+
+    Args:
+        model: built; `compile_model` is called on it.
+        config: how to fit.
+        train: the split to fit.
+        validation: the split to watch.
+        seed: decides the order of the examples, epoch by epoch.
+        checkpoints: where the state is kept after each epoch.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        config: TrainConfig,
+        train: TokenData,
+        validation: TokenData,
+        seed: int,
+        checkpoints: Checkpoints,
+    ) -> None:
+        self.model = model
+        self.config = config
+        self.train = train
+        self.validation = validation
+        self.seed = seed
+        self.checkpoints = checkpoints
+        compile_model(model, config)
+
+    def fit(self) -> dict[str, Any]:
+        """Trains until the last epoch or until early stopping.
+
+        Returns:
+            The history: {"epochs": [{"epoch", "loss", "val_loss", ..., "seconds"}], "best_epoch"}.
+
+        Raises:
+            UserError: if the loss is no longer a number.
+        """
+        best, history = self.checkpoints.restore(self.model) or (None, {"epochs": [], "best_epoch": 0})
+        if history["epochs"]:
+            emit(Warned("train", f"going on after epoch {len(history['epochs'])} of an interrupted run"))
+        boundaries = self.train.boundaries()
+        watched = self.validation.batches(boundaries) if len(self.validation.lengths) else None
+        progress = _Progress(self.train.steps(boundaries), self.config.epochs)
+        while len(history["epochs"]) < self.config.epochs and not self._stopped(history):
+            epoch = len(history["epochs"]) + 1
+            progress.epoch = epoch
+            metrics = self._run_epoch(epoch, boundaries, watched, progress)
+            history["epochs"].append({"epoch": epoch, **metrics})
+            if self._improved(history):
+                history["best_epoch"] = epoch
+                best = self.model.get_weights() if self.config.early_stopping else None
+            self.checkpoints.save(self.model, best, history)
+            emit(EpochFinished(epoch, self.config.epochs, metrics, metrics["seconds"]))
+        if best is not None:
+            self.model.set_weights(best)
+        return history
+
+    def _run_epoch(
+        self, epoch: int, boundaries: list[int], watched: tf.data.Dataset | None, progress: _Progress
+    ) -> dict[str, float]:
+        began = time.monotonic()
+        order = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
+        batches = self.train.batches(boundaries, seed=order, shuffle_buffer=self.config.shuffle_buffer)
+        fitted = self.model.fit(
+            batches, validation_data=watched, verbose=0, shuffle=False, callbacks=[progress]
+        )
+        metrics = {name: float(values[0]) for name, values in fitted.history.items()}
+        if not np.isfinite(metrics["loss"]):
+            raise UserError(
+                f"The training loss became {metrics['loss']} in epoch {epoch}; expected a finite number. "
+                f"Lower train.optimizer.learning_rate (now {self.config.optimizer.learning_rate}) or set "
+                f"train.clip_norm (now {self.config.clip_norm})."
+            )
+        return {**metrics, "seconds": time.monotonic() - began}
+
+    def _watched(self, history: dict[str, Any]) -> list[float]:
+        return [epoch.get("val_loss", epoch["loss"]) for epoch in history["epochs"]]
+
+    def _improved(self, history: dict[str, Any]) -> bool:
+        if not history["best_epoch"]:
+            return True
+        losses = self._watched(history)
+        smallest = self.config.early_stopping.min_delta if self.config.early_stopping else 0.0
+        return losses[-1] < losses[history["best_epoch"] - 1] - smallest
+
+    def _stopped(self, history: dict[str, Any]) -> bool:
+        stopping = self.config.early_stopping
+        return stopping is not None and len(history["epochs"]) - history["best_epoch"] >= stopping.patience
+
+
+class _Progress(keras.callbacks.Callback):
+    """Tells how far the training is, at most five times a second."""
+
+    def __init__(self, steps: int, epochs: int) -> None:
+        super().__init__()
+        self.steps = steps
+        self.epochs = epochs
+        self.epoch = 1
+        self._told = 0.0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        now = time.monotonic()
+        if now - self._told < 0.2:
+            return
+        self._told = now
+        loss = (logs or {}).get("loss", float("nan"))
+        done = (self.epoch - 1) * self.steps + batch + 1
+        message = f"epoch {self.epoch}/{self.epochs}, loss {loss:.4f}"
+        emit(StageProgress("train", done, self.epochs * self.steps, message))

@@ -1,0 +1,17 @@
+"""What a run is to do, read from YAML and checked before anything heavy is imported."""
+
+from pipeline.config.loading import load_config
+from pipeline.config.models import BeamConfig, PipelineConfig, TrackingConfig, flatten, resolved
+from pipeline.config.problems import ConfigError
+from pipeline.config.schema import config_schema
+
+__all__ = [
+    "BeamConfig",
+    "ConfigError",
+    "PipelineConfig",
+    "TrackingConfig",
+    "config_schema",
+    "flatten",
+    "load_config",
+    "resolved",
+]

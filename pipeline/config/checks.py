@@ -1,0 +1,163 @@
+"""What the types alone cannot say: whether the sections fit the task, and whether the files are there.
+
+Each check takes the task and one section, so that the sound sections are checked even while others are not.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from components.evaluate.config import METRICS, DecodeConfig, EvaluateConfig
+from components.ingest.config import IngestConfig
+from components.models.config import ModelConfig
+from components.strict import FIELDS, Task
+from components.tokenize.config import TokenizeConfig
+from pipeline.config.problems import KeyPath, Problem, did_you_mean, joined, quoted, shown
+
+TEXTS: dict[Task, tuple[str, ...]] = {"classification": ("text",), "seq2seq": ("source", "target")}
+"""The columns that have a tokenizer."""
+
+
+def _check_files(task: Task, ingest: IngestConfig) -> Iterator[Problem]:
+    fields = FIELDS[task]
+    by_field = f"a mapping from {joined(fields, 'and')} to a file each"
+    if not isinstance(ingest.files, dict):
+        if ingest.format == "text":
+            yield Problem(("ingest", "files"), f"format text expects, for each split, {by_field}")
+        return
+    for split, source in ingest.files.items():
+        path: KeyPath = ("ingest", "files", split)
+        if not source:
+            yield Problem(path, "received nothing, expected at least one file")
+        elif not isinstance(source, dict):
+            if ingest.format == "text":
+                yield Problem(path, f"format text expects {by_field}")
+        elif ingest.format not in ("auto", "text"):
+            yield Problem(path, f"format {ingest.format} has all fields in one file; received a mapping")
+        else:
+            for field in source:
+                if field not in fields:
+                    yield Problem((*path, field), _unknown_field(task, field))
+            for field in fields:
+                if field not in source:
+                    yield Problem((*path, field), f"missing; expected {by_field}")
+
+
+def _check_columns(task: Task, ingest: IngestConfig) -> Iterator[Problem]:
+    section: KeyPath = ("ingest", "columns")
+    columns = ingest.columns
+    if columns and ingest.format == "text":
+        yield Problem(
+            section, "format text has no columns; remove it, and name the file of each field in files"
+        )
+        return
+    for field in columns:
+        if field not in FIELDS[task]:
+            yield Problem((*section, field), _unknown_field(task, field))
+    read, produced = FIELDS[task]
+    if columns.get(read, read) == columns.get(produced, produced):
+        column = shown(columns.get(produced, produced))
+        yield Problem(
+            (*section, produced), f"received {column}, which {read} is read from; expected another column"
+        )
+    for field, other in ((read, produced), (produced, read)):
+        if isinstance(columns.get(field), int) and other not in columns:
+            message = (
+                f"missing; {field} has a position, so the files have no names to find it by; give its own"
+            )
+            yield Problem((*section, other), message)
+
+
+def _unknown_field(task: Task, field: str) -> str:
+    fields = FIELDS[task]
+    return f"unknown{did_you_mean(field, fields) or ';'} {task} has {joined(fields, 'and')}"
+
+
+def _check_tokenize(task: Task, tokenize: TokenizeConfig) -> Iterator[Problem]:
+    texts = TEXTS[task]
+    for field, tokenizer in tokenize:
+        if field in texts and tokenizer is None:
+            yield Problem(
+                ("tokenize", field),
+                f"missing; {task} expects a tokenizer for {joined(texts, 'and')}, or no section tokenize",
+            )
+        elif field not in texts and tokenizer is not None:
+            yield Problem(("tokenize", field), f"{task} has no such text; expected {joined(texts, 'and')}")
+
+
+def _check_model(task: Task, model: ModelConfig) -> Iterator[Problem]:
+    if task == "classification":
+        for part in ("attention", "decoder"):
+            if getattr(model, part) is not None:
+                yield Problem(("model", part), "classification has none; remove it, or set task to seq2seq")
+        return
+    if model.pooling is not None:
+        yield Problem(("model", "pooling"), "seq2seq has none; remove it, or set task to classification")
+    if model.decoder is None:
+        written = "attention needs" if model.attention else "seq2seq expects"
+        yield Problem(("model", "decoder"), f"missing; {written} a decoder, such as {{type: gru}}")
+
+
+def _check_decode(task: Task, decode: DecodeConfig | None) -> Iterator[Problem]:
+    if task == "classification" and decode is not None:
+        yield Problem(("decode",), "classification decodes nothing; remove it, or set task to seq2seq")
+
+
+def _check_evaluate(task: Task, evaluate: EvaluateConfig) -> Iterator[Problem]:
+    fitting = METRICS[task]
+    for index, metric in enumerate(evaluate.metrics):
+        if metric not in fitting:
+            message = f"'{metric}' does not fit {task}; expected {quoted(fitting)}"
+            yield Problem(("evaluate", "metrics", index), message)
+    for metric in evaluate.bless if isinstance(evaluate.bless, dict) else {}:
+        path: KeyPath = ("evaluate", "bless", metric)
+        if metric not in fitting:
+            yield Problem(path, f"does not fit {task}; expected {quoted(fitting)}")
+
+
+_CHECKS: tuple[tuple[str, Callable[[Task, Any], Iterator[Problem]]], ...] = (
+    ("ingest", _check_files),
+    ("ingest", _check_columns),
+    ("tokenize", _check_tokenize),
+    ("model", _check_model),
+    ("decode", _check_decode),
+    ("evaluate", _check_evaluate),
+)
+
+
+def misfits(task: Task, sections: Mapping[str, Any]) -> list[Problem]:
+    """Returns what in `sections` does not fit `task`.
+
+    Args:
+        task: What the pipeline learns.
+        sections: Validated sections of a `PipelineConfig` by name; those that are left out are not checked.
+    """
+    return [problem for name, check in _CHECKS if name in sections for problem in check(task, sections[name])]
+
+
+def missing_files(ingest: IngestConfig) -> Iterator[Problem]:
+    """Yields the local paths and globs that lead to no file; remote ones (`gs://...`) are left to Beam."""
+    for path, pattern in _patterns(("ingest", "files"), ingest.files):
+        if not pattern or "://" in pattern or os.path.isfile(pattern):
+            continue
+        if os.path.isdir(pattern):
+            yield Problem(
+                path, f"'{pattern}' is a directory; expected files, such as '{pattern.rstrip('/')}/*'"
+            )
+        elif glob.has_magic(pattern):
+            if not any(map(os.path.isfile, glob.iglob(pattern, recursive=True))):
+                yield Problem(path, f"'{pattern}' matches no file in {os.getcwd()}")
+        else:
+            hint = did_you_mean(pattern, glob.glob(os.path.join(os.path.dirname(pattern), "*")))
+            yield Problem(path, f"there is no file '{pattern}' in {os.getcwd()}{hint}")
+
+
+def _patterns(path: KeyPath, source: Any) -> Iterator[tuple[KeyPath, str]]:
+    if isinstance(source, str):
+        yield path, source
+        return
+    for key, inner in source.items() if isinstance(source, dict) else enumerate(source):
+        yield from _patterns((*path, key), inner)

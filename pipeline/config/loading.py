@@ -1,0 +1,91 @@
+"""From a YAML file to a checked configuration, or to all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.config.checks import misfits, missing_files
+from pipeline.config.document import Document, Entry
+from pipeline.config.explain import explain
+from pipeline.config.models import PipelineConfig, fill_defaults
+from pipeline.config.problems import ConfigError, Problem, did_you_mean, dotted
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
+    """Reads a configuration and checks all of it.
+
+    Args:
+        path: A YAML 1.2 file. The paths in it are relative to the working directory.
+        overrides: Assignments such as `train.epochs=5`, made before anything is checked.
+
+    Returns:
+        The configuration, with every default filled in.
+
+    Raises:
+        ConfigError: All problems, each with the line of the file or the override it comes from.
+    """
+    document = Document(_text(path), str(path))
+    for assignment in overrides:
+        document.override(assignment)
+    config, problems = _validated(document.data)
+    entries = document.problems + [
+        Entry(document.origin(where), f"{dotted(where)}: {message}")
+        for where, message in problems
+        if where not in document.refused
+    ]
+    if config is None or entries:
+        entries.sort(key=lambda entry: entry.origin.order)
+        raise ConfigError("\n".join(map(str, entries)))
+    return config
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        others = [str(other) for other in sorted(path.parent.glob("*.y*ml"))]
+        hint = (
+            did_you_mean(str(path), others) or "; start from a copy of pipeline.yaml or of one in examples/"
+        )
+        raise ConfigError(f"{path}: there is no such file in {Path.cwd()}{hint}") from None
+    except IsADirectoryError:
+        raise ConfigError(
+            f"{path}: received a directory, expected a file such as {path / 'pipeline.yaml'}"
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}; check the path and its permissions"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8 text") from None
+
+
+def _validated(data: dict[str, Any]) -> tuple[PipelineConfig | None, list[Problem]]:
+    config: PipelineConfig | None
+    problems: list[Problem] = []
+    try:
+        config = PipelineConfig.model_validate(data)
+        sections = dict(config)
+    except ValidationError as error:
+        config = None
+        problems = explain(error, data)
+        sections = _sound_sections(data, {problem.path[0] for problem in problems})
+        if "task" in sections:
+            problems += misfits(sections["task"], sections)
+    if "ingest" in sections:
+        problems += missing_files(sections["ingest"])
+    return config, problems
+
+
+def _sound_sections(data: dict[str, Any], broken: set[str | int]) -> dict[str, Any]:
+    """Returns the values that are valid by themselves, as the configuration would hold them."""
+    fields = PipelineConfig.model_fields
+    return {
+        name: TypeAdapter(fields[name].rebuild_annotation()).validate_python(value)
+        for name, value in fill_defaults(data).items()
+        if name in fields and name not in broken
+    }

@@ -1,0 +1,105 @@
+"""The JSON schema of pipeline.yaml, and what it says in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from pipeline.config.models import PipelineConfig
+from pipeline.config.problems import KeyPath, joined, quoted
+
+Node = dict[str, Any]
+
+_BOUNDS = {
+    "minimum": "of at least",
+    "exclusiveMinimum": "above",
+    "maximum": "of at most",
+    "exclusiveMaximum": "below",
+}
+
+
+def config_schema() -> dict[str, Any]:
+    """Returns the JSON schema (draft 2020-12) of pipeline.yaml, for editors and other tools."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **PipelineConfig.model_json_schema(),
+        "title": "pipeline.yaml",
+    }
+
+
+@cache
+def shape() -> Node:
+    """Returns the schema with every reference replaced by what it refers to."""
+    schema = PipelineConfig.model_json_schema()
+    return _inlined(schema, schema["$defs"])
+
+
+def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(node, list):
+        return [_inlined(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        node = definitions[node["$ref"].rpartition("/")[2]] | {k: v for k, v in node.items() if k != "$ref"}
+    return {key: _inlined(value, definitions) for key, value in node.items() if key != "$defs"}
+
+
+def members(node: Node) -> list[Node]:
+    """Returns the members of a union (a union of one for any other node); null is left out."""
+    options = node.get("anyOf") or node.get("oneOf")
+    if options is None:
+        return [node]
+    return [member for option in options if option.get("type") != "null" for member in members(option)]
+
+
+def known_keys(node: Node) -> list[str]:
+    """Returns the keys that a mapping of this shape may have; none where any key will do."""
+    return list(node.get("properties") or node.get("propertyNames", {}).get("enum", []))
+
+
+def choices(node: Node) -> list[str]:
+    """Returns the words that may stand here, or after `type` where there are several types of mapping."""
+    nodes = [member.get("properties", {}).get("type", member) for member in members(node)]
+    return [word for node in nodes for word in _fixed(node)]
+
+
+def _fixed(node: Node) -> list[str]:
+    return node.get("enum") or ([node["const"]] if "const" in node else [])
+
+
+def key_paths(node: Node, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """Yields the path of every key, those of a union's members beside each other."""
+    for member in members(node):
+        for key, child in member.get("properties", {}).items():
+            yield (*path, key)
+            yield from key_paths(child, (*path, key))
+
+
+def describe(node: Node) -> str:
+    """Returns what may stand at a place of the configuration, in words."""
+    options = members(node)
+    nullable = any(option.get("type") == "null" for option in node.get("anyOf", []))
+    if "type" in options[0].get("properties", {}):
+        words = [f"a mapping whose type is {quoted(choices(node))}"]
+    else:
+        words = [word for option in options for word in _describe_one(option)]
+    return joined([*words, "null"] if nullable else words)
+
+
+def _describe_one(node: Node) -> list[str]:
+    if words := _fixed(node):
+        return [f"'{word}'" for word in words]
+    match node["type"]:
+        case "string":
+            return [f"text that matches '{node['pattern']}'" if "pattern" in node else "text"]
+        case "boolean":
+            return ["true or false"]
+        case "array":
+            return [f"a list of {describe(node['items'])}"]
+        case "object":
+            keys = known_keys(node)
+            return [f"a mapping with the keys {joined(keys, 'and')}" if keys else "a mapping"]
+    number = "a whole number" if node["type"] == "integer" else "a number"
+    bounds = [f"{words} {node[bound]}" for bound, words in _BOUNDS.items() if bound in node]
+    return [" ".join(filter(None, [number, joined(bounds, "and")]))]

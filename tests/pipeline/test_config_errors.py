@@ -1,0 +1,488 @@
+"""Every kind of mistake in a configuration, with its exact line and wording."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import ConfigError, load_config
+
+# Line numbers matter: the tests below put their lines in front of, or in place of, these.
+CLASSIFICATION = """\
+name: tiny
+task: classification
+ingest:
+  files: {train: train.tsv}
+model:
+  encoder:
+    type: gru
+    units: 8
+"""
+SEQ2SEQ = CLASSIFICATION.replace("classification", "seq2seq")
+
+
+@pytest.fixture(autouse=True)
+def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("train.tsv").touch()
+
+
+def problems(text: str | bytes, *overrides: str) -> list[str]:
+    Path("run.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError) as caught:
+        load_config(Path("run.yaml"), overrides)
+    return caught.value.problems
+
+
+def test_the_base_of_these_tests_is_sound():
+    Path("run.yaml").write_text(CLASSIFICATION)
+    load_config(Path("run.yaml"))
+    load_config(Path("run.yaml"), ["task=seq2seq"])
+
+
+TRAIN_KEYS = "epochs, batch_size, optimizer, clip_norm, early_stopping, shuffle_buffer, buckets"
+METRIC_WORDS = "'accuracy', 'macro_f1', 'exact_match', 'character_error_rate' or 'bleu'"
+
+
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [
+        ("train: {epoch: 5}", f"9: train.epoch: unknown key; did you mean 'epochs'? known: {TRAIN_KEYS}"),
+        ("train:\n  EPOCHS: 5", f"10: train.EPOCHS: unknown key; did you mean 'epochs'? known: {TRAIN_KEYS}"),
+        ("train: {zzz: 5}", f"9: train.zzz: unknown key; known: {TRAIN_KEYS}"),
+        (
+            "train: {learning_rate: 5}",
+            f"9: train.learning_rate: unknown key; it belongs to train.optimizer; known: {TRAIN_KEYS}",
+        ),
+        (
+            "train: {optimizer: {type: adam, nesterov: true}}",
+            "9: train.optimizer.nesterov: unknown key; it belongs to type 'sgd'; known: type, learning_rate",
+        ),
+        (
+            'train: {batch_size: "128"}',
+            "9: train.batch_size: received '128', expected a whole number of at least 1; remove the quotes",
+        ),
+        ("train: {epochs: 5.0}", "9: train.epochs: received 5.0, expected a whole number of at least 1"),
+        ("train: {epochs: true}", "9: train.epochs: received true, expected a whole number of at least 1"),
+        ("train: {epochs: 0}", "9: train.epochs: received 0, expected a whole number of at least 1"),
+        ("train: {epochs: }", "9: train.epochs: received nothing, expected a whole number of at least 1"),
+        ("train: {clip_norm: [1]}", "9: train.clip_norm: received a list, expected a number above 0 or null"),
+        ("train: {clip_norm: .inf}", "9: train.clip_norm: received .inf, expected a finite number"),
+        ("train: {clip_norm: !!float x}", "9: train.clip_norm: 'x' is no float"),
+        ("tracking: {enabled: !!bool x}", "9: tracking.enabled: 'x' is no bool"),
+        ("tracking: {enabled: yes}", "9: tracking.enabled: received 'yes', expected true or false"),
+        (
+            "tracking: {enabled: 'true'}",
+            "9: tracking.enabled: received 'true', expected true or false; remove the quotes",
+        ),
+        ("root: 7", "9: root: received 7, expected text; put it in quotes"),
+        ("root: {a: 1}", "9: root: received a mapping, expected text"),
+        (
+            f"root: !!python/name:os.system {'x' * 90}",
+            "9: root: received the tag tag:yaml.org,2002:python/name:os.system, expected plain values",
+        ),
+        (
+            "tracking:",
+            "9: tracking: received nothing, expected a mapping with the keys enabled, uri and experiment",
+        ),
+        ("seed: 1\nseed: 2", "10: seed: written twice; keep one"),
+        (
+            "evaluate: {metrics: &it [*it]}",
+            "9: evaluate.metrics.0: an alias of the very value it is in; write the value out",
+        ),
+        ("export:\n  ? [a]\n  : b", "10: export: received a list or a mapping as a key, expected a word"),
+        (
+            "train:\n  optimizer: {type: adm}",
+            "10: train.optimizer.type: received 'adm', expected 'adam', 'sgd' or 'rmsprop'; did you mean"
+            " 'adam'?",
+        ),
+        (
+            "train:\n\n  optimizer: {learning_rate: 0.1}",
+            "11: train.optimizer.type: missing; expected 'adam', 'sgd' or 'rmsprop'",
+        ),
+        (
+            "train: {optimizer: sgd}",
+            "9: train.optimizer: received 'sgd', expected a mapping whose type is 'adam', 'sgd' or 'rmsprop';"
+            " did you mean {type: sgd}?",
+        ),
+        (
+            "train: {optimizer: {typ: sgd}}",
+            "9: train.optimizer.typ: unknown key; did you mean 'type'? known: type, learning_rate,"
+            " momentum, nesterov",
+        ),
+        ("train: {root: a}", f"9: train.root: unknown key; it belongs to the top level; known: {TRAIN_KEYS}"),
+        (
+            "train: {optimizer: {type: [sgd]}}",
+            "9: train.optimizer.type: received a list, expected 'adam', 'sgd' or 'rmsprop'",
+        ),
+        (
+            "evaluate: {metrics: [acuracy]}",
+            f"9: evaluate.metrics.0: received 'acuracy', expected {METRIC_WORDS}; did you mean 'accuracy'?",
+        ),
+        (
+            "evaluate: {metrics: accuracy}",
+            f"9: evaluate.metrics: received 'accuracy', expected a list of {METRIC_WORDS}",
+        ),
+        (
+            "evaluate: {bless: alwais}",
+            "9: evaluate.bless: received 'alwais', expected a mapping with the keys accuracy, macro_f1,"
+            " exact_match,"
+            " character_error_rate and bleu, 'always' or null; did you mean 'always'?",
+        ),
+        ("evaluate: {bless: {accuracy: {}}}", "9: evaluate.bless.accuracy: expected min, max or both"),
+        (
+            "evaluate: {bless: {accuracy: {mim: 1}}}",
+            "9: evaluate.bless.accuracy.mim: unknown key; did you mean 'min'? known: min, max",
+        ),
+        (
+            "evaluate: {bless: {acc_uracy: {min: 1}}}",
+            "9: evaluate.bless.acc_uracy: unknown key; did you mean 'accuracy'?"
+            " known: accuracy, macro_f1, exact_match, character_error_rate, bleu",
+        ),
+        (
+            "evaluate:\n  bless:\n    bleu: {min: 1}",
+            "11: evaluate.bless.bleu: does not fit classification; expected 'accuracy' or 'macro_f1'",
+        ),
+        (
+            "evaluate: {metrics: [bleu]}",
+            "9: evaluate.metrics.0: 'bleu' does not fit classification; expected 'accuracy' or 'macro_f1'",
+        ),
+        (
+            "decode: {beam_width: 2}",
+            "9: decode: classification decodes nothing; remove it, or set task to seq2seq",
+        ),
+        (
+            "  decoder: {type: gru}",
+            "9: model.decoder: classification has none; remove it, or set task to seq2seq",
+        ),
+        (
+            "  attention: {type: bahdanau}",
+            "9: model.attention: classification has none; remove it, or set task to seq2seq",
+        ),
+        (
+            "tokenize: {}",
+            "9: tokenize.text: missing; classification expects a tokenizer for text, or no section tokenize",
+        ),
+        (
+            "tokenize:\n  text: {type: words}\n  source: {type: words}",
+            "11: tokenize.source: classification has no such text; expected text",
+        ),
+    ],
+)
+def test_a_mistake_in_an_added_line(added: str, expected: str):
+    assert problems(CLASSIFICATION + added) == [f"run.yaml:{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [
+        (
+            "  attention: {type: bahdanau}",
+            "5: model.decoder: missing; attention needs a decoder, such as {type: gru}",
+        ),
+        ("  attention: null", "5: model.decoder: missing; seq2seq expects a decoder, such as {type: gru}"),
+        ("  pooling: max", "9: model.pooling: seq2seq has none; remove it, or set task to classification"),
+        (
+            "  attention: {type: b}\n  decoder: {type: gru}",
+            "9: model.attention.type: received 'b', expected 'bahdanau'",
+        ),
+        (
+            "tokenize:\n  source: {type: words}",
+            "9: tokenize.target: missing; seq2seq expects a tokenizer for source and target, or no section"
+            " tokenize",
+        ),
+        (
+            "decode: {length_penalty: x}",
+            "9: decode.length_penalty: received 'x', expected a number",
+        ),
+    ],
+)
+def test_a_mistake_in_an_added_line_of_seq2seq(added: str, expected: str):
+    assert problems(SEQ2SEQ + added) == [f"run.yaml:{expected}"]
+
+
+FILE_KINDS = "a mapping with the keys train, validation and test, text or a list of text"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("name: tiny\n", "", "1: name: missing; expected text that matches '^[A-Za-z0-9][A-Za-z0-9_.-]*$'"),
+        ("tiny", "a b", "1: name: received 'a b', expected text that matches '^[A-Za-z0-9][A-Za-z0-9_.-]*$'"),
+        (
+            "tiny",
+            "2024",
+            "1: name: received 2024, expected text that matches '^[A-Za-z0-9][A-Za-z0-9_.-]*$'; put it in"
+            " quotes",
+        ),
+        (
+            "classification",
+            "clasification",
+            "2: task: received 'clasification', expected 'classification' or 'seq2seq'; did you mean"
+            " 'classification'?",
+        ),
+        (
+            "task: cl",
+            "tusk: cl",
+            "2: tusk: unknown key; did you mean 'task'? known: name, task, root, seed, ingest, tokenize,"
+            " model, train, decode, evaluate, export, tracking, beam",
+        ),
+        (
+            "type: gru",
+            "type: gruu",
+            "7: model.encoder.type: received 'gruu', expected 'simple_rnn', 'gru' or 'lstm'; did you mean"
+            " 'gru'?",
+        ),
+        ("    type: gru\n", "", "6: model.encoder.type: missing; expected 'simple_rnn', 'gru' or 'lstm'"),
+        (
+            "units",
+            "unit",
+            "8: model.encoder.unit: unknown key; did you mean 'units'? known: units, layers, dropout,"
+            " bidirectional, residual, type",
+        ),
+        ("files: {train: train.tsv}", "format: tsv", "3: ingest.files: missing; expected " + FILE_KINDS),
+        ("{train: train.tsv}", "3", f"4: ingest.files: received 3, expected {FILE_KINDS}"),
+        (
+            "{train: train.tsv}",
+            "[train.tsv, 3]",
+            "4: ingest.files.1: received 3, expected text; put it in quotes",
+        ),
+        (
+            "{train: train.tsv}",
+            "{train: [train.tsv, [a]]}",
+            "4: ingest.files.train.1: received a list, expected text",
+        ),
+        (
+            "{train: train.tsv}",
+            "{train: train.tsv, tset: train.tsv}",
+            "4: ingest.files.tset: unknown key; did you mean 'test'? known: train, validation, test",
+        ),
+        (
+            "{train: train.tsv}",
+            "{train: train.tsv, test: []}",
+            "4: ingest.files.test: received nothing, expected at least one file",
+        ),
+        (
+            "{train: train.tsv}",
+            "{train: {text: train.tsv}}",
+            "4: ingest.files.train.label: missing; expected a mapping from text and label to a file each",
+        ),
+        (
+            "{train: train.tsv}",
+            "\n    train: {text: train.tsv, label: train.tsv}\n    test:\n      text: train.tsv\n     "
+            " lable: train.tsv\n      label: train.tsv",
+            "8: ingest.files.test.lable: unknown; did you mean 'label'? classification has text and label",
+        ),
+        (
+            "{train: train.tsv}",
+            "{train: {text: train.tsv, label: train.tsv}}\n  format: csv",
+            "4: ingest.files.train: format csv has all fields in one file; received a mapping",
+        ),
+        (
+            "{train: train.tsv}",
+            "{train: train.tsv}\n  format: text",
+            "4: ingest.files.train: format text expects a mapping from text and label to a file each",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  format: text",
+            "4: ingest.files: format text expects, for each split, a mapping from text and label to a file"
+            " each",
+        ),
+        (
+            "{train: train.tsv}",
+            "{train: {text: train.tsv, label: train.tsv}}\n  format: text\n  columns: {text: a}",
+            "6: ingest.columns: format text has no columns; remove it, and name the file of each field in"
+            " files",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  columns: {text: a, source: b}",
+            "5: ingest.columns.source: unknown; classification has text and label",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  columns: {text: null}",
+            "5: ingest.columns.text: received nothing, expected text or a whole number",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  columns:\n    text: a\n    label: a",
+            "7: ingest.columns.label: received 'a', which text is read from; expected another column",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  columns: {text: label}",
+            "5: ingest.columns.label: received 'label', which text is read from; expected another column",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  columns: {text: 0}",
+            "5: ingest.columns.label: missing; text has a position, so the files have no names to find it"
+            " by; give its own",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  max_rejected: -1.0",
+            "5: ingest.max_rejected: received -1.0, expected a whole number of at least 0 or a number"
+            " above 0 and below 1",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  holdout: {train: 0.1}",
+            "5: ingest.holdout.train: unknown key; known: validation, test",
+        ),
+    ],
+)
+def test_a_mistake_in_place_of_something_sound(old: str, new: str, expected: str):
+    assert CLASSIFICATION.count(old) == 1
+    assert problems(CLASSIFICATION.replace(old, new)) == [f"run.yaml:{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "1: the file is empty, expected keys such as 'name: dates'"),
+        ("# nothing\n", "1: the file is empty, expected keys such as 'name: dates'"),
+        ("- a\n", "1: received no mapping, expected keys such as 'name: dates'"),
+        (
+            "name: a\ntrain:\n\tepochs: 1\n",
+            "3: not valid YAML: found character '\\t' that cannot start any token"
+            " (a tab: indent with spaces)",
+        ),
+        (
+            "name: a\nroot: @x\n",
+            "2: not valid YAML: found character '@' that cannot start any token"
+            " (quote text that starts with it)",
+        ),
+        (
+            "name: a: b\n",
+            "1: not valid YAML: mapping values are not allowed here"
+            " (quote text that contains ': ', or mend the indentation)",
+        ),
+        (
+            "name: a\nfiles: [a,\n  b\nc: d\n",
+            "4: not valid YAML: while parsing a flow sequence that begins in line 2:"
+            " expected ',' or ']', but got ':'",
+        ),
+        ("name: a\nb: *c\n", "2: not valid YAML: found undefined alias 'c'"),
+        (
+            "name: a\n---\nname: b\n",
+            "2: not valid YAML: expected a single document in the stream that begins in line 1:"
+            " but found another document",
+        ),
+        ("name: a\nroot: \x01\n", "2: not valid YAML: the character '\\x01' is not allowed"),
+    ],
+)
+def test_text_that_is_no_configuration(text: str, expected: str):
+    assert problems(text) == [f"run.yaml:{expected}"]
+
+
+def test_text_that_is_not_utf_8():
+    assert problems(b"name: \xff") == ["run.yaml: byte 6 is not UTF-8; save the file as UTF-8 text"]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ("trian.tsv", ": there is no file 'trian.tsv' in {cwd}; did you mean 'train.tsv'?"),
+        ("data/x.tsv", ": there is no file 'data/x.tsv' in {cwd}"),
+        ("'*.csv'", ": '*.csv' matches no file in {cwd}"),
+        ("'deep/**/*.tsv'", ": 'deep/**/*.tsv' matches no file in {cwd}"),
+        ("deep/", ": 'deep/' is a directory; expected files, such as 'deep/*'"),
+        ("[train.tsv, gone.tsv]", ".1: there is no file 'gone.tsv' in {cwd}"),
+    ],
+)
+def test_files_that_are_not_there(files: str, expected: str):
+    Path("deep/er").mkdir(parents=True)
+    (found,) = problems(CLASSIFICATION.replace("{train: train.tsv}", files))
+    assert found == f"run.yaml:4: ingest.files{expected.format(cwd=Path.cwd())}"
+
+
+def test_a_configuration_that_is_not_there():
+    Path("pipeline.yaml").touch()
+    Path("folder").mkdir()
+    here = f"there is no such file in {Path.cwd()}"
+    for name, expected in {
+        "pipelin.yaml": f"pipelin.yaml: {here}; did you mean 'pipeline.yaml'?",
+        "x": f"x: {here}; start from a copy of pipeline.yaml or of one in examples/",
+        "train.tsv/x": "train.tsv/x: cannot be read: Not a directory; check the path and its permissions",
+        "folder": "folder: received a directory, expected a file such as folder/pipeline.yaml",
+    }.items():
+        with pytest.raises(ConfigError) as caught:
+            load_config(Path(name))
+        assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("train.epoch=6", f"train.epoch: unknown key; did you mean 'epochs'? known: {TRAIN_KEYS}"),
+        (
+            "trian.epochs=6",
+            "trian: unknown key; did you mean 'train'? known: name, task, root, seed, ingest, tokenize,"
+            " model, train, decode, evaluate, export, tracking, beam",
+        ),
+        (
+            "train.epochs='6'",
+            "train.epochs: received '6', expected a whole number of at least 1; remove the quotes",
+        ),
+        (
+            "train.optimizer.learning_rate=1",
+            "train.optimizer.type: missing; expected 'adam', 'sgd' or 'rmsprop'",
+        ),
+        ("train={epochs: 0}", "train.epochs: received 0, expected a whole number of at least 1"),
+        ("train", "expected path=value, such as train.epochs=5"),
+        ("train..epochs=5", "expected path=value, such as train.epochs=5"),
+        (
+            "train.epochs=[",
+            "not valid YAML: expected the node content, but found '<stream end>'",
+        ),
+        ("name.first=x", "name is 'tiny', which has no 'first'"),
+        (
+            "evaluate.metrics.first=bleu",
+            "evaluate.metrics has 1 items; received 'first', expected an index below 1",
+        ),
+        ("evaluate.metrics.1=bleu", "evaluate.metrics has 1 items; received '1', expected an index below 1"),
+        ("evaluate.metrics.0.x=bleu", "evaluate.metrics.0 is 'accuracy', which has no 'x'"),
+        (
+            "task=seq2seq",
+            "evaluate.metrics.0: 'accuracy' does not fit seq2seq; expected 'exact_match',"
+            " 'character_error_rate' or 'bleu'",
+        ),
+    ],
+)
+def test_a_mistake_in_an_override(assignment: str, expected: str):
+    text = CLASSIFICATION + "evaluate: {metrics: [accuracy]}\n"
+    origin = "run.yaml:9" if assignment.startswith("task") else f"--set {assignment}"
+    assert problems(text, assignment) == [f"{origin}: {expected}"]
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file():
+    text = SEQ2SEQ.replace("units: 8", "unit: 8\n  pooling: max") + (
+        "train:\n  epoch: 5\n  optimizer: {type: adm}\ndecode: {beam_width: 0}\nevaluate: {metrics:"
+        " [accuracy]}\n"
+        "seed: -1\nseed: 2\n"
+    )
+    found = problems(text, "export.directory=3", "beam.runner=flink")
+    assert [problem.split(": ")[:2] for problem in found] == [
+        ["run.yaml:8", "model.encoder.unit"],
+        ["run.yaml:11", "train.epoch"],
+        ["run.yaml:12", "train.optimizer.type"],
+        ["run.yaml:13", "decode.beam_width"],
+        ["run.yaml:14", "evaluate.metrics.0"],
+        ["run.yaml:15", "seed"],
+        ["run.yaml:16", "seed"],
+        ["--set export.directory=3", "export.directory"],
+        ["--set beam.runner=flink", "beam.runner"],
+    ]
+
+
+def test_a_mistyped_key_does_not_hide_what_is_wrong_with_the_right_one():
+    found = problems(CLASSIFICATION + "train:\n  epoch: 5\n  epochs: 0\n")
+    assert [problem.split(": ")[1] for problem in found] == ["train.epoch", "train.epochs"]
+
+
+def test_the_error_is_its_text():
+    error = ConfigError("a: b\nc: d")
+    assert error.args == ("a: b\nc: d",)
+    assert error.problems == ["a: b", "c: d"]
