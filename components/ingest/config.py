@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from components.strict import Split, Strict
+from components.strict import FIELDS, Split, Strict
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Source = str | list[str] | dict[str, str]
+Format = Literal["tsv", "csv", "jsonl", "text", "parquet"]
+
+_COLUMNS = [field for fields in FIELDS.values() for field in fields]
 
 
 class IngestConfig(Strict):
@@ -17,16 +20,32 @@ class IngestConfig(Strict):
 
     files: dict[Split, Source] | str | list[str]
     """Paths or globs by split; or, without splits, one path, glob or list, from which `holdout` is taken.
-    With `format: text` a split is a mapping from column to file, the files being aligned line by line."""
-    format: Literal["auto", "tsv", "csv", "jsonl", "text", "parquet"] = "auto"
+    With `format: text` a split is a mapping from `text` and `label` (or `source` and `target`) to a file
+    each, the files being aligned line by line."""
+    format: Format | Literal["auto"] = "auto"
     """`auto` goes by the file's name (.tsv, .csv, .jsonl, .parquet, each also with .gz)."""
     columns: dict[str, str | int] = Field(default_factory=dict)
     """From `text` and `label` (or `source` and `target`) to the column of that name in the files; a number is
     the position, from 0, in a file without a header line. Default: the same names."""
-    holdout: dict[Literal["validation", "test"], Fraction] = {"validation": 0.1, "test": 0.1}
+    holdout: dict[Literal["validation", "test"], Fraction] = Field(default={"validation": 0.1, "test": 0.1})
     """Fractions of `train` that become the splits which have no files of their own, chosen by a stable hash
     of the input text."""
-    max_characters: Annotated[int, Field(gt=0)] = 10_000
+    max_characters: Annotated[int, Field(gt=0, le=1_000_000)] = 10_000
     """Longer texts are rejected."""
     max_rejected: Annotated[int, Field(ge=0)] | Fraction = 0.05
     """How many records (a whole number) or which fraction of them may be rejected before the run stops."""
+
+    @model_validator(mode="after")
+    def _check(self) -> IngestConfig:
+        if not self.files or (isinstance(self.files, dict) and "train" not in self.files):
+            raise ValueError("files names no file to train on: give a path, a glob, or `files: {train: ...}`")
+        unknown = sorted(set(self.columns) - set(_COLUMNS))
+        if unknown:
+            raise ValueError(f"columns has {', '.join(unknown)}, expected some of {', '.join(_COLUMNS)}")
+        if len({type(column) for column in self.columns.values()}) > 1:
+            raise ValueError("columns mixes names and positions: use names for files with a header line")
+        if any(isinstance(column, int) and column < 0 for column in self.columns.values()):
+            raise ValueError("columns has a negative position: the first column is 0")
+        if sum(self.holdout.values()) >= 1:
+            raise ValueError("holdout takes everything: its fractions must leave something to train on")
+        return self

@@ -1,0 +1,66 @@
+"""Opens the files to read, and finds the columns in them."""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import pyarrow
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from components.errors import UserError
+
+_BUFFER = 1 << 20
+
+
+@contextmanager
+def open_file(path: str) -> Iterator[BinaryIO]:
+    """Opens a file for reading, unpacking .gz; trouble within the block becomes a UserError.
+
+    Raises:
+        UserError: if it cannot be read to its end.
+    """
+    try:
+        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as raw:
+            yield io.BufferedReader(gzip.GzipFile(fileobj=raw), _BUFFER) if path.endswith(".gz") else raw
+    except (OSError, EOFError, zlib.error, pyarrow.ArrowException) as error:
+        raise UserError(
+            f"ingest: cannot read {path}: {error}. Expected a whole, readable file of the format its name or "
+            f"`ingest.format` says. Check it, its permissions, and whether it arrived complete."
+        ) from error
+
+
+def find_columns(file: str, header: Sequence[str], columns: dict[str, str]) -> list[int]:
+    """Where in the header the columns stand.
+
+    Args:
+        file: for the error message.
+        header: the names the file has.
+        columns: by field, the name of its column.
+
+    Raises:
+        UserError: if one is missing or stands there twice.
+    """
+    for field, column in columns.items():
+        if header.count(column) == 1:
+            continue
+        names = ", ".join(map(repr, header))
+        if column in header:
+            problem = f"{header.count(column)} columns are called {column!r}"
+            advice = "Rename all but one of them"
+        else:
+            problem = f"there is no column {column!r}"
+            near = difflib.get_close_matches(
+                column.lower(), [name.lower() for name in header], n=1, cutoff=0.5
+            )
+            nearest = next((name for name in header if near == [name.lower()]), "...")
+            advice = f"Did you mean {nearest!r}? " if near else ""
+            advice += f"Set `ingest.columns: {{{field}: {nearest}}}`"
+        raise UserError(f"ingest: {file}: {problem}, expected one for {field!r}. It has: {names}. {advice}.")
+    return [header.index(column) for column in columns.values()]

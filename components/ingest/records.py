@@ -1,0 +1,84 @@
+"""Records as the readers find them, and what makes one fit to be an example."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+CUT = b"\xff" * 8  # ends what was too long to be read as a whole; in no encoding of Unicode text
+EMPTY_LINE = "empty line"
+
+_SHOWN = 1_000  # characters kept of a rejected record
+
+
+class Record(NamedTuple):
+    """One record of a source.
+
+    Args:
+        line: where it starts, from 1; the row in Parquet.
+        raw: the record as it stands in the file; the cells in Parquet.
+        values: one a field, as read; empty if `reason` is given.
+        reason: why it cannot be read.
+        field: the field at fault, if it has a file of its own.
+    """
+
+    line: int
+    raw: bytes | tuple[Any, ...]
+    values: tuple[Any, ...] = ()
+    reason: str = ""
+    field: str = ""
+
+
+def to_text(field: str, value: Any, max_characters: int) -> tuple[str, str]:
+    """Checks one value.
+
+    White space around a label is no part of it; texts stay as they are.
+
+    Args:
+        field: what the value is to be.
+        value: as read.
+        max_characters: the greatest length, in Unicode code points.
+
+    Returns:
+        The text, and why it is rejected (empty: it is not).
+    """
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            return "", undecodable(value)
+    if field == "label" and isinstance(value, int):
+        value = json.dumps(value)
+    if value is None:
+        return "", f"{field} is null"
+    if not isinstance(value, str):
+        return "", f"{field} is of type {type(value).__name__}, not a string"
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # JSON can spell half a character
+        return "", "not valid Unicode"
+    stripped = value.strip()
+    if not stripped:
+        return "", f"empty {field}"
+    if len(value) > max_characters:
+        return "", f"{field} longer than {max_characters} characters"
+    if field != "label":
+        return value, ""
+    if len(stripped.splitlines()) > 1:
+        return "", "label of several lines"
+    return stripped, ""
+
+
+def undecodable(raw: bytes) -> str:
+    """Why these bytes are no text."""
+    return "line too long to be read" if raw.endswith(CUT) else "not UTF-8"
+
+
+def shown(raw: bytes | tuple[Any, ...]) -> str:
+    """The raw record as text for people, without its line end, cut to 1,000 characters."""
+    if isinstance(raw, bytes):
+        text = raw[: 4 * _SHOWN + 8].decode(errors="replace").rstrip("\r\n")
+    else:
+        cells = [cell.decode(errors="replace") if isinstance(cell, bytes) else cell for cell in raw]
+        text = json.dumps(cells, ensure_ascii=False, default=str)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -1,0 +1,180 @@
+"""What is known about the data after reading it: statistics.json and the warnings drawn from it."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from components.ingest.parts import Rejections, Shard
+from components.strict import FIELDS, SPLITS, Split, Task
+
+# One example for the search of duplicates: hashes of its input text and of all of it, and where it stands.
+FINGERPRINT = np.dtype(
+    [("text", "<u8"), ("example", "<u8"), ("source", "<u4"), ("line", "<u4"), ("split", "<u1")]
+)
+_PARTITIONS = 64
+_PLACES = 3  # shown for each pair of splits
+
+Fingerprint = tuple[int, int, int, int, int]
+Place = tuple[int, int]  # index of the source, line
+
+
+@dataclass
+class Duplicates:
+    """What is there more than once, in one partition of the fingerprints or in all.
+
+    Args:
+        within: by split, how many examples are equal to an earlier one.
+        across: by pair of splits, how many different input texts both have.
+        places: by pair of splits, where the first few of them stand in either.
+    """
+
+    within: Counter[Split] = field(default_factory=Counter)
+    across: Counter[tuple[Split, Split]] = field(default_factory=Counter)
+    places: dict[tuple[Split, Split], list[tuple[Place, Place]]] = field(default_factory=dict)
+
+
+def partition(fingerprints: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Splits fingerprints, FINGERPRINT `[n]`, so that equal texts meet under the same number."""
+    numbers = (fingerprints["text"] % _PARTITIONS).astype(np.int64)
+    fingerprints = fingerprints[np.argsort(numbers, kind="stable")]
+    bounds = np.bincount(numbers, minlength=_PARTITIONS).cumsum()[:-1]
+    for number, chunk in enumerate(np.split(fingerprints, bounds)):
+        if len(chunk):
+            yield number, chunk
+
+
+def find_duplicates(chunks: Iterable[np.ndarray]) -> Duplicates:
+    """Compares the fingerprints of one partition.
+
+    Args:
+        chunks: arrays `[n]` of FINGERPRINT, in any order.
+    """
+    rows = np.concatenate(list(chunks))
+    found = Duplicates()
+    by_split = {split: rows[rows["split"] == index] for index, split in enumerate(SPLITS)}
+    firsts = {}
+    for split, examples in by_split.items():
+        found.within[split] = len(examples) - len(np.unique(examples["example"]))
+        ordered = examples[np.lexsort((examples["line"], examples["source"], examples["text"]))]
+        firsts[split] = ordered[np.unique(ordered["text"], return_index=True)[1]]
+    for pair in itertools.combinations(SPLITS, 2):
+        a, b = (firsts[split] for split in pair)
+        _, in_a, in_b = np.intersect1d(a["text"], b["text"], assume_unique=True, return_indices=True)
+        found.across[pair] = len(in_a)
+        earliest = np.lexsort((b["line"][in_b], b["source"][in_b]))[:_PLACES]
+        found.places[pair] = [(_place(a[in_a[i]]), _place(b[in_b[i]])) for i in earliest]
+    return found
+
+
+def merge_duplicates(partitions: Iterable[Duplicates]) -> Duplicates:
+    """Puts the partitions together."""
+    merged = Duplicates()
+    for found in partitions:
+        merged.within += found.within
+        merged.across += found.across
+        for pair, places in found.places.items():
+            both = [*merged.places.get(pair, []), *places]
+            merged.places[pair] = sorted(both, key=lambda place: (place[1], place[0]))[:_PLACES]
+    return merged
+
+
+def make_statistics(
+    task: Task, shards: Sequence[Shard], rejected: Sequence[Rejections], duplicates: Duplicates
+) -> dict[str, Any]:
+    """Makes what statistics.json holds.
+
+    Lengths are in characters (Unicode code points); `median` and `p95` are the smallest lengths that half
+    and 95 % of the texts do not exceed.
+    """
+    files = {shard.source: shard.file for shard in shards}
+    splits = {}
+    for split in SPLITS:
+        parts = [shard for shard in shards if shard.split == split]
+        entry: dict[str, Any] = {"examples": sum(shard.examples for shard in parts)}
+        entry["duplicates"] = duplicates.within[split]
+        entry["characters"] = {
+            name: _lengths(_total(shard.lengths[name] for shard in parts)) for name in FIELDS[task] if parts
+        }
+        if task == "classification":
+            entry["labels"] = dict(sorted(_total(shard.labels for shard in parts).items()))
+        splits[split] = entry
+    shared = [
+        {
+            "splits": list(pair),
+            "texts": duplicates.across[pair],
+            "places": [
+                [f"{files[source]}:{line}" for source, line in both] for both in duplicates.places[pair]
+            ],
+        }
+        for pair in itertools.combinations(SPLITS, 2)
+        if duplicates.across[pair]
+    ]
+    reasons = _total(part.reasons for part in rejected)
+    statistics: dict[str, Any] = {
+        "splits": splits,
+        "shared_texts": shared,
+        "rejected": {"total": reasons.total(), "reasons": dict(sorted(reasons.items()))},
+    }
+    return statistics | {"warnings": _warnings(statistics)}
+
+
+def _warnings(statistics: dict[str, Any]) -> list[str]:
+    """Says in sentences what someone should look at before training."""
+    splits = statistics["splits"]
+    warnings = [
+        f"There are no {split} examples: give `ingest.files.{split}` or a fraction in `ingest.holdout`."
+        for split in SPLITS[1:]
+        if not splits[split]["examples"]
+    ]
+    for shared in statistics["shared_texts"]:
+        (one, other), (here, there) = shared["splits"], shared["places"][0]
+        warnings.append(
+            f"Texts of {other} that are also in {one}: {shared['texts']:,} (such as {there} and {here}). "
+            f"What is measured on {other} will look better than it is."
+        )
+    if labels := splits["train"].get("labels"):
+        if len(labels) == 1:
+            warnings.append(
+                f"Every train example has the label {next(iter(labels))!r}: nothing can be learnt."
+            )
+        if len(labels) > max(100, splits["train"]["examples"] // 2):
+            warnings.append(f"Different labels in train: {len(labels):,}. Is `label` the right column?")
+        for split in SPLITS[1:]:
+            unknown = [repr(label) for label in splits[split]["labels"] if label not in labels]
+            if unknown:
+                shown = ", ".join(unknown[:5]) + (" and others" if len(unknown) > 5 else "")
+                warnings.append(f"Labels of {split} that do not occur in train: {shown}.")
+    if total := statistics["rejected"]["total"]:
+        warnings.append(f"Rejected records: {total:,}. rejected.jsonl says which and why.")
+    return warnings
+
+
+def _place(row: np.void) -> Place:
+    return int(row["source"]), int(row["line"])
+
+
+def _total(counters: Iterable[Counter[Any]]) -> Counter[Any]:
+    total: Counter[Any] = Counter()
+    for counter in counters:
+        total.update(counter)
+    return total
+
+
+def _lengths(counts: Counter[int]) -> dict[str, float]:
+    lengths = np.array(sorted(counts), np.int64)
+    weights = np.array([counts[length] for length in sorted(counts)], np.float64)
+    median, p95 = np.quantile(lengths, [0.5, 0.95], weights=weights, method="inverted_cdf")
+    mean = float(lengths @ weights / weights.sum())
+    return {
+        "min": int(lengths[0]),
+        "mean": round(mean, 2),
+        "median": int(median),
+        "p95": int(p95),
+        "max": int(lengths[-1]),
+    }

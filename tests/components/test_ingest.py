@@ -1,0 +1,346 @@
+import gzip
+import json
+import os
+import random
+import re
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.errors import UserError
+from components.events import StageProgress, Warned, listening
+from components.examples import split_shards, text_batches
+from components.ingest import parts, transform
+from components.ingest.config import IngestConfig
+from components.ingest.transform import Ingest
+from components.strict import FIELDS, SPLITS
+
+ALL = {"holdout": {}}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def ingest(config, task="classification", output="out"):
+    """Runs the stage and returns its summary as the pipeline gets it."""
+    os.makedirs(output)
+    summary = []
+    with beam.Pipeline(FnApiRunner(), options=PipelineOptions([])) as pipeline:
+        out = pipeline | beam.Create([{}]) | Ingest(config=IngestConfig(**config), task=task, output=output)
+        out | beam.Map(lambda one: Path(output, "summary").write_text(json.dumps(one)))
+    summary = json.loads(Path(output, "summary").read_text())
+    os.remove(Path(output, "summary"))
+    return summary
+
+
+def examples(split="train", task="classification", output="out"):
+    fields = FIELDS[task]
+    return [
+        tuple(text.decode() for text in row)
+        for batch in text_batches(split_shards(f"{output}/examples", split), fields)
+        for row in zip(*(batch[field] for field in fields), strict=True)
+    ]
+
+
+def rejected(output="out"):
+    with open(f"{output}/rejected.jsonl", encoding="utf-8") as file:
+        return [tuple(json.loads(line).values()) for line in file]
+
+
+def statistics(output="out"):
+    return json.loads(Path(output, "statistics.json").read_text(encoding="utf-8"))
+
+
+def contents(output="out"):
+    return {
+        str(path.relative_to(output)): path.read_bytes() for path in Path(output).rglob("*") if path.is_file()
+    }
+
+
+def test_the_artifact_and_the_summary(folder):
+    Path("b.tsv").write_text("label\ttext\ny\tdrei\nx\tvier\n")
+    Path("a.tsv").write_text("text\tlabel\neins\tx\nzwei\t y \n")
+    Path("test.jsonl").write_text('{"text": " fünf ", "label": "x"}\n')
+    Path("v.csv.gz").write_bytes(gzip.compress(b'text,label\n"sechs\nsieben",x\n'))
+    summary = ingest({"files": {"train": "?.tsv", "test": ["test.jsonl"], "validation": "v.csv.gz"}})
+    assert summary == {"examples": {"train": 4, "validation": 1, "test": 1}, "rejected": 0, "warnings": []}
+    assert sorted(contents()) == [
+        "examples/test-00000-of-00001.tfrecord",
+        "examples/train-00000-of-00002.tfrecord",
+        "examples/train-00001-of-00002.tfrecord",
+        "examples/validation-00000-of-00001.tfrecord",
+        "rejected.jsonl",
+        "statistics.json",
+    ]
+    assert examples() == [("eins", "x"), ("zwei", "y"), ("drei", "y"), ("vier", "x")]
+    assert examples("validation") == [("sechs\nsieben", "x")]
+    assert examples("test") == [(" fünf ", "x")]
+    assert rejected() == []
+
+
+def test_text_pairs(folder):
+    Path("de").write_text("eins\n\nzwei\ndrei\n")
+    Path("en").write_bytes(b"one\nx\n\xff\n")
+    summary = ingest(
+        {"files": {"train": {"source": "de", "target": "en"}}, "format": "text", "max_rejected": 3}, "seq2seq"
+    )
+    assert sum(summary["examples"].values()) == 1
+    assert rejected() == [
+        ("de", 2, "empty source", "\tx"),
+        ("de", 4, "no line of target goes with it", "drei"),
+        ("en", 3, "not UTF-8", "zwei\t�"),
+    ]
+    assert "labels" not in statistics()["splits"]["train"]
+
+
+def test_every_reason_is_told_with_file_and_line(folder):
+    lines = [
+        {"text": "good", "label": "x"},
+        {"text": " \u3000\t", "label": "x"},
+        {"text": "a", "label": ""},
+        {"text": "a" * 21, "label": "x"},
+        {"text": "a" * 20, "label": 3},
+        {"text": 3, "label": "x"},
+        {"text": None, "label": "x"},
+        {"text": ["a"], "label": "x"},
+        {"text": "a", "label": 1.5},
+        {"text": "a", "label": "x\ny"},
+        {"text": "\ud800", "label": "x"},
+        {"text": "a"},
+        {"text": "true", "label": True},
+    ]
+    Path("b.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    Path("a.tsv").write_bytes(b"text\tlabel\na\n" + b"\xff" * 2000 + b"\tb\n" + b"c\td\n")
+    summary = ingest({"files": ["b.jsonl", "a.tsv"], "max_characters": 20, "max_rejected": 12, **ALL})
+    assert summary["rejected"] == 12
+    assert examples() == [("c", "d"), ("good", "x"), ("a" * 20, "3"), ("true", "true")]
+    assert [each[:3] for each in rejected()] == [
+        ("a.tsv", 2, "1 columns instead of 2"),
+        ("a.tsv", 3, "not UTF-8"),
+        ("b.jsonl", 2, "empty text"),
+        ("b.jsonl", 3, "empty label"),
+        ("b.jsonl", 4, "text longer than 20 characters"),
+        ("b.jsonl", 6, "text is of type int, not a string"),
+        ("b.jsonl", 7, "text is null"),
+        ("b.jsonl", 8, "text is of type list, not a string"),
+        ("b.jsonl", 9, "label is of type float, not a string"),
+        ("b.jsonl", 10, "label of several lines"),
+        ("b.jsonl", 11, "not valid Unicode"),
+        ("b.jsonl", 12, "no key 'label'"),
+    ]
+    texts = [each[3] for each in rejected()]
+    assert texts[0] == "a"
+    assert texts[1] == "�" * 999 + "…"
+    assert texts[3] == '{"text": "a", "label": ""}'
+    reasons = statistics()["rejected"]
+    assert reasons["total"] == 12
+    assert reasons["reasons"]["text is null"] == 1
+
+
+def test_exactly_the_broken_lines_are_rejected(folder):
+    chance = random.Random(1)
+    lines = [f"text {number}\t{'ab'[number % 2]}" for number in range(3000)]
+    broken = sorted(chance.sample(range(3000), 30))
+    for number in broken:
+        lines[number] = chance.choice(["", "no tab", "\tx", "x\t", "too\tmany\ttabs"])
+    Path("a.tsv").write_text("text\tlabel\n" + "\n".join(lines) + "\nlast\ta\n")
+    summary = ingest({"files": "a.tsv", "max_rejected": 0.01})
+    assert [line for _, line, _, _ in rejected()] == [number + 2 for number in broken]
+    assert summary["rejected"] == 30
+    read = sorted(text for split in SPLITS for text, _ in examples(split))
+    assert read == sorted(["last", *(f"text {number}" for number in range(3000) if number not in broken)])
+
+
+@pytest.mark.parametrize(("allowed", "shown"), [(3, "3"), (0, "0"), (0.39, "0.39 of them")])
+def test_too_many_rejected_records_stop_the_run(folder, allowed, shown):
+    Path("a.tsv").write_text("text\tlabel\n" + "good\tx\n" * 6 + "bad\n\tx\nbad\n.\t.\t.\n")
+    with pytest.raises(UserError) as caught:
+        ingest({"files": "a.tsv", "max_rejected": allowed})
+    message = str(caught.value).split(" [while running")[0]
+    assert message == (
+        f"ingest: 4 of 10 records were rejected, expected at most {shown} (`ingest.max_rejected`). "
+        "Most frequent reasons:\n"
+        "  2 x 1 columns instead of 2 (such as a.tsv:8)\n"
+        "  1 x 3 columns instead of 2 (such as a.tsv:11)\n"
+        "  1 x empty text (such as a.tsv:9)\n"
+        "All of them are in out/rejected.jsonl. Correct the files, `ingest.format` or `ingest.columns`, or "
+        "raise `ingest.max_rejected`."
+    )
+    assert [line for _, line, _, _ in rejected()] == [8, 9, 10, 11]
+    assert list(contents()) == ["rejected.jsonl"]
+
+
+@pytest.mark.parametrize("allowed", [29, 0.29])
+def test_as_many_rejected_records_as_allowed_do_not(folder, allowed):
+    Path("a.tsv").write_text("text\tlabel\n" + "good\tx\n" * 71 + "bad\n" * 29)
+    assert ingest({"files": "a.tsv", "max_rejected": allowed, **ALL})["examples"]["train"] == 71
+
+
+def test_nothing_to_train_on_is_an_error(folder):
+    Path("a.tsv").write_text("text\tlabel\nbad\n")
+    Path("b.tsv").write_text("text\tlabel\ngood\tx\n")
+    with pytest.raises(UserError) as caught:
+        ingest({"files": {"train": "a.tsv", "test": "b.tsv"}, "max_rejected": 1})
+    assert (
+        "ingest: no example is left to train on: received 2 records, of which 1 were rejected "
+        "(see out/rejected.jsonl) and the rest belongs to other splits. Expected at least one "
+        "in train. Check `ingest.files`"
+    ) in str(caught.value)
+
+
+def test_errors_of_the_workers_keep_their_type(folder):
+    with pytest.raises(UserError, match=r"no file matches 'a\.tsv'"):
+        ingest({"files": "a.tsv"})
+    Path("a.tsv").write_text("txt\tlabel\nbad\n")
+    with pytest.raises(UserError, match="Did you mean 'txt'"):
+        ingest({"files": "a.tsv"}, output="again")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"source": "a"}, "`columns` received source, expected text and label for classification"),
+        ({"text": 0}, "`columns` received a position for text, but none for label"),
+    ],
+)
+def test_columns_must_suit_the_task(columns, message):
+    with pytest.raises(UserError, match=message):
+        Ingest(config=IngestConfig(files="a.tsv", columns=columns), task="classification", output="out")
+
+
+def test_holdout_keeps_equal_texts_together_whatever_the_files(folder):
+    rows = [f"text {number % 500}\t{number % 3}\n" for number in range(2000)]
+    Path("all.tsv").write_text("text\tlabel\n" + "".join(rows))
+    random.Random(3).shuffle(rows)
+    Path("1.tsv").write_text("text\tlabel\n" + "".join(rows[:700]))
+    Path("2.csv").write_text("text,label\n" + "".join(rows[700:]).replace("\t", ","))
+    ingest({"files": "all.tsv"}, output="one")
+    ingest({"files": ["2.csv", "1.tsv"]}, output="two")
+    for split in SPLITS:
+        assert sorted(examples(split, output="one")) == sorted(examples(split, output="two"))
+    texts = [{text for text, _ in examples(split, output="one")} for split in SPLITS]
+    assert sum(map(len, texts)) == 500
+    assert 25 < len(texts[1]) < 75
+    assert 25 < len(texts[2]) < 75
+    assert statistics("one")["shared_texts"] == []
+
+
+def test_statistics_warnings_and_events(folder):
+    Path("a.tsv").write_text("text\tlabel\nein\tx\nein\tx\nein\ty\nvier\ty\n\n\n")
+    Path("b.tsv").write_text("text\tlabel\nzwei\tx\nvier\tz\nein\tx\n")
+    events = []
+    with listening(events.append):
+        summary = ingest({"files": {"train": "a.tsv", "test": "b.tsv"}, **ALL})
+    made = statistics()
+    assert made["splits"]["train"] == {
+        "examples": 4,
+        "duplicates": 1,
+        "characters": {
+            "text": {"min": 3, "mean": 3.25, "median": 3, "p95": 4, "max": 4},
+            "label": {"min": 1, "mean": 1.0, "median": 1, "p95": 1, "max": 1},
+        },
+        "labels": {"x": 2, "y": 2},
+    }
+    assert made["shared_texts"] == [
+        {
+            "splits": ["train", "test"],
+            "texts": 2,
+            "places": [["a.tsv:5", "b.tsv:3"], ["a.tsv:2", "b.tsv:4"]],
+        }
+    ]
+    assert made["rejected"] == {"total": 0, "reasons": {}}
+    assert made["warnings"] == summary["warnings"]
+    assert [warning.split(":")[0] for warning in made["warnings"]] == [
+        "There are no validation examples",
+        "Texts of test that are also in train",
+        "Labels of test that do not occur in train",
+    ]
+    assert [event.message for event in events if isinstance(event, Warned)] == made["warnings"]
+    assert events[-4] == StageProgress("ingest", 7, 7, "records")
+
+
+def test_progress_is_told_now_and_then(folder, monkeypatch):
+    monkeypatch.setattr(transform, "_CHUNK", 100)
+    Path("a.tsv").write_text("text\tlabel\n" + "".join(f"text {number}\tx\n" for number in range(1000)))
+    events = []
+    with listening(events.append):
+        ingest({"files": "a.tsv"})
+    told = [event for event in events if isinstance(event, StageProgress)]
+    assert told[0] == StageProgress("ingest", 100, None, "records")
+    assert told[-1] == StageProgress("ingest", 1000, 1000, "records")
+    assert len(told) < 8
+    assert statistics()["splits"]["train"]["duplicates"] == 0
+
+
+def test_two_runs_make_the_same_bytes(folder, monkeypatch):
+    monkeypatch.setattr(parts, "SHARD_BYTES", 4000)
+    for name in "cab":
+        lines = [f"text {number} of {name}\t{number % 7}\n" for number in range(300)]
+        Path(f"{name}.tsv").write_text("text\tlabel\n" + "".join(lines) + "bad\n" * 3)
+    for output in ("one", "two"):
+        ingest({"files": "*.tsv"}, output=output)
+    assert contents("one") == contents("two")
+    assert len(split_shards("one/examples", "train")) == 9
+    read = [text for text, _ in examples(output="one")]
+    assert read == sorted(read, key=lambda text: (text[-1], int(re.findall(r"\d+", text)[0])))
+    assert [each[:2] for each in rejected("one")] == [
+        (f"{name}.tsv", line) for name in "abc" for line in (302, 303, 304)
+    ]
+
+
+def write_only(directory, **config):
+    """Runs the writing step without a runner, for many cases in a short time."""
+    config = IngestConfig(files=f"{directory}/data.tsv", **config)
+    writer = transform.WriteExamples(config, {"text": "text", "label": "label"}, str(directory))
+    (source,) = transform.find_sources(config, "classification")
+    texts, lines = [], []
+    for part in writer.process(source):
+        if isinstance(part, parts.Shard):
+            texts += [text for batch in text_batches([part.path], ["text"]) for text in batch["text"]]
+        elif isinstance(part, parts.Rejections):
+            lines += [json.loads(line)["line"] for line in Path(part.path).read_bytes().splitlines()]
+    return texts, lines
+
+
+LINE = st.one_of(
+    st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")),
+    st.text("aé日 \t\"'\r\0", max_size=12).map(str.encode),
+    st.just(b"text\tlabel"),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(LINE, max_size=30))
+def test_every_record_is_an_example_or_rejected(tmp_path_factory, lines):
+    directory = tmp_path_factory.mktemp("data")
+    (directory / "data.tsv").write_bytes(b"\n".join([b"text\tlabel", *lines]))
+    texts, bad = write_only(directory, max_characters=8)
+    while lines and not lines[-1].strip(b"\r\n"):
+        lines.pop()
+    good = [line.rstrip(b"\r\n").split(b"\t")[0] for number, line in enumerate(lines, 2) if number not in bad]
+    assert sorted(texts) == sorted(good)
+    assert bad == sorted(set(bad))
+    assert len(bad) + len(texts) == len(lines)
+
+
+def test_the_stage_composes_in_a_pipeline(folder):
+    Path("a.tsv").write_text("text\tlabel\na\tx\n")
+    os.makedirs("out")
+    with beam.Pipeline(FnApiRunner(), options=PipelineOptions([])) as pipeline:
+        config = IngestConfig(files="a.tsv", holdout={})
+        counts = (
+            pipeline
+            | beam.Create([{}])
+            | Ingest(config=config, task="classification", output="out")
+            | beam.Map(lambda summary: summary["examples"])
+        )
+        assert_that(counts, equal_to([{"train": 1, "validation": 0, "test": 0}]))
