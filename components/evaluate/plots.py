@@ -1,0 +1,141 @@
+"""Pictures of a training and of an evaluation, as PNG files.
+
+Matplotlib is imported when a picture is drawn, and only its objects are used, never pyplot: there is no state
+that threads could share, and no window system is asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_TRAINING, _VALIDATION = "#2b6cb0", "#dd6b20"
+_COUNTED_CLASSES = 20  # up to here each cell shows its count
+_LABELLED_CLASSES = 100  # up to here each class has its label
+_LABEL_LENGTH = 24
+
+
+def training_curves(epochs: Sequence[Mapping[str, float]], path: str | Path, best_epoch: int = 0) -> None:
+    """Draws each metric of the training, and of the validation where there is one, against the epoch.
+
+    Args:
+        epochs: {"epoch": 1, "loss": ..., "val_loss": ..., ...} of each epoch.
+        path: the PNG file to write.
+        best_epoch: the epoch to mark; 0 for none.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    names = {name.removeprefix("val_") for epoch in epochs for name in epoch}
+    metrics = sorted(names - {"epoch", "seconds"}, key=lambda name: (name != "loss", name))
+    figure = _figure(5.2 * len(metrics), 3.8)
+    for position, metric in enumerate(metrics, start=1):
+        axes = figure.add_subplot(1, len(metrics), position)
+        for name, label, color in (
+            (metric, "training", _TRAINING),
+            (f"val_{metric}", "validation", _VALIDATION),
+        ):
+            points = [(epoch["epoch"], epoch[name]) for epoch in epochs if name in epoch]
+            if points:
+                axes.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3.5, label=label)
+        if best_epoch:
+            axes.axvline(best_epoch, color="0.5", linestyle=":", label=f"best epoch ({best_epoch})", zorder=1)
+        axes.set_xlabel("epoch")
+        axes.set_title(metric.replace("_", " "))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xlim(0.5, len(epochs) + 0.5)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    figure.savefig(path)
+
+
+def confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]], path: str | Path) -> None:
+    """Draws how the examples of each class were classified, each row coloured by its fractions.
+
+    Args:
+        labels: the classes, in any script.
+        counts: examples by target (row) and prediction (column) [C, C].
+        path: the PNG file to write.
+    """
+    from matplotlib.colors import PowerNorm
+
+    matrix = np.asarray(counts)
+    fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    counted = len(labels) <= _COUNTED_CLASSES
+    side = min(max((0.6 if counted else 0.27) * len(labels), 3), 22)
+    figure = _figure(side, side, layout=None)
+    axes = figure.add_axes((0, 0, 1, 1))  # the image grows around it by what the labels take
+    image = axes.imshow(fractions, cmap="Blues", norm=PowerNorm(0.5, 0, 1))  # so that few confusions show
+    scale = figure.add_axes((1 + 0.25 / side, 0, 0.2 / side, 1))
+    figure.colorbar(image, cax=scale, label="fraction of the class's examples")
+    shown = range(0, len(labels), math.ceil(len(labels) / _LABELLED_CLASSES))
+    names = [_drawable(labels[i]) for i in shown]
+    crowded = 0.09 * (max(map(len, names)) + 1) > side / len(names)  # inches
+    axes.set_xticks(shown, names, rotation=90 if crowded else 0, fontsize=9, parse_math=False)
+    axes.set_yticks(shown, names, fontsize=9, parse_math=False)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("expected")
+    axes.set_title(f"{np.trace(matrix):,} of {matrix.sum():,} right")
+    if counted:
+        for (row, column), count in np.ndenumerate(matrix):
+            if count:
+                color = "white" if fractions[row, column] > 0.4 else "0.2"
+                axes.text(column, row, f"{count}", ha="center", va="center", fontsize=9, color=color)
+    figure.savefig(path, bbox_inches="tight")
+
+
+def length_against_quality(buckets: Sequence[Mapping[str, float]], path: str | Path) -> None:
+    """Draws the fraction of exact answers by the length of the input.
+
+    Args:
+        buckets: {"from", "to", "examples", "exact_match"} of each range of lengths.
+        path: the PNG file to write.
+    """
+    room = max(len(buckets), 4)
+    figure = _figure(room + 1.2, 4)
+    axes = figure.add_subplot()
+    bars = axes.bar(range(len(buckets)), [bucket["exact_match"] for bucket in buckets], color=_TRAINING)
+    axes.bar_label(bars, [f"{bucket['exact_match']:.3f}" for bucket in buckets], padding=2, fontsize=9)
+    axes.set_xticks(range(len(buckets)), [_range_label(bucket) for bucket in buckets], fontsize=9)
+    middle = (len(buckets) - 1) / 2
+    axes.set_xlim(middle - room / 2 - 0.1, middle + room / 2 + 0.1)
+    axes.set_ylim(0, 1.08)
+    axes.set_xlabel("characters of the input (n = examples)")
+    axes.set_ylabel("exact match")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+
+
+def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    # It would tell every user, once, that it builds its cache of fonts.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=110, layout=layout)
+
+
+def _range_label(bucket: Mapping[str, Any]) -> str:
+    lengths = f"{bucket['from']}–{bucket['to']}" if bucket["from"] < bucket["to"] else f"{bucket['from']}"
+    return f"{lengths}\nn = {bucket['examples']:,}"
+
+
+def _drawable(label: str) -> str:
+    """Cuts a label that is too long, and writes the characters that the font lacks as <code point>."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    glyphs = get_font(findfont(FontProperties())).get_charmap()
+    drawn = ""
+    for character in label:
+        known = character.isprintable() and ord(character) in glyphs
+        drawn += character if known else f"<{ord(character):X}>"
+        if len(drawn) > _LABEL_LENGTH:
+            return drawn[:_LABEL_LENGTH] + "…"
+    return drawn

@@ -1,0 +1,176 @@
+"""Additive attention (Bahdanau et al., 2015).
+
+`BahdanauAttention(units, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer)` with
+`project_keys(memory)`, `attend(query, keys, memory, mask=None)` and `call(query, memory, mask=None)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+# Far below any score, yet finite: the difference of two such scores is 0, that of infinities is NaN.
+_MASKED_SCORE = -1e30
+
+
+@keras.saving.register_keras_serializable(package="rnnpipe")
+class BahdanauAttention(keras.layers.Layer):
+    """Additive attention with learned projections of query and memory.
+
+    A query `q` and a position `m` of the memory are scored by
+    `score(q, m) = v' tanh(W_q q + W_k m + b)`; the weights are the softmax of the scores over the memory,
+    and the context is the weighted sum of the memory.
+
+    `W_k m + b`, the keys, does not depend on the query. A decoder computes the keys once per source with
+    `project_keys` and then calls `attend` at every step. Several queries of one source (the beams of a
+    search) share its memory and keys, which are never repeated.
+
+    The softmax is computed in at least float32 under every dtype policy. Masked positions get weights of
+    exactly 0; where every position is masked, weights and context are 0.
+
+    Args:
+        units: Positive integer, width of the score's hidden layer.
+        kernel_initializer: Initializer of `W_q`, `W_k` and `v`. Defaults to `"glorot_uniform"`.
+        bias_initializer: Initializer of `b`. Defaults to `"zeros"`.
+        kernel_regularizer: Regularizer of `W_q`, `W_k` and `v`. Defaults to `None`.
+        bias_regularizer: Regularizer of `b`. Defaults to `None`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Call arguments:
+        query: Tensor of shape `(batch, query_width)` or `(batch, queries, query_width)`.
+        memory: Tensor of shape `(batch, source, memory_width)`.
+        mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read; `None` if it
+            may be read everywhere.
+
+    Returns:
+        The context, of shape `(batch, memory_width)`, and the weights, of shape `(batch, source)`; with
+        a `queries` axis after `batch` in both if the query has one.
+
+    Example:
+        ```python
+        memory = np.random.random((32, 20, 64))
+        query = np.random.random((32, 128))
+        context, weights = BahdanauAttention(100)(query, memory)  # (32, 64) and (32, 20)
+        ```
+
+    Reference:
+        [Neural Machine Translation by Jointly Learning to Align and Translate](
+        https://arxiv.org/abs/1409.0473) (Bahdanau et al., 2015), appendix A.1.2
+    """
+
+    def __init__(
+        self,
+        units: int,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if not isinstance(units, int) or units <= 0:
+            raise ValueError(
+                f"Received an invalid value for argument `units`, expected a positive integer, got {units}."
+            )
+        super().__init__(**kwargs)
+        self.units = units
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        # One bias is enough: the two projections are added.
+        self.query_projection = self._dense(units, use_bias=False, name="query_projection")
+        self.key_projection = self._dense(units, use_bias=True, name="key_projection")
+        self.score = self._dense(1, use_bias=False, name="score")
+
+    def _dense(self, units: int, use_bias: bool, name: str) -> keras.layers.Dense:
+        return keras.layers.Dense(
+            units,
+            use_bias=use_bias,
+            # Clones, because one initializer instance gives the same values to kernels of the same shape.
+            kernel_initializer=self.kernel_initializer.clone(),
+            bias_initializer=self.bias_initializer.clone(),
+            kernel_regularizer=self.kernel_regularizer,
+            bias_regularizer=self.bias_regularizer,
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def build(self, query_shape: Sequence[int | None], memory_shape: Sequence[int | None]) -> None:
+        """Creates the weights from the shapes of `query` and `memory`."""
+        self.query_projection.build(query_shape)
+        self.key_projection.build(memory_shape)
+        self.score.build((None, self.units))
+
+    def project_keys(self, memory: keras.KerasTensor) -> keras.KerasTensor:
+        """Projects the memory to the keys that `attend` compares with its queries.
+
+        Args:
+            memory: Tensor of shape `(batch, source, memory_width)`.
+
+        Returns:
+            Tensor of shape `(batch, source, units)`.
+        """
+        return self.key_projection(memory)
+
+    def attend(
+        self,
+        query: keras.KerasTensor,
+        keys: keras.KerasTensor,
+        memory: keras.KerasTensor,
+        mask: keras.KerasTensor | None = None,
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Reads the memory once for every query.
+
+        Args:
+            query: Tensor of shape `(batch, query_width)` or `(batch, queries, query_width)`.
+            keys: What `project_keys` made of `memory`, of shape `(batch, source, units)`.
+            memory: Tensor of shape `(batch, source, memory_width)`.
+            mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read.
+
+        Returns:
+            The context, of shape `(batch, [queries,] memory_width)`, and the weights, of shape
+            `(batch, [queries,] source)`.
+        """
+        memory = ops.cast(memory, self.compute_dtype)
+        query = self.query_projection(query)
+        single = len(query.shape) == 2
+        if single:
+            query = ops.expand_dims(query, axis=1)
+        hidden = ops.tanh(ops.expand_dims(query, axis=2) + ops.expand_dims(keys, axis=1))
+        scores = ops.squeeze(self.score(hidden), axis=-1)
+        scores = ops.cast(scores, keras.backend.result_type(self.compute_dtype, "float32"))
+        if mask is None:
+            weights = ops.softmax(scores)
+        else:
+            mask = ops.expand_dims(ops.cast(mask, "bool"), axis=1)
+            weights = ops.softmax(ops.where(mask, scores, _MASKED_SCORE))
+            # Changes only rows that are masked everywhere, whose softmax is uniform.
+            weights = ops.where(mask, weights, 0.0)
+        weights = ops.cast(weights, self.compute_dtype)
+        context = ops.matmul(weights, memory)  # Faster to train than `ops.einsum`.
+        if single:
+            context, weights = ops.squeeze(context, axis=1), ops.squeeze(weights, axis=1)
+        return context, weights
+
+    def call(
+        self, query: keras.KerasTensor, memory: keras.KerasTensor, mask: keras.KerasTensor | None = None
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Projects the memory and reads it once for every query; see the class for arguments and result."""
+        return self.attend(query, self.project_keys(memory), memory, mask)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+        """Returns no mask: `mask` belongs to the memory, which the outputs no longer contain."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+        }

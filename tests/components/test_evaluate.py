@@ -1,0 +1,225 @@
+import json
+from pathlib import Path
+from typing import ClassVar
+
+import apache_beam as beam
+import pytest
+import tensorflow as tf
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from pydantic import ValidationError
+
+from components.errors import UserError
+from components.evaluate.blessing import judge
+from components.evaluate.config import DecodeConfig, EvaluateConfig, Threshold
+from components.evaluate.transform import Evaluate
+from components.events import StageProgress, Warned, listening
+from components.examples import encode_text, shard_name
+from components.strict import FIELDS
+
+HISTORY = {"epochs": [{"epoch": 1, "loss": 0.5, "val_loss": 0.6, "seconds": 1.0}], "best_epoch": 1}
+ROWS = [
+    ("drei", "3"),
+    ("eins", "1"),
+    ("café", "cafe\u0301"),
+    ("zwei\u2028x", "2"),
+    ("日本", "日本"),
+    ("neun", "9"),
+    ("elf", "11"),
+]
+ANSWERS = {
+    "drei": "3",
+    "eins": "7",
+    "café": "caf\u00e9",
+    "zwei\u2028x": "2",
+    "日本": "日本",
+    "neun": "99",
+    "elf": "",
+}
+
+
+class Answering:
+    """Looks answers up, in place of a model, and keeps the sizes of the batches."""
+
+    loads = 0
+    batches: ClassVar[list[int]] = []
+
+    def __init__(self, tokenize_directory, model_path, task, decode):
+        assert Path(tokenize_directory).name == "tokenize"
+        assert Path(model_path).parts[-2:] == ("train", "model.keras")
+        assert isinstance(decode, DecodeConfig)
+        type(self).loads += 1
+
+    def __call__(self, texts):
+        self.batches.append(int(texts.shape[0]))
+        found = [ANSWERS[text.decode()] for text in texts.numpy()]
+        scores = [float("-inf") if answer == "" else 0.1 for answer in found]
+        return {"prediction": tf.constant(found), "score": tf.constant(scores, tf.float32)}
+
+
+@pytest.fixture
+def upstream(tmp_path):
+    """Makes the artifacts that evaluate reads; rows are cut into shards of three."""
+
+    def make(rows, task="seq2seq", split="test"):
+        (tmp_path / "ingest" / "examples").mkdir(parents=True)
+        shards = [rows[start : start + 3] for start in range(0, len(rows), 3)]
+        for index, shard in enumerate(shards):
+            path = tmp_path / "ingest" / "examples" / shard_name(split, index, len(shards))
+            with tf.io.TFRecordWriter(str(path)) as writer:
+                for row in shard:
+                    writer.write(encode_text(dict(zip(FIELDS[task], row, strict=True))))
+        (tmp_path / "tokenize").mkdir()
+        (tmp_path / "train").mkdir()
+        (tmp_path / "train" / "history.json").write_text(json.dumps(HISTORY))
+        return {stage: str(tmp_path / stage) for stage in ("ingest", "tokenize", "train")}
+
+    return make
+
+
+def run(directories, tmp_path, task="seq2seq", config=None):
+    """Runs the stage; returns its output directory, its summary, and the events."""
+    output = tmp_path / "evaluate"
+    output.mkdir()
+    summaries, events = tmp_path / "summary", []
+    Answering.loads, Answering.batches[:] = 0, []
+    stage = Evaluate(
+        config or EvaluateConfig(batch_size=2), DecodeConfig(), task, str(output), load=Answering
+    )
+    with (
+        listening(events.append),
+        beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline,
+    ):
+        (
+            pipeline
+            | beam.Create([directories])
+            | stage
+            | "as JSON" >> beam.Map(json.dumps)
+            | beam.io.WriteToText(str(summaries), shard_name_template="")
+        )
+    (summary,) = summaries.read_text().splitlines()
+    return output, json.loads(summary), events
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_seq2seq(upstream, tmp_path):
+    config = EvaluateConfig(batch_size=2, bless={"exact_match": Threshold(min=0.5)})
+    output, summary, events = run(upstream(ROWS), tmp_path, config=config)
+
+    lines = (output / "predictions.jsonl").read_text(encoding="utf-8").split("\n")
+    assert lines.pop() == ""
+    predictions = [json.loads(line) for line in lines]
+    assert [(row["input"], row["target"]) for row in predictions] == ROWS
+    assert [row["prediction"] for row in predictions] == list(ANSWERS.values())
+    assert [row["correct"] for row in predictions] == [True, False, True, True, True, False, False]
+    assert [row["score"] for row in predictions] == [0.1] * 6 + [None]
+    assert "日本" in lines[4]
+
+    metrics = read(output / "metrics.json")
+    assert (metrics["split"], metrics["examples"]) == ("test", 7)
+    assert list(metrics["metrics"]) == ["exact_match", "character_error_rate", "bleu"]
+    assert metrics["metrics"]["exact_match"] == 4 / 7
+    assert metrics["metrics"]["character_error_rate"] == 4 / 12
+    assert sum(bucket["examples"] for bucket in metrics["by_length"]) == 7
+    assert read(output / "blessing.json") == {
+        "blessed": True,
+        "reasons": ["exact_match 0.571429 >= 0.5 (min)"],
+    }
+    assert summary == {"examples": 7, "metrics": metrics["metrics"], **read(output / "blessing.json")}
+    assert sorted(str(path.relative_to(output)) for path in output.rglob("*.*")) == [
+        "blessing.json",
+        "metrics.json",
+        "plots/length_quality.png",
+        "plots/training_curves.png",
+        "predictions.jsonl",
+    ]
+    assert Answering.loads == 1
+    assert sorted(Answering.batches) == [1, 1, 1, 2, 2]
+    progress = [event for event in events if isinstance(event, StageProgress)]
+    assert {(event.stage, event.total) for event in progress} == {("evaluate", 7)}
+    assert sorted(event.done for event in progress) == [2, 3, 5, 6, 7]
+
+
+def test_classification_on_validation_where_there_is_no_test(upstream, tmp_path):
+    rows = [("drei", "3"), ("eins", "1"), ("neun", "99"), ("zwei\u2028x", "2")]
+    directories = upstream(rows, "classification", "validation")
+    output, summary, events = run(directories, tmp_path, "classification")
+    metrics = read(output / "metrics.json")
+    assert (metrics["split"], metrics["examples"]) == ("validation", 4)
+    assert metrics["metrics"]["accuracy"] == 0.75
+    assert metrics["confusion"]["labels"] == ["1", "2", "3", "7", "99"]
+    assert metrics["classes"]["7"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+    assert (output / "plots" / "confusion_matrix.png").exists()
+    assert not summary["blessed"]
+    (warning,) = [event for event in events if isinstance(event, Warned)]
+    assert "no test split: measured on validation" in warning.message
+
+
+def test_without_anything_to_measure_on(upstream, tmp_path):
+    with pytest.raises(UserError, match=r"neither a test nor a validation split.*ingest\.holdout"):
+        run(upstream(ROWS, split="train"), tmp_path)
+
+
+def test_a_metric_of_the_other_task():
+    with pytest.raises(
+        UserError, match=r"evaluate\.metrics: accuracy is no metric of the task seq2seq; expected"
+    ):
+        Evaluate(EvaluateConfig(metrics=["accuracy"]), DecodeConfig(), "seq2seq", "nowhere")
+    bless = {"bleu": Threshold(min=1)}
+    with pytest.raises(UserError, match=r"evaluate\.bless: bleu is no metric of the task classification"):
+        Evaluate(EvaluateConfig(bless=bless), DecodeConfig(), "classification", "nowhere")
+
+
+def test_metrics_with_a_threshold_are_measured_as_well():
+    config = EvaluateConfig(metrics=["bleu"], bless={"exact_match": Threshold(min=0.9)})
+    assert config.measured("seq2seq") == ["exact_match", "bleu"]
+    assert EvaluateConfig().measured("classification") == ["accuracy", "macro_f1"]
+
+
+@pytest.mark.parametrize(
+    ("bless", "blessed", "reasons"),
+    [
+        ({"exact_match": Threshold(min=0.97)}, True, ["exact_match 0.9712 >= 0.97 (min)"]),
+        (
+            {"exact_match": Threshold(min=0.97), "character_error_rate": Threshold(max=0.02)},
+            False,
+            ["exact_match 0.9712 >= 0.97 (min)", "character_error_rate 0.021 > 0.02 (max): fails by 0.001"],
+        ),
+        (
+            {"exact_match": Threshold(min=0.98, max=1.0)},
+            False,
+            ["exact_match 0.9712 < 0.98 (min): fails by 0.0088", "exact_match 0.9712 <= 1 (max)"],
+        ),
+        ({"exact_match": Threshold(min=0.9712)}, True, ["exact_match 0.9712 >= 0.9712 (min)"]),
+        ("always", True, ["bless: always"]),
+        (
+            None,
+            False,
+            ["no thresholds in evaluate.bless: not blessed; set `evaluate.bless`, or `bless: always`"],
+        ),
+        (
+            {},
+            False,
+            ["no thresholds in evaluate.bless: not blessed; set `evaluate.bless`, or `bless: always`"],
+        ),
+    ],
+)
+def test_blessing(bless, blessed, reasons):
+    metrics = {"exact_match": 0.9712, "character_error_rate": 0.021}
+    assert judge(bless, metrics) == {"blessed": blessed, "reasons": reasons}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ({}, "expected min, max or both"),
+        ({"min": 2, "max": 1}, "min 2 is above max 1"),
+        ({"min": float("nan")}, "finite"),
+    ],
+)
+def test_thresholds_that_cannot_be_meant(bounds, message):
+    with pytest.raises(ValidationError, match=message):
+        Threshold(**bounds)

@@ -1,0 +1,259 @@
+import json
+import math
+import shutil
+import subprocess
+import sys
+import urllib.parse
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from components.errors import UserError
+from components.events import EpochFinished, StageFinished, Warned
+from pipeline import tracking
+from pipeline.tracking import Tracker, code_version, database_path, ui_command
+
+NOWHERE = "http://user:secret@127.0.0.1:9"  # the port of a service that nobody runs
+EPOCHS = [
+    {"epoch": 1, "loss": 0.5, "val_loss": 0.75, "seconds": 2.0},
+    {"epoch": 2, "loss": 0.25, "val_loss": math.nan, "seconds": 3.0},
+]
+FILES = {
+    "ingest": {"statistics.json": {}},
+    "tokenize": {"statistics.json": {}},
+    "train": {"history.json": {"epochs": EPOCHS, "best_epoch": 2}},
+    "evaluate": {
+        "metrics.json": {"split": "test", "examples": 3, "metrics": {"exact_match": 0.97}},
+        "blessing.json": {"blessed": True, "reasons": ["exact_match 0.97 >= 0.9 (min)"]},
+        "plots/length_quality.png": "a picture",
+    },
+    "export": {"validation.json": {}},
+}
+
+
+@pytest.fixture
+def artifact(tmp_path):
+    """Makes a stage's artifact and returns its directory."""
+
+    def make(stage):
+        for name, content in {**FILES[stage], "artifact.json": {"key": f"key of {stage}"}}.items():
+            path = tmp_path / stage / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(content))
+        return str(tmp_path / stage)
+
+    return make
+
+
+SCRIPT = """
+import sys
+from pipeline.tracking import Tracker
+tracker = Tracker(sys.argv[1], "first", "one of two")
+tracker.start({"a": 1}, {}, "")
+missing = tracker.finish("FINISHED", timeout=300)
+sys.exit(repr(missing) if missing else 0)
+"""
+
+
+@pytest.fixture(scope="session")
+def made_by_two(tmp_path_factory):
+    """A database that two processes made at once, and what they printed; MLflow takes seconds to make one."""
+    database = tmp_path_factory.mktemp("shared") / "new" / "mlflow.db"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, f"sqlite:///{database}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    return database, [process.communicate()[0] for process in processes]
+
+
+@pytest.fixture
+def uri(tmp_path, made_by_two):
+    shutil.copy(made_by_two[0], tmp_path)
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def finished(tracker, status="FINISHED", message=""):
+    """Ends the run, and returns it."""
+    assert tracker.finish(status, message, timeout=300) == []
+    return MlflowClient(tracker._uri).get_run(tracker.run_id)
+
+
+def listed(tracker, directory=""):
+    return {file.path for file in MlflowClient(tracker._uri).list_artifacts(tracker.run_id, directory)}
+
+
+def test_a_whole_run(uri, artifact, tmp_path, capfd):
+    tracker = Tracker(uri, "dates/été", "spring")
+    params = {"train.epochs": 2, "odd name*[0]": None, "..": True, "long": "x" * 7000}
+    tracker.start({**params, **{f"p{i}": i for i in range(150)}}, {"task": "seq2seq"}, "name: dates\n")
+    tracker(Warned("train", "which is nothing to log"))
+    tracker(StageFinished("ingest", artifact("ingest"), 1.5))
+    tracker.reused("tokenize", artifact("tokenize"))
+    for epoch in EPOCHS:
+        metrics = {name: value for name, value in epoch.items() if name != "epoch"}
+        tracker(EpochFinished(epoch["epoch"], 2, metrics, epoch["seconds"]))
+    for stage in ("train", "evaluate", "export"):
+        tracker(StageFinished(stage, artifact(stage), 2.5))
+    run = finished(tracker)
+
+    assert (run.info.run_name, run.info.status) == ("spring", "FINISHED")
+    assert len(run.data.params) == 154
+    assert run.data.params["train.epochs"] == "2"
+    assert run.data.params["odd name__0_"] == "None"
+    assert run.data.params["_.."] == "True"
+    assert run.data.params["long"] == "x" * 6000
+    assert run.data.metrics == {
+        "seconds.ingest": 1.5,
+        "loss": 0.25,
+        "val_loss": 0.75,
+        "epoch_seconds": 3.0,
+        "seconds.train": 2.5,
+        "best_epoch": 2,
+        "seconds.evaluate": 2.5,
+        "test.exact_match": 0.97,
+        "seconds.export": 2.5,
+    }
+    history = MlflowClient(uri).get_metric_history(tracker.run_id, "loss")
+    assert [(metric.step, metric.value) for metric in history] == [(1, 0.5), (2, 0.25)]
+    assert run.data.tags["task"] == "seq2seq"
+    assert run.data.tags["stage.ingest"] == "ran"
+    assert run.data.tags["stage.tokenize"] == "reused"
+    assert run.data.tags["key.train"] == "key of train"
+    assert run.data.tags["blessed"] == "true"
+    assert run.data.tags["blessing"] == "exact_match 0.97 >= 0.9 (min)"
+    assert listed(tracker) == {
+        "pipeline.yaml", "ingest", "tokenize", "train", "evaluate", "export", "plots",
+    }  # fmt: skip
+    assert listed(tracker, "evaluate") == {"evaluate/metrics.json", "evaluate/blessing.json"}
+    assert listed(tracker, "plots") == {"plots/length_quality.png"}
+    place = Path(urllib.parse.unquote(urllib.parse.urlsplit(run.info.artifact_uri).path))
+    assert place.parents[1] == tmp_path / "mlartifacts" / "dates_été"
+    assert (place / "pipeline.yaml").read_text() == "name: dates\n"
+    assert tracker.url is None
+    assert capfd.readouterr() == ("", "")
+
+
+def test_reused_stages_are_logged_so_that_runs_compare(uri, artifact):
+    tracker = Tracker(uri, "dates", "again")
+    tracker.start({}, {}, "")
+    for stage in FILES:
+        tracker.reused(stage, artifact(stage))
+    run = finished(tracker)
+    history = MlflowClient(uri).get_metric_history(tracker.run_id, "loss")
+    assert [(metric.step, metric.value) for metric in history] == [(1, 0.5), (2, 0.25)]
+    assert run.data.metrics["test.exact_match"] == 0.97
+    assert not any(name.startswith("seconds.") for name in run.data.metrics)
+    assert {run.data.tags[f"stage.{stage}"] for stage in FILES} == {"reused"}
+
+
+def test_epochs_trained_before_an_interruption_are_taken_from_the_history(uri, artifact):
+    tracker = Tracker(uri, "dates", "resumed")
+    tracker.start({}, {}, "")
+    tracker(EpochFinished(2, 2, {"loss": 0.25}, 3.0))
+    tracker(StageFinished("train", artifact("train"), 2.5))
+    finished(tracker)
+    history = MlflowClient(uri).get_metric_history(tracker.run_id, "loss")
+    assert sorted((metric.step, metric.value) for metric in history) == [(1, 0.5), (2, 0.25)]
+
+
+def test_a_failed_run(uri):
+    tracker = Tracker(uri, "dates", "bad luck")
+    tracker.start({}, {}, "")
+    run = finished(tracker, "FAILED", "the loss is no number")
+    assert run.info.status == "FAILED"
+    assert run.data.tags["message"] == "the loss is no number"
+
+
+def test_an_artifact_that_cannot_be_read_costs_only_itself(uri, tmp_path):
+    tracker = Tracker(uri, "dates", "holes")
+    tracker.start({"a": 1}, {}, "")
+    tracker.reused("train", str(tmp_path / "gone"))
+    (message,) = tracker.finish("FINISHED", timeout=300)
+    assert "did not get train: " in message
+    assert "gone/artifact.json" in message
+    assert MlflowClient(uri).get_run(tracker.run_id).info.status == "FINISHED"
+
+
+def test_a_deleted_experiment(uri):
+    client = MlflowClient(uri)
+    client.delete_experiment(client.create_experiment("dates"))
+    tracker = Tracker(uri, "dates", "orphan")
+    tracker.start({}, {}, "")
+    (message,) = tracker.finish("FINISHED", timeout=300)
+    assert "'dates' is deleted; restore it with `mlflow experiments restore -x" in message
+
+
+def test_a_file_that_is_no_database(tmp_path):
+    (tmp_path / "mlflow.db").write_text("something else, " * 100)
+    tracker = Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", "dates", "lost")
+    tracker.start({}, {}, "")
+    (message,) = tracker.finish("FINISHED", timeout=300)
+    assert "file is not a database" in message
+
+
+def test_a_server_that_is_away_only_costs_a_message(artifact):
+    tracker = Tracker(NOWHERE, "dates", "alone")
+    tracker.start({"a": 1}, {}, "")
+    tracker(EpochFinished(1, 1, {"loss": 0.5}, 2.0))
+    tracker(StageFinished("ingest", artifact("ingest"), 1.5))
+    (message,) = tracker.finish("FINISHED", timeout=300)
+    missing = "the run, its parameters, pipeline.yaml, epoch 1, ingest, the end: "
+    assert message.startswith(f"MLflow at http://127.0.0.1:9 did not get {missing}")
+    assert "Connection refused" in message
+    assert "secret" not in message
+    assert (tracker.run_id, tracker.url) == (None, None)
+
+
+def test_the_page_of_a_run_on_a_server():
+    tracker = Tracker("https://mlflow.example/", "dates", "spring")
+    tracker.run_id, tracker._experiment_id = "abc", "7"
+    assert tracker.url == "https://mlflow.example/#/experiments/7/runs/abc"
+
+
+def test_two_processes_make_the_same_database_and_print_nothing(made_by_two):
+    database, printed = made_by_two
+    assert printed == ["", ""]
+    client = MlflowClient(f"sqlite:///{database}")
+    runs = client.search_runs([client.get_experiment_by_name("first").experiment_id])
+    assert [(run.data.params, run.info.status) for run in runs] == [({"a": "1"}, "FINISHED")] * 2
+
+
+def test_importing_the_module_is_light():
+    check = "import sys, pipeline.tracking; print({'mlflow', 'tensorflow', 'apache_beam'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", check], text=True) == "set()\n"
+
+
+def test_code_version_in_a_checkout_and_outside(monkeypatch):
+    monkeypatch.setattr(tracking, "_git", lambda *arguments: "")
+    assert "mlflow.source.git.commit" not in code_version()
+    answers = {"ls-files": "tracking.py", "describe": "0123abc-dirty"}
+    monkeypatch.setattr(tracking, "_git", lambda command, *arguments: answers[command])
+    assert code_version()["mlflow.source.git.commit"] == "0123abc"
+    assert code_version()["git.dirty"] == "true"
+
+
+def test_database_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert database_path("sqlite:///mlflow.db") == tmp_path / "mlflow.db"
+    assert database_path("sqlite:////there/mlflow.db?timeout=3") == Path("/there/mlflow.db")
+    assert database_path("http://mlflow.example") is None
+    assert database_path("postgresql://user@host/mlflow") is None
+
+
+def test_ui_command(uri, tmp_path):
+    command = ui_command(uri, "0.0.0.0", 5001)
+    assert command[:4] == [sys.executable, "-m", "mlflow", "ui"]
+    assert command[4:] == ["--backend-store-uri", uri, "--host", "0.0.0.0", "--port", "5001"]
+
+
+def test_ui_command_with_nothing_to_show(tmp_path):
+    with pytest.raises(UserError, match=r"nothing\.db does not exist; expected the database of earlier runs"):
+        ui_command(f"sqlite:///{tmp_path / 'nothing.db'}")
+    with pytest.raises(UserError, match=r"a server already: open http://127\.0\.0\.1:9 in a browser"):
+        ui_command(NOWHERE)
