@@ -158,7 +158,7 @@ class BeamSearchDecoder(keras.layers.Layer):
         self.end_id = end_id
         self.pad_id = pad_id
         self.forbidden_ids = tuple(sorted(forbidden))
-        self._penalties = self._length_penalties()
+        self._weights = self._length_weights()
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -203,17 +203,18 @@ class BeamSearchDecoder(keras.layers.Layer):
         )
         return self._results(live, pool)
 
-    def _length_penalties(self) -> np.ndarray:
-        """Returns what divides the log probability of a hypothesis, by its number of tokens."""
-        # In double precision: rounded to float32, the penalties are still monotone, as `_settled` needs.
+    def _length_weights(self) -> np.ndarray:
+        """Returns what multiplies the log probability of a hypothesis, by its number of tokens."""
+        # A product is rounded alike everywhere, while graphs replace some quotients. In double precision the
+        # weights are monotone, and still are when rounded to float32, as `_settled` needs.
         with np.errstate(over="ignore"):
-            penalties = ((5 + np.arange(self.max_length + 2)) / 6) ** self.length_penalty
-        if not (penalties.min() > 1e-30 and penalties.max() < 1e30):
+            weights = ((5 + np.arange(self.max_length + 2)) / 6) ** -self.length_penalty
+        if not (weights.min() > 1e-30 and weights.max() < 1e30):
             raise ValueError(
                 f"Received length_penalty={self.length_penalty} with max_length={self.max_length}; expected "
                 "penalties ((5 + L) / 6) ** length_penalty that float32 can hold. Take a number nearer to 0."
             )
-        return penalties.astype("float32")
+        return weights.astype("float32")
 
     def _start(self, batch_size: int | Tensor) -> tuple[_Live, _Results]:
         # One possible hypothesis: were all of them, every one would find the same sequence.
@@ -291,7 +292,7 @@ class BeamSearchDecoder(keras.layers.Layer):
         """Returns the pool with those of the first `beam_width` candidates that end."""
         log_probs, parents, tokens = (values[:, : self.beam_width] for values in candidates)
         scores = ops.where(ops.equal(tokens, self.end_id), log_probs, IMPOSSIBLE)
-        scores = scores / ops.take(self._penalties, time + 1)
+        scores = scores * ops.take(self._weights, time + 1)
         scores, places = ops.top_k(ops.concatenate([pool.scores, scores], axis=1), self.n_best)
         places_in_pool = ops.broadcast_to(ops.arange(self.n_best, dtype="int32"), ops.shape(pool.lengths))
         sources = _gather(ops.concatenate([places_in_pool, self.n_best + parents], axis=1), places)
@@ -326,13 +327,13 @@ class BeamSearchDecoder(keras.layers.Layer):
     def _settled(self, log_probs: Tensor, pool: _Results, time: Tensor) -> Tensor:
         """Returns where no continuation of these hypotheses can enter the pool, of shape `(batch, 1)`.
 
-        As log probabilities only fall, no score ahead is above the present log probability over the largest
-        penalty ahead: that of the longest sequence, or with a negative `length_penalty` that of the shortest.
+        As log probabilities only fall, no score ahead is above the present log probability with the smallest
+        weight ahead: that of the longest sequence, or with a negative `length_penalty` that of the shortest.
         Of equals the pool keeps its own. Rows without a possible hypothesis are settled whatever they found.
         """
         shortest = ops.clip(time + 2, self.min_length + 1, self.max_length + 1)
         length = self.max_length + 1 if self.length_penalty > 0 else shortest
-        return log_probs[:, :1] / ops.take(self._penalties, length) <= pool.scores[:, -1:]
+        return log_probs[:, :1] * ops.take(self._weights, length) <= pool.scores[:, -1:]
 
     def _results(self, live: _Live, pool: _Results) -> dict[str, Tensor]:
         """Returns the pool and behind it, as far as it has room, the hypotheses that were cut."""
@@ -342,7 +343,7 @@ class BeamSearchDecoder(keras.layers.Layer):
         log_probs = ops.where(ops.any(in_pool, axis=-1), IMPOSSIBLE, live.log_probs)
         log_probs, places = ops.top_k(log_probs, self.n_best)
         cut = _Results(
-            scores=log_probs / self._penalties[self.max_length],
+            scores=log_probs * self._weights[self.max_length],
             log_probs=log_probs,
             lengths=ops.full_like(places, self.max_length),
             sequences=_gather(live.sequences, places),

@@ -92,6 +92,7 @@ class RecurrentStack(keras.layers.Layer):
             )
         kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.depth = depth
         self.bidirectional = bidirectional
         self.residual = residual
@@ -167,10 +168,6 @@ class RecurrentStack(keras.layers.Layer):
                 outputs = outputs + residual
             states.append(final)
         return outputs, states
-
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
-        """Returns the mask of the inputs, for the outputs."""
-        return previous_mask
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
