@@ -1,7 +1,7 @@
 """What a run is to do, read from YAML and checked before anything heavy is imported."""
 
 from pipeline.config.loading import load_config
-from pipeline.config.models import BeamConfig, PipelineConfig, TrackingConfig, flatten, resolved
+from pipeline.config.models import BeamConfig, PipelineConfig, TrackingConfig, as_yaml, flatten, resolved
 from pipeline.config.problems import ConfigError
 from pipeline.config.schema import config_schema
 
@@ -10,6 +10,7 @@ __all__ = [
     "ConfigError",
     "PipelineConfig",
     "TrackingConfig",
+    "as_yaml",
     "config_schema",
     "flatten",
     "load_config",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
+from ruamel.yaml import YAML
 
 from components.evaluate.config import METRICS, DecodeConfig, EvaluateConfig
 from components.export.config import ExportConfig
@@ -121,6 +123,13 @@ def _fill_model(task: Task, model: dict[str, Any]) -> dict[str, Any]:
 def resolved(config: PipelineConfig) -> dict[str, Any]:
     """Returns `config` as plain data that JSON and YAML can hold, every default filled in."""
     return config.model_dump(mode="json")
+
+
+def as_yaml(config: PipelineConfig) -> str:
+    """Returns `config` as the YAML that `load_config` would read it from, every default filled in."""
+    text = io.StringIO()
+    YAML(typ="safe").dump(resolved(config), text)
+    return text.getvalue()
 
 
 def flatten(data: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,5 @@
+"""`python -m pipeline` does what `rnnpipe` does."""
+
+from pipeline.cli import main
+
+main()

@@ -1,0 +1,187 @@
+"""Artifacts: a directory and its artifact.json, which is written last. No manifest, no artifact."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+MANIFEST = "artifact.json"
+SHORT = 12  # characters of a key in a path: 48 bits, no clash within one root
+_STALE = 24 * 3600.0  # seconds after which a staging directory is nobody's
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished stage's output.
+
+    Args:
+        stage: which stage made it.
+        key: the hash of everything that shaped it.
+        directory: where it is.
+        ingredients: what the key is the hash of, by name.
+        summary: counts and metrics, as the stage returned them.
+        seconds: how long the stage took.
+        made: when, ISO 8601 in UTC.
+        files: size in bytes and SHA-256 of each file, by relative path.
+    """
+
+    stage: str
+    key: str
+    directory: Path
+    ingredients: dict[str, str]
+    summary: dict[str, Any]
+    seconds: float
+    made: str
+    files: dict[str, dict[str, Any]]
+
+    def damage(self) -> str | None:
+        """Returns the first file that is missing or has another size; None if the artifact is whole."""
+        for name, file in self.files.items():
+            path = self.directory / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != file["size"]:
+                return f"{name} has {path.stat().st_size} bytes instead of {file['size']}"
+        return None
+
+
+class Store:
+    """The artifacts under one root.
+
+    Args:
+        root: made when something is first written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def find(self, stage: str, key: str) -> Artifact | None:
+        """Returns the artifact of that key, if there is one."""
+        return _read(self.root / "artifacts" / stage / key[:SHORT])
+
+    def newest(self, stage: str) -> Artifact | None:
+        """Returns the stage's most recent artifact, whatever its key."""
+        return max(self._all(stage), key=lambda artifact: artifact.made, default=None)
+
+    def staging(self, stage: str) -> Path:
+        """Makes an empty directory for an attempt at a stage."""
+        directory = self.root / "staging" / f"{stage}-{uuid.uuid4().hex[:SHORT]}"
+        directory.mkdir(parents=True)
+        return directory
+
+    def scratch(self, stage: str, key: str) -> Path:
+        """Names the directory that all attempts at one key share, and that outlives a killed run."""
+        return self.root / "scratch" / stage / key[:SHORT]
+
+    def commit(
+        self,
+        staging: Path,
+        stage: str,
+        key: str,
+        ingredients: dict[str, str],
+        summary: dict[str, Any],
+        seconds: float,
+        replace: bool = False,
+    ) -> Artifact:
+        """Turns a staging directory into the artifact of its key.
+
+        The manifest is written into the staging directory, which is then renamed; whoever looks sees a whole
+        artifact or none. If another run was quicker its artifact stays, for others may be reading it.
+
+        Args:
+            staging: as `staging` made it, filled.
+            stage: which stage.
+            key: its key.
+            ingredients: what the key is the hash of.
+            summary: JSON-able.
+            seconds: how long the stage took.
+            replace: whether an artifact of the same key (a damaged one, or one made anew by force) gives way.
+
+        Returns:
+            The artifact now in place.
+        """
+        manifest = {
+            "type": stage,
+            "key": key,
+            "made": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            "seconds": round(seconds, 3),
+            "summary": summary,
+            "ingredients": ingredients,
+            "files": {
+                str(path.relative_to(staging)): {"size": path.stat().st_size, "sha256": _digest(path)}
+                for path in sorted(staging.rglob("*"))
+                if path.is_file()
+            },
+        }
+        (staging / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
+        final = self.root / "artifacts" / stage / key[:SHORT]
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(str(self.root / "artifacts" / "lock")):
+            if replace and final.exists():
+                (final / MANIFEST).unlink(missing_ok=True)
+                shutil.rmtree(final)
+            if final.exists():
+                shutil.rmtree(staging)
+            else:
+                os.rename(staging, final)
+            artifact = _read(final)
+        assert artifact is not None
+        return artifact
+
+    def sweep(self) -> None:
+        """Removes what no run needs: old staging directories, and the scratch of finished artifacts."""
+        for directory in _directories(self.root / "staging"):
+            if time.time() - directory.stat().st_mtime > _STALE:
+                shutil.rmtree(directory, ignore_errors=True)
+        for stage in _directories(self.root / "scratch"):
+            for scratch in _directories(stage):
+                if _read(self.root / "artifacts" / stage.name / scratch.name):
+                    with contextlib.suppress(Timeout), FileLock(str(scratch / "lock"), timeout=0):
+                        shutil.rmtree(scratch, ignore_errors=True)
+
+    def _all(self, stage: str) -> Iterator[Artifact]:
+        for directory in _directories(self.root / "artifacts" / stage):
+            artifact = _read(directory)
+            if artifact:
+                yield artifact
+
+
+def _directories(parent: Path) -> list[Path]:
+    return [path for path in parent.iterdir() if path.is_dir()] if parent.is_dir() else []
+
+
+def _read(directory: Path) -> Artifact | None:
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return Artifact(
+        stage=manifest["type"],
+        key=manifest["key"],
+        directory=directory,
+        ingredients=manifest["ingredients"],
+        summary=manifest["summary"],
+        seconds=manifest["seconds"],
+        made=manifest["made"],
+        files=manifest["files"],
+    )
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

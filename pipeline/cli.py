@@ -1,0 +1,159 @@
+"""The command line: rnnpipe, or python -m pipeline.
+
+Everything heavy is imported inside the command that needs it, so that help and configuration errors come at
+once.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from components.errors import UserError
+
+app = typer.Typer(
+    name="rnnpipe",
+    help="Recurrent text models, from a table of text to a served SavedModel.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class StageName(str, Enum):
+    """The stages, for --until and --force."""
+
+    ingest = "ingest"
+    tokenize = "tokenize"
+    train = "train"
+    evaluate = "evaluate"
+    export = "export"
+
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="[CONFIG]", help="The pipeline's YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a key: --set train.epochs=6."),
+]
+Until = Annotated[StageName | None, typer.Option(help="Last stage to run.")]
+Force = Annotated[
+    list[StageName] | None,
+    typer.Option(help="Run this stage, and what builds on it, although nothing changed."),
+]
+Root = Annotated[Path, typer.Option(help="The pipeline's root directory.")]
+
+DEFAULT = Path("pipeline.yaml")
+
+
+@app.command()
+def run(
+    config: ConfigFile = DEFAULT,
+    set_: Overrides = None,
+    until: Until = None,
+    force: Force = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show tracebacks.")] = False,
+) -> None:
+    """Run the pipeline; reuse every stage that nothing has changed."""
+    from pipeline.config import load_config
+    from pipeline.run import run_pipeline
+
+    loaded = load_config(config, set_ or [])
+    command = shlex.join(["rnnpipe", "run", str(config), *(f"--set={value}" for value in set_ or [])])
+    code = run_pipeline(
+        loaded,
+        Console(),
+        command,
+        until=until.value if until else None,
+        force=[stage.value for stage in force or []],
+        verbose=verbose,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def plan(
+    config: ConfigFile = DEFAULT, set_: Overrides = None, until: Until = None, force: Force = None
+) -> None:
+    """Show what a run would do, stage by stage, and why."""
+    from pipeline.artifacts import Store
+    from pipeline.config import load_config
+    from pipeline.console import plan_table
+    from pipeline.plan import make_plan
+
+    loaded = load_config(config, set_ or [])
+    plans = make_plan(
+        loaded,
+        Store(Path(loaded.root)),
+        until=until.value if until else None,
+        force=[stage.value for stage in force or []],
+    )
+    Console().print(plan_table(plans))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of pipeline.yaml."""
+    from pipeline.config import config_schema
+
+    print(json.dumps(config_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="A served model's directory, such as serving/dates.")],
+    batch_size: Annotated[int, typer.Option(min=1, help="Lines answered at once.")] = 64,
+) -> None:
+    """Answer the lines of standard input, one JSON object a line, from the SavedModel alone."""
+    from pipeline.predict import predict as answers
+
+    for line in answers(model, sys.stdin.buffer, batch_size):
+        print(line, flush=True)
+
+
+@app.command()
+def runs(root: Root = Path("runs")) -> None:
+    """List the runs and their metrics."""
+    from pipeline.console import runs_table
+    from pipeline.records import read_records
+
+    records = read_records(root)
+    if not records:
+        raise UserError(f"No runs under {root}. Start one with `rnnpipe run`, or name another --root.")
+    Console().print(runs_table(records))
+
+
+@app.command()
+def ui(
+    config: ConfigFile = DEFAULT,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
+) -> None:
+    """Open the MLflow UI on the pipeline's runs."""
+    import subprocess
+
+    from pipeline.config import load_config
+    from pipeline.tracking import ui_command
+
+    command = ui_command(load_config(config).tracking.uri, port=port)
+    print(f"MLflow UI on http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
+    raise typer.Exit(subprocess.call(command))
+
+
+def main() -> None:
+    """Runs the command line; errors meant for the user are printed without a traceback."""
+    from pipeline.config import ConfigError
+
+    try:
+        app()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)

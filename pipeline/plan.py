@@ -1,0 +1,123 @@
+"""The plan: each stage's key, whether it runs or is reused, and why. Made before anything runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from components.ingest.sources import find_sources
+from pipeline.artifacts import Artifact, Store
+from pipeline.config import PipelineConfig, flatten
+from pipeline.fingerprint import FileFingerprints, library_versions, source_fingerprint
+from pipeline.stages import STAGES, Stage
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """What will happen to one stage.
+
+    Args:
+        stage: the stage.
+        key: hex SHA-256 over the ingredients.
+        ingredients: everything that shapes the stage's output, by name.
+        artifact: what is reused; None if the stage runs.
+        reason: why it runs or is reused, for people.
+        replaces: whether an artifact of the same key is made anew.
+    """
+
+    stage: Stage
+    key: str
+    ingredients: dict[str, str]
+    artifact: Artifact | None
+    reason: str
+    replaces: bool = False
+
+    @property
+    def runs(self) -> bool:
+        """Whether the stage's work is done (again)."""
+        return self.artifact is None
+
+
+def make_plan(
+    config: PipelineConfig, store: Store, until: str | None = None, force: Collection[str] = ()
+) -> list[StagePlan]:
+    """Decides for every stage, in order.
+
+    Args:
+        config: the run's configuration.
+        store: where artifacts are looked up.
+        until: the last stage wanted; None means all.
+        force: stages to run although they could be reused; what builds on them runs, too.
+
+    Returns:
+        One entry a stage, from ingest to `until`.
+    """
+    plans: dict[str, StagePlan] = {}
+    for stage in STAGES:
+        ingredients = _ingredients(stage, config, store, plans)
+        key = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+        found = store.find(stage.name, key)
+        forced = [name for name in stage.upstream if plans[name].reason.startswith("forced")]
+        if stage.name in force:
+            reason, runs = "forced", True
+        elif forced:
+            reason, runs = f"forced, with {forced[0]}", True
+        elif found is None:
+            reason, runs = _difference(ingredients, store.newest(stage.name)), True
+        elif damage := found.damage():
+            reason, runs = f"the artifact is damaged: {damage}", True
+        else:
+            reason, runs = f"same key, made {found.made[:16].replace('T', ' ')} UTC", False
+        plans[stage.name] = StagePlan(
+            stage, key, ingredients, None if runs else found, reason, replaces=runs and found is not None
+        )
+        if stage.name == until:
+            break
+    return list(plans.values())
+
+
+def _ingredients(
+    stage: Stage, config: PipelineConfig, store: Store, plans: dict[str, StagePlan]
+) -> dict[str, str]:
+    ingredients = {
+        f"config {name}": json.dumps(value) for name, value in flatten(stage.settings(config)).items()
+    }
+    ingredients |= {f"upstream {name}": plans[name].key for name in stage.upstream}
+    ingredients |= {f"library {name}": number for name, number in library_versions(stage.libraries).items()}
+    ingredients["source code"] = source_fingerprint(stage.module)
+    if not stage.upstream:
+        files = FileFingerprints(store.root / "fingerprints.json")
+        digests: dict[str, list[str]] = {}
+        for source in find_sources(config.ingest, config.task):
+            digests.setdefault(source.split, []).extend(files.of(path) for path in source.files.values())
+        for split, found in digests.items():
+            ingredients[f"data {split}"] = hashlib.sha256(json.dumps(found).encode()).hexdigest()
+        files.save()
+    return ingredients
+
+
+def _difference(ingredients: dict[str, str], before: Artifact | None) -> str:
+    """Says which ingredients differ from the newest artifact's, own settings first."""
+    if before is None:
+        return "first run"
+    changed = []
+    names = ingredients.keys() | before.ingredients.keys()
+    for name in sorted(names, key=lambda name: (not name.startswith("config "), name)):
+        new, old = ingredients.get(name), before.ingredients.get(name)
+        if new == old:
+            continue
+        kind, _, rest = name.partition(" ")
+        if kind == "config":
+            changed.append(f"{rest}: {old or 'absent'} -> {new or 'absent'}")
+        elif kind == "library":
+            changed.append(f"{rest} {old or 'absent'} -> {new or 'absent'}")
+        elif kind == "upstream":
+            changed.append(f"{rest} differs")
+        elif kind == "data":
+            changed.append(f"the {rest} files differ")
+        else:
+            changed.append("the stage's source code differs")
+    shown = "; ".join(changed[:3])
+    return f"{shown}; and {len(changed) - 3} more" if len(changed) > 3 else shown

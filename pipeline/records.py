@@ -1,0 +1,120 @@
+"""What each run did: one JSON file a run, under <root>/runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from components.events import EpochFinished, Event, StageFinished, StageStarted
+
+
+@dataclass
+class RunRecord:
+    """One run, written anew at every change.
+
+    Args:
+        id: its name, which sorts by time.
+        name: the pipeline's name.
+        status: running, finished, not blessed, failed or interrupted.
+        started: when, ISO 8601 in UTC.
+        seconds: how long it took (so far).
+        pid: the process.
+        config: the resolved configuration.
+        stages: key, directory, seconds, reason and whether it was reused, by stage.
+        metrics: what evaluation measured.
+        epochs: epochs trained in this run.
+        tracking: where the MLflow run is.
+        message: why it failed.
+    """
+
+    id: str
+    name: str
+    status: str
+    started: str
+    seconds: float = 0.0
+    pid: int = 0
+    config: dict[str, Any] = field(default_factory=dict)
+    stages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    epochs: int = 0
+    tracking: dict[str, str] = field(default_factory=dict)
+    message: str = ""
+
+    @property
+    def state(self) -> str:
+        """The status; `killed` for a run that says it is running but whose process is gone."""
+        return "killed" if self.status == "running" and not _alive(self.pid) else self.status
+
+
+class Recorder:
+    """Keeps a run's record up to date; an events listener.
+
+    Args:
+        root: the pipeline's root.
+        name: the pipeline's name.
+        config: the resolved configuration.
+    """
+
+    def __init__(self, root: Path, name: str, config: dict[str, Any]) -> None:
+        now = datetime.now(timezone.utc)
+        self._began = now
+        self.record = RunRecord(
+            id=f"{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}",
+            name=name,
+            status="running",
+            started=now.isoformat(timespec="seconds"),
+            pid=os.getpid(),
+            config=config,
+        )
+        self._path = root / "runs" / f"{self.record.id}.json"
+
+    def __call__(self, event: Event) -> None:
+        """Notes a stage's or an epoch's end."""
+        if isinstance(event, StageStarted):
+            self.stage(event.stage, state="running")
+        elif isinstance(event, EpochFinished):
+            self.record.epochs += 1
+            self.write()
+        elif isinstance(event, StageFinished):
+            self.record.metrics |= event.summary.get("metrics", {})
+            self.stage(event.stage, state="finished", seconds=event.seconds, directory=event.directory)
+
+    def stage(self, name: str, **facts: Any) -> None:
+        """Adds facts about a stage."""
+        self.record.stages.setdefault(name, {"state": "waiting"}).update(facts)
+        self.write()
+
+    def finish(self, status: str, message: str = "") -> None:
+        """Writes the end."""
+        self.record.status = status
+        self.record.message = message
+        self.write()
+
+    def write(self) -> None:
+        """Writes the file, whole or not at all."""
+        self.record.seconds = round((datetime.now(timezone.utc) - self._began).total_seconds(), 1)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asdict(self.record), indent=1, ensure_ascii=False), encoding="utf-8")
+        os.replace(temporary, self._path)
+
+
+def read_records(root: Path) -> list[RunRecord]:
+    """Returns the runs under a root, oldest first."""
+    paths = sorted((root / "runs").glob("*.json"))
+    return [RunRecord(**json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,281 @@
+"""Whole runs, of a pipeline small enough for a test."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+from mlflow import MlflowClient
+
+from pipeline.artifacts import Store
+from pipeline.config import load_config
+from pipeline.plan import make_plan
+from pipeline.records import read_records
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a finished classification run, and what it said."""
+    folder = tmp_path_factory.mktemp("trained")
+    code, said = tiny.run(tiny.make(folder))
+    assert code == 0, said
+    return folder, said
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    """A copy of the finished run that a test may change."""
+    folder = tmp_path / "copy"
+    shutil.copytree(trained[0], folder)
+    (folder / "pipeline.yaml").write_text(tiny.CLASSIFICATION.format(folder=folder), encoding="utf-8")
+    return folder
+
+
+def artifacts(folder, *overrides):
+    config = load_config(folder / "pipeline.yaml", overrides)
+    return {plan.stage.name: plan.artifact for plan in make_plan(config, Store(folder / "runs"))}
+
+
+def test_a_run_ends_with_a_summary_of_what_to_do_next(trained):
+    folder, said = trained
+    for stage in ("ingest", "tokenize", "train", "evaluate", "export"):
+        assert f"\n{stage} " in f"\n{said}"
+    assert "200 train, 40 validation, 40 test; 0 rejected" in said
+    assert "epoch 2/2  loss" in said
+    assert f"model        {folder}/serving/letters/1" in said
+    assert f"rnnpipe predict {folder}/serving/letters" in said
+    assert "see the run  rnnpipe ui" in said
+
+
+def test_every_stage_leaves_its_files(trained):
+    found = artifacts(trained[0])
+    names = {name: set(artifact.files) for name, artifact in found.items()}
+    assert {"statistics.json", "rejected.jsonl", "examples/train-00000-of-00001.tfrecord"} <= names["ingest"]
+    assert {"tokenizer/labels.txt", "tokens/test-00000-of-00001.tfrecord"} <= names["tokenize"]
+    assert names["train"] == {"model.keras", "history.json"}
+    assert {"metrics.json", "predictions.jsonl", "blessing.json", "plots/training_curves.png"} <= names[
+        "evaluate"
+    ]
+    assert {"model/saved_model.pb", "validation.json"} <= names["export"]
+    assert all(artifact.damage() is None for artifact in found.values())
+    assert not any((trained[0] / "runs" / "staging").iterdir())
+
+
+def test_the_record_and_mlflow_know_the_run(trained):
+    folder, _ = trained
+    (record,) = read_records(folder / "runs")
+    assert record.state == "finished"
+    assert record.epochs == 2
+    assert all(stage["state"] == "finished" and stage["seconds"] >= 0 for stage in record.stages.values())
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    run = client.get_run(record.tracking["run"])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["model.encoder.units"] == "8"
+    assert run.data.metrics["test.accuracy"] == record.metrics["accuracy"]
+    assert run.data.metrics["seconds.train"] > 0
+    assert run.data.tags["key.train"] == record.stages["train"]["key"]
+    assert "rnnpipe.version" in run.data.tags or "mlflow.source.git.commit" in run.data.tags
+    assert [metric.step for metric in client.get_metric_history(run.info.run_id, "val_loss")] == [1, 2]
+    files = {file.path for folder in ("", "plots") for file in client.list_artifacts(run.info.run_id, folder)}
+    assert {"pipeline.yaml", "plots/training_curves.png", "plots/confusion_matrix.png"} <= files
+
+
+def test_a_second_run_reuses_everything_and_imports_nothing_heavy(trained):
+    folder, _ = trained
+    program = (
+        "import sys; sys.argv = ['rnnpipe', 'run', sys.argv[1]]\n"
+        "from pipeline.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'tensorflow', 'keras', 'apache_beam', 'mlflow', 'numpy', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, folder / "pipeline.yaml"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do, all 5 stages are reused" in done.stdout
+    assert f"model        {folder}/serving/letters/1" in done.stdout
+    assert len(read_records(folder / "runs")) == 1
+
+
+def test_more_epochs_reuse_the_data_and_are_pushed_as_the_next_version(copy):
+    code, said = tiny.run(copy / "pipeline.yaml", "train.epochs=3")
+    assert code == 0, said
+    assert "train.epochs: 2 -> 3" in said
+    assert "\ningest" not in f"\n{said}"
+    assert (copy / "serving/letters/2/saved_model.pb").is_file()
+    # Going back serves the first model again, though nothing has to be computed.
+    code, said = tiny.run(copy / "pipeline.yaml")
+    assert "nothing to do" in said
+    assert f"model        {copy}/serving/letters/3" in said
+    # And a third run finds it in place.
+    tiny.run(copy / "pipeline.yaml")
+    assert not (copy / "serving/letters/4").exists()
+
+
+def test_a_model_below_its_threshold_is_not_pushed(copy):
+    code, said = tiny.run(copy / "pipeline.yaml", "evaluate.bless={accuracy: {max: 0.1}}")
+    assert code == 3
+    assert "not pushed" in said
+    assert "accuracy" in said.partition("not pushed")[2]
+    assert not (copy / "serving/letters/2").exists()
+    code, _ = tiny.run(copy / "pipeline.yaml", "evaluate.bless={accuracy: {max: 0.1}}")
+    assert code == 3
+
+
+def test_until_ends_with_the_artifact(copy):
+    code, said = tiny.run(copy / "pipeline.yaml", "tokenize.text={type: words}", until="tokenize")
+    assert code == 0
+    assert "\ntrain" not in said
+    assert f"artifact     {copy}/runs/artifacts/tokenize/" in said
+
+
+def test_broken_lines_are_set_aside_exactly(copy):
+    lines = (copy / "train.tsv").read_bytes().splitlines(keepends=True)
+    broken = {50: b"no tab\n", 120: b"bad \xff\xfe bytes\ta\n", 199: b" \ta\n"}
+    for number, line in broken.items():
+        lines.insert(number - 1, line)
+    (copy / "train.tsv").write_bytes(b"".join(lines))
+    code, said = tiny.run(copy / "pipeline.yaml", until="ingest")
+    assert code == 0
+    assert "200 train, 40 validation, 40 test; 3 rejected" in said
+    path = artifacts(copy)["ingest"].directory / "rejected.jsonl"
+    rejected = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [(Path(row["file"]).name, row["line"]) for row in rejected] == [("train.tsv", n) for n in broken]
+
+
+def test_a_failure_says_where_why_what_is_kept_and_how_to_go_on(copy):
+    text = (copy / "train.tsv").read_text(encoding="utf-8")
+    (copy / "train.tsv").write_text(text + "broken\n" * 100, encoding="utf-8")
+    code, said = tiny.run(copy / "pipeline.yaml")
+    assert code == 1
+    assert "failed in ingest: 100 of 380 records were rejected" in " ".join(said.split())
+    assert "while running" not in said
+    assert "Traceback" not in said
+    assert "kept: nothing yet" in said
+    assert f"go on: rnnpipe run {copy / 'pipeline.yaml'}" in said
+    assert read_records(copy / "runs")[-1].state == "failed"
+    _, said = tiny.run(copy / "pipeline.yaml", verbose=True)
+    assert "Traceback" in said
+
+
+def test_a_failing_stage_keeps_the_ones_before(copy):
+    code, said = tiny.run(
+        copy / "pipeline.yaml", "train.optimizer={type: sgd, learning_rate: 1.0e+38}", "train.clip_norm=null"
+    )
+    assert code == 1
+    assert "failed in train" in said
+    assert "The training loss became" in said
+    assert "kept: ingest, tokenize" in said
+
+
+def test_the_job_is_one_pipeline_of_five_boxes(tmp_path):
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+    from pipeline.job import build
+
+    config = load_config(tiny.make(tmp_path))
+    store = Store(tmp_path / "runs")
+    pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
+    build(pipeline, config, make_plan(config, store), store)
+    (root,) = pipeline.transforms_stack
+    assert [part.full_label for part in root.parts] == ["ingest", "tokenize", "train", "evaluate", "export"]
+
+
+def test_a_seq2seq_run_serves_strings(tmp_path):
+    code, said = tiny.run(tiny.make(tmp_path, tiny.SEQ2SEQ))
+    assert code == 0, said
+    process = tiny.start("predict", tmp_path / "serving" / "copy", stdin=subprocess.PIPE)
+    out, _ = process.communicate("abc\nb\n")
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert [answer["input"] for answer in answers] == ["abc", "b"]
+    assert all(isinstance(answer["prediction"], str) and answer["score"] <= 0 for answer in answers)
+    evaluated = Store(tmp_path / "runs").newest("evaluate")
+    assert set(evaluated.summary["metrics"]) == {"exact_match", "character_error_rate", "bleu"}
+
+
+def wait_for(process, text):
+    said = ""
+    for line in process.stdout:
+        said += line
+        if text in line:
+            return said
+    raise AssertionError(said)
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_and_ends_like_an_uninterrupted_one(trained, tmp_path):
+    whole, folder = tmp_path / "whole", tmp_path / "killed"
+    epochs = "train.epochs=8"
+    assert tiny.run(tiny.make(whole), epochs, until="train")[0] == 0
+    process = tiny.start("run", tiny.make(folder), "--set", epochs, "--until", "train")
+    wait_for(process, "epoch 3/8")
+    process.kill()
+    process.wait()
+    assert read_records(folder / "runs")[-1].state == "killed"
+    code, said = tiny.run(folder / "pipeline.yaml", epochs, until="train")
+    assert code == 0
+    assert "going on after epoch" in said
+    assert "epoch 1/8" not in said
+    histories = []
+    for place in (whole, folder):
+        artifact = Store(place / "runs").newest("train")
+        history = json.loads((artifact.directory / "history.json").read_text(encoding="utf-8"))
+        histories.append([{k: v for k, v in e.items() if k != "seconds"} for e in history["epochs"]])
+    assert histories[0] == histories[1]
+    weights = [_weights(Store(place / "runs").newest("train").directory) for place in (whole, folder)]
+    assert all((a == b).all() for a, b in zip(*weights, strict=True))
+
+
+def _weights(directory):
+    import keras
+
+    import components.models.classifier  # noqa: F401
+
+    return keras.models.load_model(directory / "model.keras").get_weights()
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_is_done(tmp_path):
+    config = tiny.make(tmp_path)
+    process = tiny.start("run", config, "--set", "train.epochs=500")
+    wait_for(process, "epoch 2/500")
+    process.send_signal(signal.SIGINT)
+    rest = process.stdout.read()
+    assert process.wait(timeout=60) == 130
+    assert "interrupted in train" in rest
+    assert "kept: ingest, tokenize, " in rest
+    assert "epochs of train" in rest
+    assert f"go on: rnnpipe run {config} --set=train.epochs=500" in rest
+    assert "Traceback" not in rest
+    assert read_records(tmp_path / "runs")[-1].state == "interrupted"
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_on_one_root_both_end_well(tmp_path):
+    config = tiny.make(tmp_path)
+    processes = [tiny.start("run", config, "--set", f"train.epochs={epochs}") for epochs in (2, 2, 3)]
+    for process in processes:
+        said, _ = process.communicate(timeout=400)
+        assert process.returncode == 0, said
+    for epochs in (2, 3):
+        found = artifacts(tmp_path, f"train.epochs={epochs}")
+        assert all(artifact and artifact.damage() is None for artifact in found.values())
+    versions = [
+        path for path in (tmp_path / "serving" / "letters").iterdir() if not path.name.startswith(".")
+    ]
+    assert all((version / "saved_model.pb").is_file() for version in versions)
+    runs = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_runs(["1"])
+    assert [run.info.status for run in runs] == ["FINISHED"] * 3
