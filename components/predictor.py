@@ -11,6 +11,7 @@ import components.models.classifier
 import components.models.seq2seq  # noqa: F401 (both register their class for loading)
 from components.evaluate.config import DecodeConfig
 from components.strict import FIELDS, Task
+from components.tokenize.labels import read_labels
 from components.tokenize.tokenizers import Tokenizer, load_tokenizer
 
 
@@ -100,9 +101,3 @@ def load_predictor(
         read_labels(tokenize_directory) if task == "classification" else [],
         decode,
     )
-
-
-def read_labels(tokenize_directory: str) -> list[str]:
-    """Returns the labels, by id."""
-    path = Path(tokenize_directory) / "tokenizer" / "labels.txt"
-    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")

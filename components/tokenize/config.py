@@ -15,7 +15,7 @@ class _Tokenizer(Strict):
     normalize: Literal["none", "nfc", "nfkc"] = "nfc"
     """Unicode normalization before anything else."""
     lowercase: bool = False
-    """Full Unicode case folding."""
+    """Full Unicode case folding (NFKC_Casefold, which also unifies compatibility forms)."""
     max_length: Annotated[int, Field(gt=0)] = 256
     """Tokens kept of one text; the rest is cut, in training as in serving."""
 
@@ -46,7 +46,7 @@ class WordPiece(_Tokenizer):
 
     type: Literal["wordpiece"]
     vocabulary_size: Size = 8_000
-    """About this many tokens, the four special ones included."""
+    """At most this many tokens, the four special ones included."""
 
 
 class SentencePiece(_Tokenizer):

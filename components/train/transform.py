@@ -112,7 +112,7 @@ def _acquired(lock: FileLock, timeout: float) -> bool:
 
 
 def _sizes(tokens: str, task: Task) -> dict[str, int]:
-    from components.predictor import read_labels
+    from components.tokenize.labels import read_labels
     from components.tokenize.tokenizers import load_tokenizer
 
     directory = Path(tokens) / "tokenizer"

@@ -1,0 +1,128 @@
+"""What is known about the tokens: statistics.json and the warnings drawn from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from components.strict import SPLITS, Split
+from components.tokenize.config import Tokenizer as TokenizerConfig
+from components.tokenize.learn import Learnt
+
+_MOST_UNKNOWN = 0.05  # share of the tokens outside the train split
+_MOST_CUT = 0.01  # share of the texts
+
+
+@dataclass
+class FieldStatistics:
+    """What a field's texts have become.
+
+    Args:
+        lengths: how many texts have how many tokens, before they are cut.
+        unknown: how many of the tokens that were kept are unknown.
+    """
+
+    lengths: Counter[int] = field(default_factory=Counter)
+    unknown: int = 0
+
+
+@dataclass
+class ShardStatistics:
+    """What one shard holds.
+
+    Args:
+        split: whose shard it is.
+        fields: by text field.
+        unknown_labels: how many of its examples have a label that the train split does not have.
+    """
+
+    split: Split
+    fields: dict[str, FieldStatistics]
+    unknown_labels: int = 0
+
+
+def make_statistics(
+    configs: Mapping[str, TokenizerConfig], learnt: Sequence[Learnt], shards: Iterable[ShardStatistics]
+) -> dict[str, Any]:
+    """Makes what statistics.json holds.
+
+    `tokens` are those of a text before it is cut; `median` and `p95` are the smallest numbers that half and
+    95 % of the texts do not exceed. `unknown` is the share of unknown tokens among those kept, `cut` the
+    share of texts with more than `max_length` tokens.
+
+    Args:
+        configs: the tokenizer of each text field.
+        learnt: what was learnt for each field.
+        shards: what each shard holds.
+    """
+    by_split: dict[Split, list[ShardStatistics]] = {}
+    for shard in shards:
+        by_split.setdefault(shard.split, []).append(shard)
+    present = [split for split in SPLITS if split in by_split]
+    sizes = {entry.field: entry.size for entry in learnt}
+    statistics: dict[str, Any] = {"fields": {}}
+    for name, config in configs.items():
+        statistics["fields"][name] = {
+            "vocabulary_size": sizes[name],
+            "splits": {
+                split: _summary([shard.fields[name] for shard in by_split[split]], config.max_length)
+                for split in present
+            },
+        }
+    if "label" in sizes:
+        statistics["labels"] = sizes["label"]
+        statistics["unknown_labels"] = {
+            split: sum(shard.unknown_labels for shard in by_split[split]) for split in present
+        }
+    warnings = [warning for entry in learnt for warning in entry.warnings]
+    return statistics | {"warnings": warnings + _warnings(statistics, configs)}
+
+
+def _summary(parts: Sequence[FieldStatistics], max_length: int) -> dict[str, Any]:
+    counts = sum((part.lengths for part in parts), Counter[int]())
+    lengths = np.array(sorted(counts))
+    texts = np.array([counts[length] for length in lengths])
+    median, p95 = np.quantile(lengths, [0.5, 0.95], weights=texts, method="inverted_cdf")
+    kept = int(np.minimum(lengths, max_length) @ texts)
+    return {
+        "texts": int(texts.sum()),
+        "tokens": {
+            "min": int(lengths[0]),
+            "mean": round(float(lengths @ texts / texts.sum()), 2),
+            "median": int(median),
+            "p95": int(p95),
+            "max": int(lengths[-1]),
+        },
+        "unknown": round(sum(part.unknown for part in parts) / max(kept, 1), 6),
+        "cut": round(float(texts[lengths > max_length].sum() / texts.sum()), 6),
+    }
+
+
+def _warnings(statistics: Mapping[str, Any], configs: Mapping[str, TokenizerConfig]) -> list[str]:
+    """Says in sentences what someone should look at before training."""
+    warnings = []
+    for name, config in configs.items():
+        for split, found in statistics["fields"][name]["splits"].items():
+            if split != "train" and found["unknown"] > _MOST_UNKNOWN:
+                warnings.append(
+                    f"Unknown tokens in `{name}` of {split}: {found['unknown']:.1%}. Raise "
+                    f"`tokenize.{name}.vocabulary_size`, give more train examples, or choose a type with "
+                    f"smaller tokens."
+                )
+            if found["cut"] > _MOST_CUT:
+                warnings.append(
+                    f"Texts cut in `{name}` of {split}: {found['cut']:.1%} have more than "
+                    f"{config.max_length} tokens (95 % have at most {found['tokens']['p95']}). Raise "
+                    f"`tokenize.{name}.max_length`, or choose a type with longer tokens."
+                )
+    for split, unknown in statistics.get("unknown_labels", {}).items():
+        if unknown:
+            warnings.append(
+                f"Examples of {split} with a label that the train split does not have: {unknown:,}. None of "
+                f"them can be answered right."
+            )
+    return warnings

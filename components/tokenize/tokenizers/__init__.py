@@ -1,0 +1,75 @@
+"""Tokenizers: strings to ids and back, by the same ops in the Beam job, in training and in serving.
+
+A new type is a configuration class in `components.tokenize.config` and a subclass of `Tokenizer`, entered in
+`TOKENIZERS` under the configuration's `type`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+import tensorflow as tf
+from pydantic import TypeAdapter
+
+from components.errors import UserError
+from components.tokenize.config import Tokenizer as TokenizerConfig
+from components.tokenize.tokenizers.base import (
+    END,
+    PAD,
+    SETTINGS_FILE,
+    SPECIAL_TOKENS,
+    START,
+    UNKNOWN,
+    Tokenizer,
+)
+from components.tokenize.tokenizers.characters import CharacterTokenizer
+from components.tokenize.tokenizers.sentencepiece import SentencePieceTokenizer
+from components.tokenize.tokenizers.wordpiece import WordPieceTokenizer
+from components.tokenize.tokenizers.words import WordTokenizer
+
+__all__ = [
+    "END",
+    "PAD",
+    "SPECIAL_TOKENS",
+    "START",
+    "TOKENIZERS",
+    "UNKNOWN",
+    "CharacterTokenizer",
+    "SentencePieceTokenizer",
+    "Tokenizer",
+    "WordPieceTokenizer",
+    "WordTokenizer",
+    "load_tokenizer",
+]
+
+TOKENIZERS: dict[str, type[Tokenizer]] = {
+    "characters": CharacterTokenizer,
+    "words": WordTokenizer,
+    "wordpiece": WordPieceTokenizer,
+    "sentencepiece": SentencePieceTokenizer,
+}
+
+
+def load_tokenizer(directory: str) -> Tokenizer:
+    """Loads what `Tokenizer.save` wrote.
+
+    Args:
+        directory: one tokenizer's folder, such as `tokenizer/text` in the tokenize stage's artifact.
+
+    Returns:
+        The tokenizer, giving the same ids as the one that was saved.
+
+    Raises:
+        UserError: there is no tokenizer in that folder.
+    """
+    path = os.path.join(directory, SETTINGS_FILE)
+    if not tf.io.gfile.exists(path):
+        raise UserError(
+            f"{directory} holds no tokenizer: expected a file {SETTINGS_FILE} in it. Name the folder of one "
+            f"field, such as tokenizer/text in the artifact of the tokenize stage."
+        )
+    with tf.io.gfile.GFile(path) as file:
+        settings = json.load(file)
+    config: TokenizerConfig = TypeAdapter(TokenizerConfig).validate_python(settings["config"])
+    return TOKENIZERS[config.type].load(directory, config, settings["pieces"])

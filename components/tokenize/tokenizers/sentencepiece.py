@@ -1,0 +1,84 @@
+"""Pieces of text with their white space."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+
+import tensorflow as tf
+import tensorflow_text
+
+from components.tokenize.config import SentencePiece
+from components.tokenize.tokenizers.base import drop_first_space
+from components.tokenize.tokenizers.subwords import (
+    SPACE_MARK,
+    SubwordTokenizer,
+    into_stretches,
+    train_pieces,
+)
+
+_MODEL_FILE = "sentencepiece.model"
+
+
+class SentencePieceTokenizer(SubwordTokenizer[SentencePiece]):
+    """Pieces of text with their white space (Kudo and Richardson, 2018).
+
+    `detokenize(tokenize(x))` is `normalize(x)` where all its characters are known. The mark that stands for a
+    space in the pieces, U+2581, counts as a space in texts too.
+
+    Args:
+        config: the tokenizer's section of the configuration.
+        model: a sentencepiece model whose first four ids are the special tokens.
+    """
+
+    def __init__(self, config: SentencePiece, model: bytes) -> None:
+        # A name of its own: in a SavedModel, and in a process that loads several, sentencepiece models of the
+        # same name are taken for one another. Not the Fast one, which disagrees with the trainer on BPE and
+        # on line breaks.
+        name = f"sentencepiece_{hashlib.sha256(model).hexdigest()}"
+        pieces = tensorflow_text.SentencepieceTokenizer(model, out_type=tf.int32, name=name)
+        size = int(pieces.vocab_size())
+        super().__init__(config, [piece.decode() for piece in pieces.id_to_string(tf.range(size)).numpy()])
+        self._model = model
+        self._sentencepiece = pieces
+
+    def save(self, directory: str) -> None:
+        """Writes the tokenizer and sentencepiece's model into a folder, which is made if need be."""
+        super().save(directory)
+        with tf.io.gfile.GFile(os.path.join(directory, _MODEL_FILE), "wb") as file:
+            file.write(self._model)
+
+    @classmethod
+    def load(cls, directory: str, config: SentencePiece, pieces: Sequence[str]) -> SentencePieceTokenizer:
+        """Builds the tokenizer from the model, which also holds the pieces."""
+        with tf.io.gfile.GFile(os.path.join(directory, _MODEL_FILE), "rb") as file:
+            return cls(config, file.read())
+
+    @classmethod
+    def prepare(cls, texts: tf.Tensor, config: SentencePiece) -> tf.Tensor:
+        """Normalizes texts as all tokenizers do, and makes U+2581 a space."""
+        return tf.strings.regex_replace(super().prepare(texts, config), SPACE_MARK, " ")
+
+    @classmethod
+    def learn(cls, config: SentencePiece, counts: Sequence[tuple[str, int]]) -> SentencePieceTokenizer:
+        """Learns pieces from words and control characters."""
+        return cls(config, train_pieces(counts, config.model, config.vocabulary_size))
+
+    @staticmethod
+    def _split(texts: tf.Tensor) -> tf.RaggedTensor:
+        """Splits at spaces alone, which are what the pieces hold; control characters stand by themselves."""
+        texts = into_stretches(tf.strings.regex_replace(texts, r"(\p{Cc})", r" \1 "))
+        units = tf.strings.split(texts, " ")
+        return tf.ragged.boolean_mask(units, units != "")
+
+    def _look_up(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        return self._sentencepiece.tokenize(texts)
+
+    @staticmethod
+    def _surface(piece: str) -> str:
+        return piece.replace(SPACE_MARK, " ")
+
+    @staticmethod
+    def _polish(texts: tf.Tensor) -> tf.Tensor:
+        return drop_first_space(texts)

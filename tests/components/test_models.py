@@ -1,0 +1,140 @@
+import keras
+import numpy as np
+import pytest
+
+from components.evaluate.config import DecodeConfig
+from components.models.build import build_model
+from components.models.config import ModelConfig
+from components.models.pooling import pool
+from components.train.config import TrainConfig
+from components.train.loop import compile_model
+
+ENCODERS = ["simple_rnn", "gru", "lstm"]
+SIZES = {"text": 11, "label": 3, "source": 11, "target": 7}
+
+
+def config(encoder="gru", decoder=None, attention=True, **encoder_settings):
+    settings = {"embedding_size": 6, "encoder": {"type": encoder, "units": 5, **encoder_settings}}
+    if decoder:
+        settings["decoder"] = {"type": decoder, "units": 4, "layers": 2}
+        settings["attention"] = {"type": "bahdanau"} if attention else None
+    return ModelConfig.model_validate(settings)
+
+
+def tokens(rows, width):
+    padded = np.zeros((len(rows), width), "int32")
+    for index, row in enumerate(rows):
+        padded[index, : len(row)] = row
+    return padded
+
+
+TEXTS = [[4, 5, 6, 7], [8, 9], [10], []]
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
+@pytest.mark.parametrize("settings", [{}, {"bidirectional": True, "layers": 2, "residual": True}])
+def test_padding_does_not_change_a_classifier(pooling, settings):
+    model = build_model(config(**settings).model_copy(update={"pooling": pooling}), "classification", SIZES)
+    narrow, wide = model(tokens(TEXTS, 4)), model(tokens(TEXTS, 9))
+    np.testing.assert_allclose(narrow, wide, atol=1e-6)
+    alone = np.concatenate([model(tokens([text], max(len(text), 1))) for text in TEXTS])
+    np.testing.assert_allclose(narrow, alone, atol=1e-6)
+    assert np.all(np.isfinite(narrow))
+
+
+@pytest.mark.parametrize("attention", [True, False])
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_padding_does_not_change_a_seq2seq_model(kind, attention):
+    model = build_model(config(kind, decoder=kind, attention=attention, bidirectional=True), "seq2seq", SIZES)
+    previous = np.array([[2, 4, 5]] * 4, "int32")
+    narrow = model({"source": tokens(TEXTS, 4), "previous": previous})
+    wide = model({"source": tokens(TEXTS, 7), "previous": np.pad(previous, [(0, 0), (0, 2)])})
+    assert narrow.shape == (4, 3, 7)
+    np.testing.assert_allclose(narrow, wide[:, :3], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_decoding_continues_as_teacher_forcing_says(kind):
+    """The score of the greedy answer is what the teacher-forced model gives to that answer."""
+    model = build_model(config(kind, decoder=kind, bidirectional=True), "seq2seq", SIZES)
+    source = tokens(TEXTS, 4)
+    found = model.decode(source, DecodeConfig(beam_width=1, max_length=6, length_penalty=0.0))
+    sequences, lengths = np.asarray(found["sequences"])[:, 0], np.asarray(found["lengths"])[:, 0]
+    finished = np.asarray(found["finished"])[:, 0]
+    for row, (sequence, length) in enumerate(zip(sequences, lengths, strict=True)):
+        answer = [*sequence[:length], *([3] if finished[row] else [])]
+        previous = np.array([[2, *answer[:-1]]], "int32")
+        logits = model({"source": source[row : row + 1], "previous": previous})
+        log_probabilities = np.asarray(keras.ops.log_softmax(logits))[0]
+        expected = sum(log_probabilities[step, token] for step, token in enumerate(answer))
+        np.testing.assert_allclose(np.asarray(found["log_probs"])[row, 0], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("task", "decoder"), [("classification", None), ("seq2seq", "lstm")])
+def test_a_model_is_saved_and_loaded_whole(tmp_path, task, decoder):
+    model = build_model(config("lstm", decoder=decoder, bidirectional=True), task, SIZES)
+    inputs = tokens(TEXTS, 4)
+    if task == "seq2seq":
+        inputs = {"source": inputs, "previous": np.array([[2, 4]] * 4, "int32")}
+    expected = model(inputs)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(inputs), expected)
+    assert len(loaded.weights) == len(model.weights)
+
+
+@pytest.mark.parametrize("task", ["classification", "seq2seq"])
+def test_padding_does_not_change_loss_or_gradient(task):
+    model = build_model(config(decoder="gru" if task == "seq2seq" else None), task, SIZES)
+    train = TrainConfig.model_validate(
+        {"optimizer": {"type": "sgd", "learning_rate": 1.0}, "clip_norm": None}
+    )
+
+    def step(extra_rows, extra_columns):
+        """Returns loss and weights after one step of plain gradient descent from the same start."""
+        model.set_weights(start)
+        compile_model(model, train)
+        inputs = np.pad(tokens(TEXTS[:3], 4), [(0, extra_rows), (0, extra_columns)])
+        if task == "classification":
+            targets, weights = np.array([0, 1, 2]), np.ones(3, "float32")
+            targets, weights = np.pad(targets, (0, extra_rows)), np.pad(weights, (0, extra_rows))
+        else:
+            targets = np.pad(tokens([[4, 5, 3], [6, 3], [3]], 3), [(0, extra_rows), (0, extra_columns)])
+            weights = (targets != 0).astype("float32")
+            previous = np.pad(tokens([[2, 4, 5], [2, 6], [2]], 3), [(0, extra_rows), (0, extra_columns)])
+            inputs = {"source": inputs, "previous": previous}
+        loss = model.train_on_batch(inputs, targets, weights)[0]
+        return loss, model.get_weights()
+
+    start = model.get_weights()
+    loss, weights = step(0, 0)
+    for extra in [(2, 0), (0, 3), (2, 3)]:
+        padded_loss, padded_weights = step(*extra)
+        np.testing.assert_allclose(padded_loss, loss, rtol=1e-6)
+        for padded, plain in zip(padded_weights, weights, strict=True):
+            np.testing.assert_allclose(padded, plain, atol=1e-6)
+    assert any(np.abs(after - before).max() > 1e-3 for after, before in zip(weights, start, strict=True))
+
+
+def test_a_batch_of_padding_has_no_loss_and_no_gradient():
+    model = build_model(config(decoder="gru"), "seq2seq", SIZES)
+    compile_model(model, TrainConfig.model_validate({"optimizer": {"type": "sgd", "learning_rate": 1.0}}))
+    before = model.get_weights()
+    nothing = np.zeros((2, 3), "int32")
+    loss = model.train_on_batch({"source": nothing, "previous": nothing}, nothing, np.zeros((2, 3)))[0]
+    assert loss == 0
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)
+
+
+def test_pooling_by_hand():
+    outputs = np.array([[[1.0, -5.0], [3.0, -1.0], [9.0, 9.0]], [[7.0, 7.0], [7.0, 7.0], [7.0, 7.0]]])
+    mask = np.array([[True, True, False], [False, False, False]])
+    np.testing.assert_allclose(pool(outputs, None, mask, "mean"), [[2, -3], [0, 0]])
+    np.testing.assert_allclose(pool(outputs, None, mask, "max"), [[3, -1], [0, 0]])
+    np.testing.assert_allclose(pool(outputs, [["h", "c"], [outputs[:, 0], "c"]], mask, "last"), outputs[:, 0])
+
+
+def test_a_seq2seq_model_without_a_decoder_is_refused():
+    with pytest.raises(ValueError, match="needs `decoder` in its config"):
+        build_model(config(), "seq2seq", SIZES)
