@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from components.strict import Strict
 
@@ -16,3 +16,10 @@ class ExportConfig(Strict):
     """A blessed model is pushed to <directory>/<name>/<version>."""
     replay_examples: Annotated[int, Field(ge=32)] = 64
     """Evaluated examples that the SavedModel must answer in a fresh process as it did in evaluation."""
+
+    @field_validator("directory")
+    @classmethod
+    def _local(cls, directory: str) -> str:
+        if "://" in directory:
+            raise ValueError("expected a local directory; copy it to object storage once it is pushed")
+        return directory

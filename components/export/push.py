@@ -1,0 +1,135 @@
+"""Publishes a SavedModel as the next version under the directory that TF Serving watches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+import uuid
+from pathlib import Path
+
+from components.errors import UserError
+
+_STALE_SECONDS = 3600.0
+_STAGING = re.compile(r"\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# TF Serving passes over assets.extra/, so what is noted there travels with the version.
+_NOTE = Path("assets.extra", "rnnpipe.json")
+_GRAPH = "saved_model.pb"
+
+
+def push(model_directory: str | os.PathLike[str], base_directory: str | os.PathLike[str], key: str) -> int:
+    """Copies a SavedModel to `<base_directory>/<next version>`.
+
+    It is copied under a name that TF Serving does not see, compared with what was to be copied, and renamed:
+    a version is there whole or not at all. Pushes at the same time get different versions. What pushes
+    that were killed left behind is removed once nothing in it has changed for an hour.
+
+    Args:
+        model_directory: The SavedModel.
+        base_directory: The served model's directory; created if need be.
+        key: Identifies the artifact that is pushed; `pushed_key` returns it.
+
+    Returns:
+        The version.
+
+    Raises:
+        UserError: If it is no SavedModel, or could not be copied whole; what is served stays as it was.
+    """
+    source, base = Path(model_directory), Path(base_directory)
+    if not (source / _GRAPH).is_file():
+        raise UserError(f"{source} holds no {_GRAPH}; expected a SavedModel to push.")
+    staging = base / f".{uuid.uuid4()}"
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        _remove_stale(base)
+        files = sorted(path.relative_to(source) for path in source.rglob("*") if path.is_file())
+        for name in sorted(files, key=lambda name: name == Path(_GRAPH)):  # last: without it, no model
+            _copy(source / name, staging / name)
+        note = staging / _NOTE
+        note.parent.mkdir(exist_ok=True)
+        note.write_text(json.dumps({"key": key}), encoding="utf-8")
+        return _publish(staging, base)
+    except OSError as error:
+        raise UserError(
+            f"could not push {source} to {base}: {error}. What is served stays as it was. Make room there, "
+            "allow this user to write there, or set export.directory to another directory; then run again."
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def latest_version(base_directory: str | os.PathLike[str]) -> int | None:
+    """The newest version under a served model's directory; None if there is none."""
+    return max(versions(base_directory), default=None)
+
+
+def versions(base_directory: str | os.PathLike[str]) -> dict[int, Path]:
+    """The directory of each version under a served model's directory."""
+    return {
+        version: path
+        for version, path in _numbered(Path(base_directory)).items()
+        if (path / _GRAPH).is_file()
+    }
+
+
+def pushed_key(base_directory: str | os.PathLike[str], version: int) -> str | None:
+    """The key that a version was pushed with; None if it was not put there by `push`."""
+    directory = versions(base_directory).get(version)
+    if directory is None or not (directory / _NOTE).is_file():
+        return None
+    key: str = json.loads((directory / _NOTE).read_text(encoding="utf-8"))["key"]
+    return key
+
+
+def _numbered(base: Path) -> dict[int, Path]:
+    """Whatever has a number for its name."""
+    if not base.is_dir():
+        return {}
+    return {int(path.name): path for path in base.iterdir() if re.fullmatch(r"[0-9]+", path.name)}
+
+
+def _publish(staging: Path, base: Path) -> int:
+    while True:
+        version = max(_numbered(base), default=0) + 1
+        try:
+            staging.rename(base / str(version))
+        except OSError:
+            if not (base / str(version)).exists():
+                raise
+            continue  # another push took the number
+        return version
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    with target.open("rb+") as file:
+        os.fsync(file.fileno())  # a rename can reach the disk before what was written earlier
+    if _digest(source) != _digest(target):
+        raise OSError(f"the copy of {source} differs from it")
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _remove_stale(base: Path) -> None:
+    oldest = time.time() - _STALE_SECONDS
+    for path in base.iterdir():
+        if _STAGING.fullmatch(path.name) and _last_change(path) < oldest:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _last_change(directory: Path) -> float:
+    """When anything in a directory was last written, so that a long push is not taken for a dead one."""
+    try:
+        return max(path.stat().st_mtime for path in (directory, *directory.rglob("*")))
+    except FileNotFoundError:  # published or removed meanwhile
+        return time.time()

@@ -1,0 +1,83 @@
+"""Proves a SavedModel in a fresh process, without Keras and without this project."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from components.errors import UserError
+from components.export import replay
+
+_SHOWN = 3
+_LONGEST = 80
+_ADVICE = (
+    "The Keras model did answer in evaluation, so the fault is in the export: run it again with "
+    "--force export; if it stays, a layer or a tokenizer of this model does not survive being frozen."
+)
+
+
+def validate(model: str, evaluated: str, examples: int, report_path: str) -> dict[str, Any]:
+    """Replays evaluated examples through a SavedModel, as `components/export/replay.py` says.
+
+    Args:
+        model: Directory of the SavedModel.
+        evaluated: The evaluate stage's predictions.jsonl.
+        examples: How many of them to replay, at most.
+        report_path: Where the report is written, also when it is bad.
+
+    Returns:
+        The report of the replay.
+
+    Raises:
+        UserError: If the SavedModel does not load, answers anything differently, or has no answer to a text
+            that is empty, exotic or long.
+    """
+    process = subprocess.run(
+        [sys.executable, replay.__file__, model, evaluated, "--examples", str(examples)],
+        capture_output=True,
+        # This process may hold all of the GPU's memory.
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+        check=False,
+    )
+    try:
+        report: dict[str, Any] = json.loads(process.stdout)
+    except ValueError:
+        said = process.stderr.decode(errors="replace").strip()[-1000:] or "nothing on standard error"
+        report = {"ok": False, "error": f"the replay ended with exit code {process.returncode}: {said}"}
+    Path(report_path).write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
+    if not report["ok"]:
+        raise UserError(f"refused to push: {_reasons(report)}. {_ADVICE}")
+    return report
+
+
+def _reasons(report: dict[str, Any]) -> str:
+    if "error" in report:
+        return f"the SavedModel cannot be served: {report['error']}"
+    reasons = [f"no defined answer to {name}: {problem}" for name, problem in report["undefined"].items()]
+    if report["foreign_modules"]:
+        modules = ", ".join(report["foreign_modules"])
+        reasons.append(f"the replay proves nothing, as Python itself imports {modules} when it starts")
+    if report["mismatched"]:
+        shown = "; ".join(_difference(mismatch) for mismatch in report["mismatches"][:_SHOWN])
+        reasons.append(
+            f"{report['mismatched']} of {report['replayed']} examples answered differently in the SavedModel:"
+            f" {shown}"
+        )
+    return "; ".join(reasons)
+
+
+def _difference(mismatch: dict[str, Any]) -> str:
+    evaluated, served = (
+        f"{_quoted(mismatch[when]['prediction'])} (score {mismatch[when]['score']})"
+        for when in ("evaluated", "served")
+    )
+    return f"input {_quoted(mismatch['input'])}, evaluated as {evaluated}, served as {served}"
+
+
+def _quoted(text: str) -> str:
+    quoted = repr(text)
+    return quoted if len(quoted) <= _LONGEST else f"{quoted[:_LONGEST]}…"

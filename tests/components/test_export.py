@@ -1,0 +1,232 @@
+import json
+import shutil
+from pathlib import Path
+
+import apache_beam as beam
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from export_artifacts import DECODE, load, read_predictions, write_artifacts
+from pydantic import ValidationError
+
+from components.errors import UserError
+from components.events import StageProgress, listening
+from components.export.config import ExportConfig
+from components.export.push import pushed_key
+from components.export.saved_model import export_saved_model, structure_problems
+from components.export.session import SavedModelSession
+from components.export.transform import Export
+
+TASKS = ("classification", "seq2seq")
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def task(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def upstream(task, tmp_path_factory):
+    return write_artifacts(tmp_path_factory.mktemp(task), task)
+
+
+@pytest.fixture(scope="module")
+def predictor(upstream, task):
+    return load(upstream, task)
+
+
+@pytest.fixture(scope="module")
+def exported(predictor, upstream, tmp_path_factory):
+    directory = str(tmp_path_factory.mktemp("export") / "model")
+    export_saved_model(predictor, list(predictor.tokenizers.values()), directory, list(upstream.values()))
+    return directory
+
+
+def run(upstream, task, root, key="abc", **config):
+    """Runs the stage; returns its summary."""
+    output = root / "export"
+    output.mkdir()
+    stage = Export(
+        config=ExportConfig(directory=str(root / "serving"), **config),
+        task=task,
+        name="colours",
+        key=key,
+        decode=DECODE,
+        output=str(output),
+    )
+    path = root / "summary.json"
+    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
+        summary = pipeline | beam.Create([upstream]) | stage
+        summary | "keep" >> beam.Map(lambda found: path.write_text(json.dumps(found)))
+    return json.loads(path.read_text())
+
+
+def test_the_stage_exports_proves_and_pushes(upstream, task, tmp_path):
+    events = []
+    with listening(events.append):
+        summary = run(upstream, task, tmp_path)
+    base = tmp_path / "serving" / "colours"
+    assert summary == {
+        "pushed": str(base / "1"),
+        "version": 1,
+        "blessed": True,
+        "reasons": ["accuracy 0.9 >= 0.5 (min)"],
+        "replayed": 64,
+    }
+    assert pushed_key(base, 1) == "abc"
+    report = json.loads((tmp_path / "export" / "validation.json").read_text())
+    assert report["ok"]
+    assert report["largest_score_difference"] < 1e-5
+    assert [
+        (event.stage, event.done, event.total) for event in events if isinstance(event, StageProgress)
+    ] == [("export", done, 3) for done in range(3)]
+    with SavedModelSession(base / "1") as session:
+        evaluated = read_predictions(upstream)
+        answers = session.run([row["input"] for row in evaluated])
+    assert [answer.decode() for answer in answers["prediction"]] == [row["prediction"] for row in evaluated]
+    assert len({row["prediction"] for row in evaluated}) > 2, "the model must tell texts apart"
+    names = {"prediction", "score"} | ({"probabilities"} if task == "classification" else set())
+    assert set(answers) == names
+
+
+@pytest.fixture
+def copied(tmp_path, upstream):
+    """The artifacts, to be changed."""
+    shutil.copytree(Path(upstream["train"]).parent, tmp_path / "upstream")
+    return {stage: str(tmp_path / "upstream" / stage) for stage in upstream}
+
+
+@pytest.mark.parametrize("task", ["classification"], indirect=True)
+def test_what_is_not_blessed_is_proved_but_not_pushed(copied, tmp_path):
+    evaluated = Path(copied["evaluate"])
+    (evaluated / "blessing.json").write_text('{"blessed": false, "reasons": ["no thresholds"]}')
+    few = (evaluated / "predictions.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:5]
+    (evaluated / "predictions.jsonl").write_text("".join(few), encoding="utf-8")
+    assert run(copied, "classification", tmp_path) == {
+        "pushed": None,
+        "version": None,
+        "blessed": False,
+        "reasons": ["no thresholds"],
+        "replayed": 5,
+    }
+    assert not (tmp_path / "serving").exists()
+    assert (tmp_path / "export" / "model" / "saved_model.pb").exists()
+
+
+def change_weight(upstream):
+    path = Path(upstream["train"]) / "model.keras"
+    model = keras.models.load_model(path)
+    model.logits.kernel.assign(1.01 * model.logits.kernel)
+    model.save(path)
+
+
+def swap_pieces(upstream):
+    path = Path(upstream["tokenize"]) / "tokenizer" / "text" / "tokenizer.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings["pieces"][5], settings["pieces"][6] = settings["pieces"][6], settings["pieces"][5]
+    path.write_text(json.dumps(settings), encoding="utf-8")
+
+
+@pytest.mark.parametrize("task", ["classification"], indirect=True)
+@pytest.mark.parametrize("sabotage", [change_weight, swap_pieces])
+def test_a_model_that_is_not_the_evaluated_one_is_refused(copied, tmp_path, sabotage):
+    sabotage(copied)
+    with pytest.raises(UserError, match=r"refused to push: .* answered differently") as error:
+        run(copied, "classification", tmp_path, replay_examples=32)
+    report = json.loads((tmp_path / "export" / "validation.json").read_text())
+    first = report["mismatches"][0]
+    assert f"{report['mismatched']} of 32 examples" in str(error.value)
+    assert f"input {first['input']!r}, evaluated as {first['evaluated']['prediction']!r}" in str(error.value)
+    assert not (tmp_path / "serving").exists()
+    assert report["largest_score_difference"] > 1e-4
+
+
+def test_python_and_the_c_api_answer_alike(exported, predictor):
+    inputs = ["", "a", "🙂", "abc äé東", "x" * 10_000, "\0", " \n", "日本"]
+    reloaded = tf.saved_model.load(exported).signatures["serving_default"](text=tf.constant(inputs))
+    with SavedModelSession(exported) as session:
+        served = session.run(inputs)
+        assert session.signature().inputs["text"].dtype == "string"
+    for answers in (reloaded, predictor(tf.constant(inputs))):
+        assert set(answers) == set(served)
+        assert served["prediction"].tolist() == answers["prediction"].numpy().tolist()
+        for name in set(answers) - {"prediction"}:
+            np.testing.assert_allclose(served[name], answers[name].numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_every_variable_is_stored_once(exported, predictor):
+    stored = [
+        tuple(shape)
+        for name, shape in tf.train.list_variables(f"{exported}/variables/variables")
+        if name.endswith("VARIABLE_VALUE") and "save_counter" not in name
+    ]
+    weights = [weight for weight in predictor.model.weights if "seed_generator" not in weight.path]
+    assert sorted(stored) == sorted(tuple(weight.shape) for weight in weights)
+
+
+def test_an_export_works_wherever_it_is_moved(exported, tmp_path):
+    moved = tmp_path / "größer 東京" / "a b"
+    shutil.copytree(exported, moved)
+    with SavedModelSession(moved) as session:
+        assert session.run(["abc"])["score"].shape == (1,)
+
+
+class Vocabulary(tf.Module):
+    """Looks words up in a file, which becomes an asset."""
+
+    def __init__(self, path):
+        super().__init__()
+        lines = tf.lookup.TextFileInitializer(
+            str(path),
+            tf.string,
+            tf.lookup.TextFileIndex.WHOLE_LINE,
+            tf.int64,
+            tf.lookup.TextFileIndex.LINE_NUMBER,
+        )
+        self.table = tf.lookup.StaticHashTable(lines, -1)
+
+    def __call__(self, text):
+        return {"id": self.table.lookup(text)}
+
+
+@pytest.fixture
+def words(tmp_path):
+    path = tmp_path / "read from here" / "words.txt"
+    path.parent.mkdir()
+    path.write_text("zero\none\ntwo\n")
+    return path
+
+
+def test_a_vocabulary_file_travels_with_the_model(words, tmp_path):
+    vocabulary = Vocabulary(words)
+    export_saved_model(vocabulary, [vocabulary], str(tmp_path / "model"))
+    shutil.rmtree(words.parent)
+    shutil.move(tmp_path / "model", tmp_path / "moved")
+    with SavedModelSession(tmp_path / "moved") as session:
+        assert session.run(["two", "three"])["id"].tolist() == [2, -1]
+    assert structure_problems(str(tmp_path / "moved"), 0) == []
+    (tmp_path / "moved" / "assets" / "words.txt").unlink()
+    assert structure_problems(str(tmp_path / "moved"), 0) == ["assets/words.txt is missing"]
+
+
+def test_a_path_of_this_machine_in_the_model_is_an_error(words, tmp_path):
+    vocabulary = Vocabulary(words)  # TensorFlow names the table after its file
+    with pytest.raises(RuntimeError, match=r"is not sound: saved_model.pb names .*read from here"):
+        export_saved_model(vocabulary, [vocabulary], str(tmp_path / "model"), [str(words.parent)])
+
+
+def test_a_variable_that_is_stored_twice_is_an_error(tmp_path):
+    layer = keras.layers.Dense(2)
+    layer.build((None, 1))
+    with pytest.raises(RuntimeError, match="is not sound: 4 variables are stored, but the model has 2"):
+        export_saved_model(
+            lambda text: {"out": layer(tf.strings.length(text)[:, None])}, [layer], str(tmp_path / "model")
+        )
+
+
+def test_a_remote_directory_is_refused_before_anything_runs():
+    with pytest.raises(ValidationError, match="expected a local directory"):
+        ExportConfig(directory="gs://bucket/serving")

@@ -1,0 +1,202 @@
+import itertools
+import json
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+
+from components.errors import UserError
+from components.export import replay
+from components.export.saved_model import export_saved_model
+from components.export.validate import validate
+
+
+class Shouter(tf.Module):
+    """Answers in capitals, with a score in proportion to the length."""
+
+    def __init__(self, weight=0.5, *, companions_count=False, limit=None, fail=None):
+        super().__init__()
+        self.weight = tf.Variable(weight)
+        self.companions_count = companions_count
+        self.limit = limit
+        self.fail = fail
+
+    def __call__(self, text):
+        length = tf.strings.length(text, "UTF8_CHAR")
+        score = self.weight * tf.cast(length, tf.float32)
+        if self.companions_count:
+            score += tf.reduce_max(score)
+        if self.limit is not None:
+            score = tf.where(length > self.limit, math.inf, score)
+        if self.fail is not None:
+            safe = tf.debugging.assert_none_equal(text, self.fail, message="cannot answer this")
+            with tf.control_dependencies([safe]):
+                score = tf.identity(score)
+        return {"prediction": tf.strings.upper(text, encoding="utf-8"), "score": score}
+
+
+def evaluated(count=40):
+    inputs = ["wörd " * (index % 7 + 1) + str(index) for index in range(count)]
+    return [{"input": text, "prediction": text.upper(), "score": 0.5 * len(text)} for text in inputs]
+
+
+@pytest.fixture
+def prove(tmp_path):
+    """Exports a function, and validates it on examples."""
+
+    def run(function, examples=None, count=64):
+        model = str(tmp_path / "model")
+        if function is not None:
+            export_saved_model(function, [], model)
+        path = tmp_path / "predictions.jsonl"
+        rows = evaluated() if examples is None else examples
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return validate(model, str(path), count, str(tmp_path / "validation.json"))
+
+    run.report = lambda: json.loads((tmp_path / "validation.json").read_text(encoding="utf-8"))
+    run.model = tmp_path / "model"
+    return run
+
+
+def test_a_sound_export_is_proved(prove):
+    report = prove(Shouter())
+    assert report == prove.report()
+    assert report["ok"]
+    assert report["replayed"] == 40
+    assert (report["mismatched"], report["mismatches"], report["undefined"]) == (0, [], {})
+    assert report["foreign_modules"] == []
+    assert report["largest_score_difference"] == 0
+    assert report["load_seconds"] > 0
+    for size in ("1", "32"):
+        latency = report["latency_milliseconds"][size]
+        assert 0 < latency["p50"] <= latency["p99"]
+        assert 1 <= latency["calls"] <= 20
+
+
+def test_a_changed_weight_is_refused_with_what_differs(prove):
+    with pytest.raises(
+        UserError, match=r"^refused to push: 40 of 40 examples answered differently in"
+    ) as error:
+        prove(Shouter(weight=0.51))
+    assert "input 'wörd 0', evaluated as 'WÖRD 0' (score 3.0), served as 'WÖRD 0' (score 3.06" in str(
+        error.value
+    )
+    assert str(error.value).count("evaluated as") == 3
+    assert "run it again with --force export" in str(error.value)
+    assert len(prove.report()["mismatches"]) == 10
+
+
+def test_one_other_answer_is_enough(prove):
+    examples = evaluated()
+    examples[37]["prediction"] += "!"
+    with pytest.raises(UserError, match=r"1 of 40 examples .* evaluated as 'WÖRD WÖRD WÖRD 37!'"):
+        prove(Shouter(), examples)
+
+
+def test_an_answer_that_depends_on_its_batch_is_refused(prove):
+    examples = evaluated(32)
+    longest = max(row["score"] for row in examples)
+    for row in examples:
+        row["score"] += longest  # as evaluation found it, all being one batch
+    with pytest.raises(UserError, match="of 32 examples answered differently"):
+        prove(Shouter(companions_count=True), examples)
+
+
+def test_a_cut_variables_file_is_refused(prove):
+    prove(Shouter())
+    (data,) = (prove.model / "variables").glob("*.data-*")
+    data.write_bytes(data.read_bytes()[:-2])
+    with pytest.raises(
+        UserError, match=r"refused to push: the SavedModel cannot be served: Read less bytes than requested"
+    ):
+        prove(None)
+    assert not prove.report()["ok"]
+
+
+def test_hard_inputs_need_a_finite_score(prove):
+    with pytest.raises(
+        UserError, match=r"no defined answer to 10,000 characters: its score is inf alone and inf in a batch"
+    ):
+        prove(Shouter(limit=9000))
+    assert set(prove.report()["undefined"]) == {"10,000 characters"}
+
+
+def test_hard_inputs_must_not_fail(prove):
+    with pytest.raises(UserError, match=r"no defined answer to an empty text: .*cannot answer this"):
+        prove(Shouter(fail=""))
+    assert set(prove.report()["undefined"]) == {"an empty text"}
+
+
+def test_a_model_with_other_outputs_is_refused(prove):
+    with pytest.raises(UserError, match=r"cannot be served: the model gives \{'length': 'int32'\}; expected"):
+        prove(lambda text: {"length": tf.strings.length(text)})
+
+
+def test_nothing_is_proved_without_examples(prove):
+    with pytest.raises(UserError, match=r"predictions.jsonl holds no examples to prove it with"):
+        prove(Shouter(), [])
+
+
+def test_a_replay_that_dies_is_told(prove, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(UserError, match="the replay ended with exit code 1: nothing on standard error"):
+        prove(Shouter())
+
+
+def test_a_python_that_imports_keras_by_itself_proves_nothing(prove, tmp_path, monkeypatch):
+    site = tmp_path / "site"
+    (site / "keras").mkdir(parents=True)
+    (site / "keras" / "__init__.py").touch()
+    (site / "sitecustomize.py").write_text("import keras\n")
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    with pytest.raises(UserError, match="the replay proves nothing, as Python itself imports keras"):
+        prove(Shouter())
+
+
+def test_the_script_reports_by_its_exit_code_from_anywhere(prove, tmp_path):
+    prove(Shouter())
+    arguments = [prove.model, tmp_path / "predictions.jsonl", "--examples", "3"]
+    command = [sys.executable, replay.__file__, *map(str, arguments)]
+    ran = subprocess.run(command, cwd="/", capture_output=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert json.loads(ran.stdout)["replayed"] == 3
+    os.remove(prove.model / "saved_model.pb")
+    ran = subprocess.run(command, cwd="/", capture_output=True, check=False)
+    assert ran.returncode == 1
+    assert "Could not find SavedModel" in json.loads(ran.stdout)["error"]
+
+
+@pytest.mark.parametrize(
+    ("score", "served", "same"),
+    [
+        (0.5, 0.5, True),
+        (0.5, 0.50009, True),
+        (0.5, 0.5002, False),
+        (0.0, 0.00009, True),
+        (-1000.0, -1000.09, True),
+        (-1000.0, -1000.11, False),
+        (None, math.nan, True),
+        (None, -math.inf, True),
+        (None, 0.5, False),
+        (0.5, math.nan, False),
+        (0.5, math.inf, False),
+    ],
+)
+def test_scores_may_differ_by_rounding_only(score, served, same):
+    example = {"input": "a", "prediction": "b", "score": score}
+    assert replay.agrees(example, ("b", served)) is same
+    assert not replay.agrees(example, ("c", served))
+
+
+@pytest.mark.parametrize(("total", "count"), [(0, 5), (1, 5), (5, 5), (6, 5), (100, 7), (64, 64)])
+def test_examples_are_spread_over_the_file(total, count):
+    examples = [{"input": index} for index in range(total)]
+    chosen = [example["input"] for example in replay.spread(examples, count)]
+    assert len(chosen) == len(set(chosen)) == min(total, count)
+    assert chosen == sorted(chosen)
+    if total > count:
+        assert max(b - a for a, b in itertools.pairwise(chosen)) <= math.ceil(total / count)
+        assert total - chosen[-1] <= math.ceil(total / count)
