@@ -44,7 +44,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["layers*", "components*", "pipeline*"]),
-    package_data={"layers": ["py.typed"], "components": ["py.typed"], "pipeline": ["py.typed", "schema.json"]},
+    package_data={"*": ["py.typed"], "pipeline": ["schema.json"]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["rnnpipe = pipeline.cli:main"]},

@@ -2,8 +2,8 @@
 
     python benchmarks/ingest_tokenize.py [--lines 100000 1000000]
 
-Both sides read the same tab-separated file, count its characters, and write TFRecord shards of token ids; each
-runs in a fresh process, whose whole life is timed. The pipeline also checks every record, counts labels,
+Both sides read the same tab-separated file, count its characters, and write TFRecord shards of token ids;
+each runs in a fresh process, whose whole life is timed. The pipeline also checks every record, counts labels,
 lengths and duplicates, and writes the examples; the script does not.
 """
 
@@ -64,7 +64,8 @@ def plain(data: Path, folder: Path) -> None:
         for unit, number in zip(units.numpy(), numbers.numpy(), strict=True):
             counts[unit] = counts.get(unit, 0) + int(number)
         labels.update(batch[:, 1].numpy())
-    ids = {unit: index + 4 for index, unit in enumerate(sorted(counts, key=lambda unit: (-counts[unit], unit)))}
+    ranked = sorted(counts, key=lambda unit: (-counts[unit], unit))
+    ids = {unit: index + 4 for index, unit in enumerate(ranked)}
     label_ids = {label: index for index, label in enumerate(sorted(labels))}
     initializer = tf.lookup.KeyValueTensorInitializer(list(ids), list(ids.values()), tf.string, tf.int64)
     table = tf.lookup.StaticHashTable(initializer, 1)
@@ -81,7 +82,8 @@ def plain(data: Path, folder: Path) -> None:
 def measure(side: str, data: Path, folder: Path) -> tuple[float, float]:
     """Runs one side in a fresh process; returns seconds and peak memory in MiB."""
     code = (
-        "import resource, sys; sys.path.insert(0, 'benchmarks'); import ingest_tokenize as b; from pathlib import Path;"
+        "import resource, sys; from pathlib import Path;"
+        "sys.path.insert(0, 'benchmarks'); import ingest_tokenize as b;"
         f"b.{side}(Path({str(data)!r}), Path({str(folder)!r}));"
         "print(max(resource.getrusage(who).ru_maxrss"
         " for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))"
@@ -102,7 +104,9 @@ def measure(side: str, data: Path, folder: Path) -> tuple[float, float]:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--lines", type=int, nargs="+", default=[100_000, 1_000_000])
     sizes = parser.parse_args().lines
     peaks = []
@@ -121,7 +125,8 @@ def main() -> None:
                 if side == "pipeline":
                     peaks.append(peak)
             print(f"{size:>10,} pipeline / plain time: {seconds['pipeline'] / seconds['plain']:.2f}")
-    print(f"peak memory of {sizes[-1]:,} lines / {sizes[0]:,} lines: {peaks[-1] / peaks[0]:.2f} (at most 1.5)")
+    growth = peaks[-1] / peaks[0]
+    print(f"peak memory of {sizes[-1]:,} lines / {sizes[0]:,} lines: {growth:.2f} (at most 1.5)")
 
 
 if __name__ == "__main__":

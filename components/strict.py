@@ -19,4 +19,6 @@ FIELDS: dict[Task, tuple[str, str]] = {
 class Strict(BaseModel):
     """A configuration section: unknown keys and wrong types are errors, values cannot change later."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )

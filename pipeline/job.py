@@ -59,7 +59,7 @@ class _RunStage(beam.PTransform):
     def expand(self, begin: beam.PBegin) -> beam.PCollection:
         name, key = self._plan.stage.name, self._plan.key
         staging = self._store.staging(name)
-        place = Workplace(key, str(staging), str(self._store.scratch(name, key)))
+        place = Workplace(str(staging), str(self._store.scratch(name, key)))
         # A side input, so the stage starts when everything it reads is there.
         upstream = AsDict(self._upstream | beam.Flatten(pipeline=begin.pipeline))
         started = begin | "name" >> beam.Create([name]) | "start" >> beam.Map(_start, upstream)

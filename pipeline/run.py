@@ -22,7 +22,7 @@ from pipeline.interrupt import interruptible
 from pipeline.plan import StagePlan, make_plan
 from pipeline.quiet import import_tensorflow, silence_libraries
 from pipeline.records import Recorder
-from pipeline.tracking import Tracker
+from pipeline.tracking import Status, Tracker
 
 FAILED = 1
 NOT_BLESSED = 3
@@ -128,7 +128,7 @@ class _Run:
                 tracker.reused(plan.stage.name, str(plan.artifact.directory))
         return tracker
 
-    def _finish_tracking(self, status: str, timeout: float = 30.0) -> None:
+    def _finish_tracking(self, status: Status, timeout: float = 30.0) -> None:
         if self._tracker is None:
             return
         for problem in self._tracker.finish(status, timeout=timeout):

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where an attempt at a stage works: its key, the directory to fill, and the one that attempts share."""
+    """Where an attempt at a stage works: the directory to fill, and the one that all attempts share."""
 
-    key: str
     output: str
     scratch: str
 
@@ -80,14 +79,7 @@ def _evaluate(config: PipelineConfig, place: Workplace) -> beam.PTransform:
 def _export(config: PipelineConfig, place: Workplace) -> beam.PTransform:
     from components.export.transform import Export
 
-    return Export(
-        config=config.export,
-        task=config.task,
-        name=config.name,
-        key=place.key,
-        decode=config.decode,
-        output=place.output,
-    )
+    return Export(config=config.export, task=config.task, decode=config.decode, output=place.output)
 
 
 def _dump(section: Strict | None, *exclude: str) -> dict[str, Any]:

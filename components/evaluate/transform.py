@@ -28,7 +28,7 @@ Loader = Callable[[str, str, Task, DecodeConfig], Callable[[Any], Any]]
 
 
 def _load_served(
-    tokenize_directory: str, model_path: str, task: Task, decode: DecodeConfig
+    tokenize_directory: str, model_path: str, task: Task, decode: DecodeConfig | None
 ) -> Callable[[Any], Any]:
     from components.predictor import load_predictor
 
@@ -55,7 +55,7 @@ class Evaluate(beam.PTransform):
     def __init__(
         self,
         config: EvaluateConfig,
-        decode: DecodeConfig,
+        decode: DecodeConfig | None,
         task: Task,
         output: str,
         load: Loader = _load_served,
@@ -143,7 +143,9 @@ class _Predict(beam.DoFn):
 
     PARTS = "parts"
 
-    def __init__(self, task: Task, decode: DecodeConfig, batch_size: int, output: str, load: Loader) -> None:
+    def __init__(
+        self, task: Task, decode: DecodeConfig | None, batch_size: int, output: str, load: Loader
+    ) -> None:
         self._task = task
         self._decode = decode
         self._batch_size = batch_size

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from components.errors import UserError
 from components.events import StageProgress, listening
 from components.export.config import ExportConfig
-from components.export.push import pushed_key
 from components.export.saved_model import export_saved_model, structure_problems
 from components.export.session import SavedModelSession
 from components.export.transform import Export
@@ -45,15 +44,13 @@ def exported(predictor, upstream, tmp_path_factory):
     return directory
 
 
-def run(upstream, task, root, key="abc", **config):
+def run(upstream, task, root, **config):
     """Runs the stage; returns its summary."""
     output = root / "export"
     output.mkdir()
     stage = Export(
-        config=ExportConfig(directory=str(root / "serving"), **config),
+        config=ExportConfig(**config),
         task=task,
-        name="colours",
-        key=key,
         decode=DECODE,
         output=str(output),
     )
@@ -64,26 +61,18 @@ def run(upstream, task, root, key="abc", **config):
     return json.loads(path.read_text())
 
 
-def test_the_stage_exports_proves_and_pushes(upstream, task, tmp_path):
+def test_the_stage_exports_and_proves(upstream, task, tmp_path):
     events = []
     with listening(events.append):
         summary = run(upstream, task, tmp_path)
-    base = tmp_path / "serving" / "colours"
-    assert summary == {
-        "pushed": str(base / "1"),
-        "version": 1,
-        "blessed": True,
-        "reasons": ["accuracy 0.9 >= 0.5 (min)"],
-        "replayed": 64,
-    }
-    assert pushed_key(base, 1) == "abc"
+    assert summary == {"replayed": 64}
     report = json.loads((tmp_path / "export" / "validation.json").read_text())
     assert report["ok"]
     assert report["largest_score_difference"] < 1e-5
     assert [
         (event.stage, event.done, event.total) for event in events if isinstance(event, StageProgress)
-    ] == [("export", done, 3) for done in range(3)]
-    with SavedModelSession(base / "1") as session:
+    ] == [("export", done, 2) for done in range(2)]
+    with SavedModelSession(tmp_path / "export" / "model") as session:
         evaluated = read_predictions(upstream)
         answers = session.run([row["input"] for row in evaluated])
     assert [answer.decode() for answer in answers["prediction"]] == [row["prediction"] for row in evaluated]
@@ -100,20 +89,11 @@ def copied(tmp_path, upstream):
 
 
 @pytest.mark.parametrize("task", ["classification"], indirect=True)
-def test_what_is_not_blessed_is_proved_but_not_pushed(copied, tmp_path):
-    evaluated = Path(copied["evaluate"])
-    (evaluated / "blessing.json").write_text('{"blessed": false, "reasons": ["no thresholds"]}')
-    few = (evaluated / "predictions.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:5]
-    (evaluated / "predictions.jsonl").write_text("".join(few), encoding="utf-8")
-    assert run(copied, "classification", tmp_path) == {
-        "pushed": None,
-        "version": None,
-        "blessed": False,
-        "reasons": ["no thresholds"],
-        "replayed": 5,
-    }
-    assert not (tmp_path / "serving").exists()
-    assert (tmp_path / "export" / "model" / "saved_model.pb").exists()
+def test_few_evaluated_examples_are_all_replayed(copied, tmp_path):
+    path = Path(copied["evaluate"]) / "predictions.jsonl"
+    few = path.read_text(encoding="utf-8").splitlines(keepends=True)[:5]
+    path.write_text("".join(few), encoding="utf-8")
+    assert run(copied, "classification", tmp_path) == {"replayed": 5}
 
 
 def change_weight(upstream):
@@ -140,7 +120,6 @@ def test_a_model_that_is_not_the_evaluated_one_is_refused(copied, tmp_path, sabo
     first = report["mismatches"][0]
     assert f"{report['mismatched']} of 32 examples" in str(error.value)
     assert f"input {first['input']!r}, evaluated as {first['evaluated']['prediction']!r}" in str(error.value)
-    assert not (tmp_path / "serving").exists()
     assert report["largest_score_difference"] > 1e-4
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tensorflow_text
 
+from components.quiet import quietly
 from components.tokenize.config import SentencePiece
 from components.tokenize.tokenizers.base import drop_first_space
 from components.tokenize.tokenizers.subwords import (
@@ -37,8 +38,9 @@ class SentencePieceTokenizer(SubwordTokenizer[SentencePiece]):
         # same name are taken for one another. Not the Fast one, which disagrees with the trainer on BPE and
         # on line breaks.
         name = f"sentencepiece_{hashlib.sha256(model).hexdigest()}"
-        pieces = tensorflow_text.SentencepieceTokenizer(model, out_type=tf.int32, name=name)
-        size = int(pieces.vocab_size())
+        with quietly():
+            pieces = tensorflow_text.SentencepieceTokenizer(model, out_type=tf.int32, name=name)
+            size = int(pieces.vocab_size())
         super().__init__(config, [piece.decode() for piece in pieces.id_to_string(tf.range(size)).numpy()])
         self._model = model
         self._sentencepiece = pieces
