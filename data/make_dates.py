@@ -4,7 +4,7 @@
 
 `12. März 2024` -> `2024-03-12`. The texts are the Gregorian dates from 1900-01-01 to 2099-12-31, written with
 the patterns and names that the Unicode CLDR gives for each locale, as Babel reads them. Every locale has the
-same number of texts in every month, shared equally by its patterns; day and year are drawn at random, and the
+same number of texts in every month, shared by its patterns; day and year are drawn at random, and the
 three splits are one shuffled list cut in three.
 
 Every text has a four-digit year and a month that cannot be taken for a day, and stands for one date: a text

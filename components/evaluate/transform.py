@@ -24,7 +24,7 @@ from components.strict import FIELDS, Split, Task
 
 _ROW = ("input", "target", "prediction", "score", "correct")
 
-Loader = Callable[[str, str, Task, DecodeConfig], Callable[[Any], Any]]
+Loader = Callable[[str, str, Task, DecodeConfig | None], Callable[[Any], Any]]
 
 
 def _load_served(

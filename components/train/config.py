@@ -63,6 +63,8 @@ class TrainConfig(Strict):
     """Examples in one step."""
     optimizer: Optimizer = Adam(type="adam")
     """How the weights follow the gradient."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """`cosine` lets the learning rate fall to 0 over all epochs (Loshchilov and Hutter, 2017)."""
     clip_norm: Positive | None = 1.0
     """Largest global norm of the gradient; larger ones are scaled down to it."""
     early_stopping: EarlyStopping | None = None

@@ -16,7 +16,7 @@ from components.train.config import TrainConfig
 from components.train.dataset import TokenData
 
 
-def compile_model(model: keras.Model, config: TrainConfig) -> None:
+def compile_model(model: keras.Model, config: TrainConfig, steps: int) -> None:
     """Sets optimizer, masked loss and masked accuracy.
 
     The loss of a batch is the mean over its real tokens (or labelled texts); padding has weight 0, and a
@@ -24,15 +24,18 @@ def compile_model(model: keras.Model, config: TrainConfig) -> None:
 
     Args:
         model: returns logits.
-        config: optimizer and clipping.
+        config: optimizer, schedule and clipping.
+        steps: batches in all epochs together, the length of the schedule.
     """
+    settings = config.optimizer.model_dump(exclude={"type"})
+    if config.schedule == "cosine":
+        settings["learning_rate"] = keras.optimizers.schedules.CosineDecay(
+            config.optimizer.learning_rate, decay_steps=steps
+        )
     optimizer = keras.optimizers.get(
         {
             "class_name": config.optimizer.type,
-            "config": {
-                **config.optimizer.model_dump(exclude={"type"}),
-                "global_clipnorm": config.clip_norm,
-            },
+            "config": {**settings, "global_clipnorm": config.clip_norm},
         }
     )
     model.compile(
@@ -74,7 +77,9 @@ class Trainer:
         self.validation = validation
         self.seed = seed
         self.checkpoints = checkpoints
-        compile_model(model, config)
+        self.boundaries = train.boundaries()
+        self.steps = train.steps(self.boundaries)
+        compile_model(model, config, steps=self.steps * config.epochs)
 
     def fit(self) -> dict[str, Any]:
         """Trains until the last epoch or until early stopping.
@@ -88,13 +93,12 @@ class Trainer:
         best, history = self.checkpoints.restore(self.model) or (None, {"epochs": [], "best_epoch": 0})
         if history["epochs"]:
             emit(Warned("train", f"going on after epoch {len(history['epochs'])} of an interrupted run"))
-        boundaries = self.train.boundaries()
-        watched = self.validation.batches(boundaries) if len(self.validation.lengths) else None
-        progress = _Progress(self.train.steps(boundaries), self.config.epochs)
+        watched = self.validation.batches(self.boundaries) if len(self.validation.lengths) else None
+        progress = _Progress(self.steps, self.config.epochs)
         while len(history["epochs"]) < self.config.epochs and not self._stopped(history):
             epoch = len(history["epochs"]) + 1
             progress.epoch = epoch
-            metrics = self._run_epoch(epoch, boundaries, watched, progress)
+            metrics = self._run_epoch(epoch, watched, progress)
             history["epochs"].append({"epoch": epoch, **metrics})
             if self._improved(history):
                 history["best_epoch"] = epoch
@@ -106,11 +110,11 @@ class Trainer:
         return history
 
     def _run_epoch(
-        self, epoch: int, boundaries: list[int], watched: tf.data.Dataset | None, progress: _Progress
+        self, epoch: int, watched: tf.data.Dataset | None, progress: _Progress
     ) -> dict[str, float]:
         began = time.monotonic()
         order = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
-        batches = self.train.batches(boundaries, seed=order, shuffle_buffer=self.config.shuffle_buffer)
+        batches = self.train.batches(self.boundaries, seed=order, shuffle_buffer=self.config.shuffle_buffer)
         fitted = self.model.fit(
             batches, validation_data=watched, verbose=0, shuffle=False, callbacks=[progress]
         )

@@ -120,9 +120,9 @@ class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("early_stopping", [None, {"patience": 10}])
-def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(tokens, tmp_path, early_stopping):
-    settings = {"epochs": 4, "early_stopping": early_stopping}
+@pytest.mark.parametrize("settings", [{"schedule": "cosine"}, {"early_stopping": {"patience": 10}}])
+def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(tokens, tmp_path, settings):
+    settings = {"epochs": 4, **settings}
     whole = trainer(tokens, tmp_path / "whole", **settings)
     expected = whole.fit()
 
@@ -180,7 +180,7 @@ def test_early_stopping_ends_and_keeps_the_best_weights(tokens, tmp_path):
     assert len(losses) < 50
     assert history["best_epoch"] == int(np.argmin(losses)) + 1
     assert len(losses) == history["best_epoch"] + 2
-    batches = data(tokens, "validation").batches(stopping.train.boundaries())
+    batches = data(tokens, "validation").batches(stopping.boundaries)
     assert stopping.model.evaluate(batches, verbose=0)[0] == pytest.approx(min(losses), rel=1e-5)
 
 
@@ -197,7 +197,19 @@ def test_clipping_bounds_the_step(tokens, tmp_path):
             if a.dtype != "int64"
         )
     )
-    assert 0 < moved <= 1e-6 * clipped.train.steps(clipped.train.boundaries()) * 1.01
+    assert 0 < moved <= 1e-6 * clipped.steps * 1.01
+
+
+def test_the_cosine_schedule_ends_at_zero(tokens, tmp_path):
+    annealed = trainer(
+        tokens, tmp_path, epochs=2, schedule="cosine", optimizer={"type": "sgd", "learning_rate": 0.5}
+    )
+    rate = annealed.model.optimizer
+    assert float(rate.learning_rate) == pytest.approx(0.5)
+    rate.iterations.assign(annealed.steps)
+    assert float(rate.learning_rate) == pytest.approx(0.25)
+    rate.iterations.assign(2 * annealed.steps)
+    assert float(rate.learning_rate) == pytest.approx(0.0, abs=1e-7)
 
 
 def test_a_loss_that_is_no_number_stops_the_training(tokens, tmp_path):
