@@ -22,6 +22,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/lint-imports
 
 bench: $(VENV)/installed-bench
+	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/ingest_tokenize.py
 
 $(VENV)/installed: setup.py constraints.txt

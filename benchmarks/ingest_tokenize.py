@@ -103,7 +103,7 @@ def measure(side: str, data: Path, folder: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints; exit code 1 if memory grows too much."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -127,6 +127,7 @@ def main() -> None:
             print(f"{size:>10,} pipeline / plain time: {seconds['pipeline'] / seconds['plain']:.2f}")
     growth = peaks[-1] / peaks[0]
     print(f"peak memory of {sizes[-1]:,} lines / {sizes[0]:,} lines: {growth:.2f} (at most 1.5)")
+    sys.exit(growth > 1.5)
 
 
 if __name__ == "__main__":

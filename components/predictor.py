@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import components.models.classifier
 import components.models.seq2seq  # noqa: F401 (both register their class for loading)
-from components.evaluate.config import DecodeConfig
+from components.models.decode import DecodeConfig
 from components.strict import FIELDS, Task
 from components.tokenize.labels import read_labels
 from components.tokenize.tokenizers import Tokenizer, load_tokenizer
@@ -92,6 +92,8 @@ def load_predictor(
     Returns:
         The predictor, with the model's weights loaded.
     """
+    # On a GPU, TensorFloat-32 would answer a little differently from the CPU that a model is replayed on.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     directory = Path(tokenize_directory) / "tokenizer"
     text_fields = [field for field in FIELDS[task] if field != "label"]
     return Predictor(

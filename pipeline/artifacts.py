@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 MANIFEST = "artifact.json"
 SHORT = 12  # characters of a key in a path: 48 bits, no clash within one root
-_STALE = 24 * 3600.0  # seconds after which a staging directory is nobody's
+_STALE = 24 * 3600.0  # seconds that what a dead run left behind is kept, for someone to look at
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ class Store:
 
     def newest(self, stage: str) -> Artifact | None:
         """Returns the stage's most recent artifact, whatever its key."""
-        return max(self._all(stage), key=lambda artifact: artifact.made, default=None)
+        return max(self.all(stage), key=lambda artifact: artifact.made, default=None)
 
     def staging(self, stage: str) -> Path:
         """Makes an empty directory for an attempt at a stage."""
-        directory = self.root / "staging" / f"{stage}-{uuid.uuid4().hex[:SHORT]}"
+        directory = self.root / "staging" / f"{stage}-{os.getpid()}-{uuid.uuid4().hex[:SHORT]}"
         directory.mkdir(parents=True)
         return directory
 
@@ -93,7 +93,7 @@ class Store:
         ingredients: dict[str, str],
         summary: dict[str, Any],
         seconds: float,
-        replace: bool = False,
+        replaces: Artifact | None = None,
     ) -> Artifact:
         """Turns a staging directory into the artifact of its key.
 
@@ -107,7 +107,8 @@ class Store:
             ingredients: what the key is the hash of.
             summary: JSON-able.
             seconds: how long the stage took.
-            replace: whether an artifact of the same key (a damaged one, or one made anew by force) gives way.
+            replaces: the artifact of the same key (a damaged one, or one made anew by force) that gives way,
+                unless another run has replaced it meanwhile.
 
         Returns:
             The artifact now in place.
@@ -129,10 +130,13 @@ class Store:
         final = self.root / "artifacts" / stage / key[:SHORT]
         final.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(str(self.root / "artifacts" / "lock")):
-            if replace and final.exists():
-                (final / MANIFEST).unlink(missing_ok=True)
-                shutil.rmtree(final)
-            if final.exists():
+            existing = _read(final)
+            if final.exists() and (existing is None or existing.damage() or existing == replaces):
+                retired = self.staging("retired")
+                os.rename(final, retired / "artifact")
+                os.rename(staging, final)
+                shutil.rmtree(retired)
+            elif final.exists():
                 shutil.rmtree(staging)
             else:
                 os.rename(staging, final)
@@ -143,19 +147,34 @@ class Store:
     def sweep(self) -> None:
         """Removes what no run needs: old staging directories, and the scratch of finished artifacts."""
         for directory in _directories(self.root / "staging"):
-            if time.time() - directory.stat().st_mtime > _STALE:
+            owner = directory.name.split("-")[1]
+            if time.time() - directory.stat().st_mtime > _STALE and not is_alive(int(owner)):
                 shutil.rmtree(directory, ignore_errors=True)
         for stage in _directories(self.root / "scratch"):
             for scratch in _directories(stage):
-                if _read(self.root / "artifacts" / stage.name / scratch.name):
+                artifact = _read(self.root / "artifacts" / stage.name / scratch.name)
+                # A newer scratch belongs to an attempt at making the artifact anew.
+                if artifact and scratch.stat().st_mtime < datetime.fromisoformat(artifact.made).timestamp():
                     with contextlib.suppress(Timeout), FileLock(str(scratch / "lock"), timeout=0):
                         shutil.rmtree(scratch, ignore_errors=True)
 
-    def _all(self, stage: str) -> Iterator[Artifact]:
+    def all(self, stage: str) -> Iterator[Artifact]:
+        """Yields every artifact of a stage."""
         for directory in _directories(self.root / "artifacts" / stage):
             artifact = _read(directory)
             if artifact:
                 yield artifact
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine is running."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _directories(parent: Path) -> list[Path]:

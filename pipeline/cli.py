@@ -7,7 +7,6 @@ once.
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from enum import Enum
 from pathlib import Path
@@ -64,12 +63,12 @@ def run(
     from pipeline.config import load_config
     from pipeline.run import run_pipeline
 
-    loaded = load_config(config, set_ or [])
-    command = shlex.join(["rnnpipe", "run", str(config), *(f"--set={value}" for value in set_ or [])])
+    overrides = set_ or []
     code = run_pipeline(
-        loaded,
+        load_config(config, overrides),
         Console(),
-        command,
+        str(config),
+        overrides,
         until=until.value if until else None,
         force=[stage.value for stage in force or []],
         verbose=verbose,
@@ -132,6 +131,7 @@ def runs(root: Root = Path("runs")) -> None:
 @app.command()
 def ui(
     config: ConfigFile = DEFAULT,
+    set_: Overrides = None,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
     """Open the MLflow UI on the pipeline's runs."""
@@ -140,7 +140,7 @@ def ui(
     from pipeline.config import load_config
     from pipeline.tracking import ui_command
 
-    command = ui_command(load_config(config).tracking.uri, port=port)
+    command = ui_command(load_config(config, set_ or []).tracking.uri, port=port)
     print(f"MLflow UI on http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
     raise typer.Exit(subprocess.call(command))
 

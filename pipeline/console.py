@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -136,7 +138,8 @@ def runs_table(records: list[RunRecord]) -> Table:
         table.add_column(name, justify="right")
     for record in records:
         values = (f"{record.metrics[name]:.4f}" if name in record.metrics else "" for name in metrics)
-        epochs = str(record.epochs) if record.epochs else "reused"
+        trained = record.stages.get("train", {}).get("state")
+        epochs = "reused" if trained == "reused" else str(record.epochs or "")
         table.add_row(record.id, record.name, record.state, f"{record.seconds:.0f}", epochs, *values)
     return table
 
@@ -152,6 +155,9 @@ def example_question(predictions: Path) -> str | None:
     return min(right, key=len, default=None)
 
 
-def ask_command(question: str | None, model: str) -> str:
-    """Returns the command line that asks the model."""
-    return f"echo {shlex.quote(question or 'your text')} | rnnpipe predict {shlex.quote(model)}"
+def command_line(*arguments: str) -> str:
+    """Returns a command as the user can type it, by the program's name if that is on the path."""
+    program = "rnnpipe" if shutil.which("rnnpipe") else sys.argv[0]
+    if program.endswith("__main__.py"):
+        program = "python -m pipeline"
+    return f"{program} {shlex.join(arguments)}"

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 EXIT_CODE = 130
-_GRACE = 2.0  # seconds for Python to hear of the interrupt before the process is ended
+_GRACE = 1.5  # seconds for Python to hear of the interrupt before the process is ended
 
 
 @contextmanager
-def interruptible(last_words: Callable[[], None]) -> Iterator[None]:
+def interruptible(last_words: Callable[[], None]) -> Iterator[Callable[[], None]]:
     """Turns SIGINT in the block into KeyboardInterrupt, or ends the process if that is not heard in time.
 
     Python handles signals between bytecodes, and a long native call (learning a vocabulary, compiling a
@@ -23,15 +23,21 @@ def interruptible(last_words: Callable[[], None]) -> Iterator[None]:
 
     Args:
         last_words: called before the process is ended by the thread.
+
+    Yields:
+        What to call once the interrupt has been heard: the thread then leaves the process alone.
     """
     waker, sleeper = socket.socketpair()
     waker.setblocking(False)
-    over = threading.Event()
+    heard = threading.Event()
 
     def watch() -> None:
-        if sleeper.recv(1) == bytes([signal.SIGINT]) and not over.wait(_GRACE):
-            last_words()
-            os._exit(EXIT_CODE)
+        while woken_by := sleeper.recv(1):
+            if woken_by[0] == signal.SIGINT and not heard.wait(_GRACE):
+                try:
+                    last_words()
+                finally:
+                    os._exit(EXIT_CODE)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         # Beam builds the exception anew from its one argument.
@@ -39,11 +45,14 @@ def interruptible(last_words: Callable[[], None]) -> Iterator[None]:
 
     before = signal.signal(signal.SIGINT, interrupt)
     wakeup = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=watch, daemon=True, name="interrupt-watch").start()
+    thread = threading.Thread(target=watch, daemon=True, name="interrupt-watch")
+    thread.start()
     try:
-        yield
+        yield heard.set
     finally:
-        over.set()
+        heard.set()
         signal.set_wakeup_fd(wakeup)
         signal.signal(signal.SIGINT, before)
         waker.close()
+        thread.join()
+        sleeper.close()

@@ -11,11 +11,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict, AsSingleton
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from components.errors import UserError
 from components.events import StageFinished, StageStarted, emit
 from pipeline.artifacts import Store
 from pipeline.config import PipelineConfig
-from pipeline.plan import StagePlan
-from pipeline.stages import Workplace
+from pipeline.plan import StagePlan, data_fingerprints
+from pipeline.stages import StageDirectories
 
 
 def run_job(config: PipelineConfig, plans: list[StagePlan], store: Store) -> None:
@@ -59,17 +60,17 @@ class _RunStage(beam.PTransform):
     def expand(self, begin: beam.PBegin) -> beam.PCollection:
         name, key = self._plan.stage.name, self._plan.key
         staging = self._store.staging(name)
-        place = Workplace(str(staging), str(self._store.scratch(name, key)))
+        directories = StageDirectories(str(staging), str(self._store.scratch(name, key)))
         # A side input, so the stage starts when everything it reads is there.
         upstream = AsDict(self._upstream | beam.Flatten(pipeline=begin.pipeline))
         started = begin | "name" >> beam.Create([name]) | "start" >> beam.Map(_start, upstream)
         summary = (
             started
             | "directories" >> beam.Map(lambda start: start["upstream"])
-            | "work" >> self._plan.stage.transform(self._config, place)
+            | "work" >> self._plan.stage.transform(self._config, directories)
         )
-        commit = beam.ParDo(_Commit(self._store, self._plan, str(staging)), AsSingleton(started))
-        return summary | "commit" >> commit
+        commit = _Commit(self._config, self._store, self._plan, str(staging))
+        return summary | "commit" >> beam.ParDo(commit, AsSingleton(started))
 
 
 def _start(name: str, upstream: dict[str, str]) -> dict[str, Any]:
@@ -78,7 +79,8 @@ def _start(name: str, upstream: dict[str, str]) -> dict[str, Any]:
 
 
 class _Commit(beam.DoFn):
-    def __init__(self, store: Store, plan: StagePlan, staging: str) -> None:
+    def __init__(self, config: PipelineConfig, store: Store, plan: StagePlan, staging: str) -> None:
+        self._config = config
         self._store = store
         self._name = plan.stage.name
         self._key = plan.key
@@ -87,6 +89,7 @@ class _Commit(beam.DoFn):
         self._staging = staging
 
     def process(self, summary: dict[str, Any], started: dict[str, Any]) -> list[tuple[str, str]]:
+        self._check_data()
         artifact = self._store.commit(
             Path(self._staging),
             self._name,
@@ -94,8 +97,17 @@ class _Commit(beam.DoFn):
             self._ingredients,
             summary,
             seconds=time.time() - started["time"],
-            replace=self._replaces,
+            replaces=self._replaces,
         )
         directory = str(artifact.directory)
         emit(StageFinished(self._name, directory, artifact.seconds, artifact.summary))
         return [(self._name, directory)]
+
+    def _check_data(self) -> None:
+        """Refuses to keep under a key what was not read from the data of that key."""
+        planned = {name: value for name, value in self._ingredients.items() if name.startswith("data ")}
+        if planned and planned != data_fingerprints(self._config, self._store):
+            raise UserError(
+                "The data changed while they were read; expected files that stay as they are for the length "
+                "of a run. Run again."
+            )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from components.ingest.sources import find_sources
 from pipeline.artifacts import Artifact, Store
@@ -24,7 +25,8 @@ class StagePlan:
         ingredients: everything that shapes the stage's output, by name.
         artifact: what is reused; None if the stage runs.
         reason: why it runs or is reused, for people.
-        replaces: whether an artifact of the same key is made anew.
+        replaces: the artifact of the same key that is made anew.
+        forced: whether it runs only because it, or what it reads, was asked for.
     """
 
     stage: Stage
@@ -32,7 +34,8 @@ class StagePlan:
     ingredients: dict[str, str]
     artifact: Artifact | None
     reason: str
-    replaces: bool = False
+    replaces: Artifact | None = None
+    forced: bool = False
 
     @property
     def runs(self) -> bool:
@@ -59,19 +62,25 @@ def make_plan(
         ingredients = _ingredients(stage, config, store, plans)
         key = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
         found = store.find(stage.name, key)
-        forced = [name for name in stage.upstream if plans[name].reason.startswith("forced")]
+        forced = [name for name in stage.upstream if plans[name].forced]
         if stage.name in force:
             reason, runs = "forced", True
         elif forced:
             reason, runs = f"forced, with {forced[0]}", True
         elif found is None:
-            reason, runs = _difference(ingredients, store.newest(stage.name)), True
+            reason, runs = _difference(ingredients, _nearest(ingredients, store.all(stage.name))), True
         elif damage := found.damage():
             reason, runs = f"the artifact is damaged: {damage}", True
         else:
             reason, runs = f"same key, made {found.made[:16].replace('T', ' ')} UTC", False
         plans[stage.name] = StagePlan(
-            stage, key, ingredients, None if runs else found, reason, replaces=runs and found is not None
+            stage,
+            key,
+            ingredients,
+            artifact=None if runs else found,
+            reason=reason,
+            replaces=found if runs else None,
+            forced=stage.name in force or bool(forced),
         )
         if stage.name == until:
             break
@@ -87,19 +96,37 @@ def _ingredients(
     ingredients |= {f"upstream {name}": plans[name].key for name in stage.upstream}
     ingredients |= {f"library {name}": number for name, number in library_versions(stage.libraries).items()}
     ingredients["source code"] = source_fingerprint(stage.module)
-    if not stage.upstream:
-        files = FileFingerprints(store.root / "fingerprints.json")
-        digests: dict[str, list[str]] = {}
-        for source in find_sources(config.ingest, config.task):
-            digests.setdefault(source.split, []).extend(files.of(path) for path in source.files.values())
-        for split, found in digests.items():
-            ingredients[f"data {split}"] = hashlib.sha256(json.dumps(found).encode()).hexdigest()
-        files.save()
-    return ingredients
+    return ingredients if stage.upstream else ingredients | data_fingerprints(config, store)
+
+
+def data_fingerprints(config: PipelineConfig, store: Store) -> dict[str, str]:
+    """Returns, by split, the hash of the files' contents and of how each is read."""
+    known = FileFingerprints(store.root / "fingerprints.json")
+    read: dict[str, list[Any]] = {}
+    for source in find_sources(config.ingest, config.task):
+        files = [(known.of(path), path.endswith(".gz")) for path in source.files.values()]
+        read.setdefault(source.split, []).append([source.format, files])
+    known.save()
+    return {
+        f"data {split}": hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+        for split, sources in read.items()
+    }
+
+
+def _nearest(ingredients: dict[str, str], artifacts: Iterable[Artifact]) -> Artifact | None:
+    """Returns the artifact for the same task whose ingredients differ least, the newest of several."""
+
+    def likeness(artifact: Artifact) -> tuple[int, str]:
+        same = ingredients.items() & artifact.ingredients.items()
+        return len(same), artifact.made
+
+    task = ingredients["config task"]
+    candidates = [each for each in artifacts if each.ingredients.get("config task") == task]
+    return max(candidates, key=likeness, default=None)
 
 
 def _difference(ingredients: dict[str, str], before: Artifact | None) -> str:
-    """Says which ingredients differ from the newest artifact's, own settings first."""
+    """Says which ingredients differ from an earlier artifact's, own settings first."""
     if before is None:
         return "first run"
     changed = []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.events import EpochFinished, Event, StageFinished, StageStarted
+from pipeline.artifacts import is_alive
 
 
 @dataclass
@@ -20,14 +21,15 @@ class RunRecord:
     Args:
         id: its name, which sorts by time.
         name: the pipeline's name.
-        status: running, finished, not blessed, failed or interrupted.
+        status: running, finished, failed or interrupted.
         started: when, ISO 8601 in UTC.
         seconds: how long it took (so far).
         pid: the process.
         config: the resolved configuration.
         stages: key, directory, seconds, reason and whether it was reused, by stage.
         metrics: what evaluation measured.
-        epochs: epochs trained in this run.
+        epochs: the last epoch that is finished; 0 if training did not come to it.
+        served: the pushed version's directory.
         tracking: where the MLflow run is.
         message: why it failed.
     """
@@ -42,13 +44,14 @@ class RunRecord:
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     epochs: int = 0
+    served: str = ""
     tracking: dict[str, str] = field(default_factory=dict)
     message: str = ""
 
     @property
     def state(self) -> str:
         """The status; `killed` for a run that says it is running but whose process is gone."""
-        return "killed" if self.status == "running" and not _alive(self.pid) else self.status
+        return "killed" if self.status == "running" and not is_alive(self.pid) else self.status
 
 
 class Recorder:
@@ -78,7 +81,7 @@ class Recorder:
         if isinstance(event, StageStarted):
             self.stage(event.stage, state="running")
         elif isinstance(event, EpochFinished):
-            self.record.epochs += 1
+            self.record.epochs = event.epoch
             self.write()
         elif isinstance(event, StageFinished):
             self.record.metrics |= event.summary.get("metrics", {})
@@ -108,13 +111,3 @@ def read_records(root: Path) -> list[RunRecord]:
     """Returns the runs under a root, oldest first."""
     paths = sorted((root / "runs").glob("*.json"))
     return [RunRecord(**json.loads(path.read_text(encoding="utf-8"))) for path in paths]
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

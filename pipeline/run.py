@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
+import threading
 import traceback
 from collections.abc import Collection
 from pathlib import Path
@@ -16,11 +18,11 @@ from components.events import listening
 from components.export.push import latest_version, push, pushed_key
 from pipeline.artifacts import Store
 from pipeline.config import PipelineConfig, as_yaml, flatten, resolved
-from pipeline.console import RunDisplay, ask_command, example_question, format_metrics
+from pipeline.console import RunDisplay, command_line, example_question, format_metrics
 from pipeline.interrupt import EXIT_CODE as INTERRUPTED
 from pipeline.interrupt import interruptible
+from pipeline.libraries import import_tensorflow, silence_libraries
 from pipeline.plan import StagePlan, make_plan
-from pipeline.quiet import import_tensorflow, silence_libraries
 from pipeline.records import Recorder
 from pipeline.tracking import Status, Tracker
 
@@ -31,7 +33,8 @@ NOT_BLESSED = 3
 def run_pipeline(
     config: PipelineConfig,
     console: Console,
-    command: str,
+    config_file: str,
+    overrides: Collection[str] = (),
     until: str | None = None,
     force: Collection[str] = (),
     verbose: bool = False,
@@ -41,7 +44,8 @@ def run_pipeline(
     Args:
         config: the run's configuration.
         console: where to speak.
-        command: the command line that would run this again, for advice.
+        config_file: how the user named the configuration, for advice.
+        overrides: what the user set on the command line, for advice.
         until: last stage wanted; None means all.
         force: stages to run although they could be reused.
         verbose: whether failures show the traceback.
@@ -51,6 +55,11 @@ def run_pipeline(
     """
     if not verbose:
         silence_libraries()
+    options = [f"--set={override}" for override in overrides]
+    options += [f"--until={until}"] if until else []
+    options += [f"--force={stage}" for stage in force]
+    options += ["--verbose"] if verbose else []
+    command = command_line("run", config_file, *options)
     store = Store(Path(config.root))
     store.sweep()
     plans = make_plan(config, store, until, force)
@@ -60,7 +69,8 @@ def run_pipeline(
             return code
     else:
         console.print(f"[bold]{config.name}[/]: nothing to do, all {len(plans)} stages are reused.")
-    return _conclude(config, console, plans, store)
+        _push(config, plans, store)
+    return _summarize(config, console, config_file, plans, store)
 
 
 class _Run:
@@ -83,16 +93,21 @@ class _Run:
         self._verbose = verbose
         self._recorder = Recorder(store.root, config.name, resolved(config))
         self._tracker: Tracker | None = None
+        self._stopping = threading.Lock()
         for plan in plans:
             state = "waiting" if plan.runs else "reused"
             self._recorder.stage(plan.stage.name, state=state, key=plan.key, reason=plan.reason)
+            if plan.artifact:
+                self._recorder.record.metrics |= plan.artifact.summary.get("metrics", {})
 
     def execute(self) -> int:
         """Runs the job; returns the exit code."""
-        with interruptible(last_words=lambda: self._stop("interrupted", "by Ctrl-C")):
+        with interruptible(last_words=lambda: self._stop("interrupted", "by Ctrl-C")) as heard:
             try:
                 self._work()
+                self._recorder.record.served = _push(self._config, self._plans, self._store) or ""
             except KeyboardInterrupt:
+                heard()
                 self._stop("interrupted", "by Ctrl-C")
                 return INTERRUPTED
             except Exception as error:
@@ -131,7 +146,8 @@ class _Run:
     def _finish_tracking(self, status: Status, timeout: float = 30.0) -> None:
         if self._tracker is None:
             return
-        for problem in self._tracker.finish(status, timeout=timeout):
+        message = self._recorder.record.message
+        for problem in self._tracker.finish(status, message, timeout):
             self._console.print(f"[yellow]tracking:[/] {escape(problem)}", highlight=False, soft_wrap=True)
         self._recorder.record.tracking = {"uri": self._config.tracking.uri, "run": self._tracker.run_id or ""}
         self._recorder.write()
@@ -146,11 +162,13 @@ class _Run:
         return f"{type(error).__name__}: {message.partition(chr(10))[0]}\n--verbose shows the traceback."
 
     def _stop(self, status: str, message: str) -> None:
+        if not self._stopping.acquire(blocking=False):
+            return  # the thread that watches for interrupts is at it
         record = self._recorder.record
         at_work = next((name for name, stage in record.stages.items() if stage["state"] == "running"), None)
         kept = [name for name, stage in record.stages.items() if stage["state"] in ("reused", "finished")]
         if at_work == "train" and record.epochs:
-            kept.append(f"{record.epochs} epochs of train")
+            kept.append(f"train up to epoch {record.epochs}")
         where = f" in {at_work}" if at_work else ""
         what = escape(message.removeprefix(f"{at_work}: "))
         self._console.print(f"[red]{status}{where}:[/] {what}", highlight=False, soft_wrap=True)
@@ -160,29 +178,46 @@ class _Run:
         self._finish_tracking("KILLED" if status == "interrupted" else "FAILED", timeout=1.0)
 
 
-def _conclude(config: PipelineConfig, console: Console, plans: list[StagePlan], store: Store) -> int:
-    """Pushes a blessed model that is not the newest served, prints the summary, returns the exit code."""
+def _push(config: PipelineConfig, plans: list[StagePlan], store: Store) -> str | None:
+    """Pushes a blessed model unless it is the newest served; returns where it is served, if it is."""
+    artifacts = {plan.stage.name: store.find(plan.stage.name, plan.key) for plan in plans}
+    evaluated, exported = artifacts.get("evaluate"), artifacts.get("export")
+    if not evaluated or not exported or not evaluated.summary["blessed"]:
+        return None
+    base = Path(config.export.directory) / config.name
+    version = latest_version(base)
+    if version is None or pushed_key(base, version) != exported.key:
+        version = push(exported.directory / "model", base, exported.key)
+    return str(base / str(version))
+
+
+def _summarize(
+    config: PipelineConfig, console: Console, config_file: str, plans: list[StagePlan], store: Store
+) -> int:
+    """Says what there is now and what to do with it; returns the exit code."""
     artifacts = {plan.stage.name: store.find(plan.stage.name, plan.key) for plan in plans}
     evaluated, exported = artifacts.get("evaluate"), artifacts.get("export")
     lines = []
+    code = 0
     if evaluated:
         lines.append(f"metrics      {format_metrics(evaluated.summary['metrics'])}")
-    code = 0
     if evaluated and exported and evaluated.summary["blessed"]:
         base = Path(config.export.directory) / config.name
-        version = latest_version(base)
-        if version is None or pushed_key(base, version) != exported.key:
-            version = push(exported.directory / "model", base, exported.key)
-        question = example_question(evaluated.directory / "predictions.jsonl")
-        lines += [f"model        {base / str(version)}", f"ask it       {ask_command(question, str(base))}"]
+        question = shlex.quote(example_question(evaluated.directory / "predictions.jsonl") or "your text")
+        lines += [
+            f"model        {base / str(latest_version(base))}",
+            f"ask it       echo {question} | {command_line('predict', str(base))}",
+        ]
     elif evaluated and exported:
         code = NOT_BLESSED
-        reasons = "; ".join(evaluated.summary["reasons"])
-        lines += [f"not pushed   {reasons}", f"model        {exported.directory / 'model'}"]
-    else:
-        last = artifacts[plans[-1].stage.name]
-        lines += [f"artifact     {last.directory}"] if last else []
+        lines += [
+            f"not pushed   {'; '.join(evaluated.summary['reasons'])}",
+            f"model        {exported.directory / 'model'}",
+        ]
+    elif last := artifacts[plans[-1].stage.name]:
+        lines.append(f"artifact     {last.directory}")
     if config.tracking.enabled:
-        lines.append("see the run  rnnpipe ui   (compare: rnnpipe runs)")
+        compare = command_line("runs", *([] if config.root == "runs" else ["--root", config.root]))
+        lines.append(f"see the run  {command_line('ui', config_file)}   (compare: {compare})")
     console.print("\n" + "\n".join(lines), highlight=False, soft_wrap=True, markup=False)
     return code

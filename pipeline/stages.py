@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Workplace:
+class StageDirectories:
     """Where an attempt at a stage works: the directory to fill, and the one that all attempts share."""
 
     output: str
@@ -42,22 +42,22 @@ class Stage:
     module: str
     libraries: tuple[str, ...]
     settings: Callable[[PipelineConfig], dict[str, Any]]
-    transform: Callable[[PipelineConfig, Workplace], beam.PTransform]
+    transform: Callable[[PipelineConfig, StageDirectories], beam.PTransform]
 
 
-def _ingest(config: PipelineConfig, place: Workplace) -> beam.PTransform:
+def _ingest(config: PipelineConfig, directories: StageDirectories) -> beam.PTransform:
     from components.ingest.transform import Ingest
 
-    return Ingest(config=config.ingest, task=config.task, output=place.output)
+    return Ingest(config=config.ingest, task=config.task, output=directories.output)
 
 
-def _tokenize(config: PipelineConfig, place: Workplace) -> beam.PTransform:
+def _tokenize(config: PipelineConfig, directories: StageDirectories) -> beam.PTransform:
     from components.tokenize.transform import Tokenize
 
-    return Tokenize(config=config.tokenize, task=config.task, output=place.output)
+    return Tokenize(config=config.tokenize, task=config.task, output=directories.output)
 
 
-def _train(config: PipelineConfig, place: Workplace) -> beam.PTransform:
+def _train(config: PipelineConfig, directories: StageDirectories) -> beam.PTransform:
     from components.train.transform import Train
 
     return Train(
@@ -65,21 +65,21 @@ def _train(config: PipelineConfig, place: Workplace) -> beam.PTransform:
         model=config.model,
         task=config.task,
         seed=config.seed,
-        checkpoints=place.scratch,
-        output=place.output,
+        checkpoints=directories.scratch,
+        output=directories.output,
     )
 
 
-def _evaluate(config: PipelineConfig, place: Workplace) -> beam.PTransform:
+def _evaluate(config: PipelineConfig, directories: StageDirectories) -> beam.PTransform:
     from components.evaluate.transform import Evaluate
 
-    return Evaluate(config=config.evaluate, decode=config.decode, task=config.task, output=place.output)
+    return Evaluate(config=config.evaluate, decode=config.decode, task=config.task, output=directories.output)
 
 
-def _export(config: PipelineConfig, place: Workplace) -> beam.PTransform:
+def _export(config: PipelineConfig, directories: StageDirectories) -> beam.PTransform:
     from components.export.transform import Export
 
-    return Export(config=config.export, task=config.task, decode=config.decode, output=place.output)
+    return Export(config=config.export, task=config.task, decode=config.decode, output=directories.output)
 
 
 def _dump(section: Strict | None, *exclude: str) -> dict[str, Any]:
@@ -142,5 +142,3 @@ STAGES: tuple[Stage, ...] = (
         transform=_export,
     ),
 )
-
-NAMES: tuple[str, ...] = tuple(stage.name for stage in STAGES)

@@ -145,7 +145,7 @@ class Tracker:
         return [
             f"MLflow at {_without_password(self._uri)} did not get {', '.join(missing)}: "
             f"{_one_line(self._delivery.error) or f'no answer in {timeout:g} s'}. The artifacts are complete "
-            "all the same; the next run logs those it reuses."
+            "all the same: `--force export` makes a run that sends everything."
         ]
 
     @property

@@ -17,9 +17,10 @@ from apache_beam.utils.shared import Shared
 
 from components.errors import UserError
 from components.evaluate.blessing import judge
-from components.evaluate.config import DecodeConfig, EvaluateConfig
+from components.evaluate.config import EvaluateConfig
 from components.evaluate.metrics import Answers, Measure
 from components.events import StageProgress, Warned, emit
+from components.models.decode import DecodeConfig
 from components.strict import FIELDS, Split, Task
 
 _ROW = ("input", "target", "prediction", "score", "correct")
@@ -76,7 +77,7 @@ class Evaluate(beam.PTransform):
         predict = _Predict(self._task, self._decode, self._config.batch_size, self._output, self._load)
         predicted = (
             inputs
-            | "find examples" >> beam.ParDo(_FindExamples())
+            | "find examples" >> beam.ParDo(_FindExamples(self._task, self._decode))
             | "spread" >> beam.Reshuffle()
             | "predict" >> beam.ParDo(predict).with_outputs(_Predict.PARTS, main="answers")
         )
@@ -106,6 +107,10 @@ class _Shard:
 
 
 class _FindExamples(beam.DoFn):
+    def __init__(self, task: Task, decode: DecodeConfig | None) -> None:
+        self._task = task
+        self._decode = decode or DecodeConfig()
+
     def process(self, inputs: dict[str, str]) -> Iterator[_Shard]:
         import tensorflow as tf
 
@@ -115,12 +120,24 @@ class _FindExamples(beam.DoFn):
                 "there is no test split: measured on validation, which may have decided when training ended"
             )
             emit(Warned("evaluate", message))
+        if self._task == "seq2seq":
+            self._compare_lengths(inputs["tokenize"], split)
         counts = [
             int(tf.data.TFRecordDataset(path).reduce(np.int64(0), lambda count, _: count + 1))
             for path in paths
         ]
         for index, path in enumerate(paths):
             yield _Shard(inputs, path, index, sum(counts[:index]), sum(counts))
+
+    def _compare_lengths(self, tokenize: str, split: Split) -> None:
+        path = Path(tokenize) / "statistics.json"
+        targets = json.loads(path.read_text(encoding="utf-8"))["fields"]["target"]["splits"][split]["tokens"]
+        if targets["max"] > self._decode.max_length:
+            message = (
+                f"targets of {split} have up to {targets['max']} tokens (95 % have at most {targets['p95']}), "
+                f"but answers end after {self._decode.max_length}: raise decode.max_length"
+            )
+            emit(Warned("evaluate", message))
 
 
 def _evaluated_split(inputs: dict[str, str]) -> tuple[Split, list[str]]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import apache_beam as beam
 
-from components.evaluate.config import DecodeConfig
 from components.events import StageProgress, emit
 from components.export.config import ExportConfig
+from components.models.decode import DecodeConfig
 from components.strict import Task
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import UserError
-from components.export import replay
+from components.export import replay, session  # noqa: F401 (replay loads it by path; it counts in the key)
 
 _SHOWN = 3
 _LONGEST = 80

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from components.evaluate.config import DecodeConfig
 from components.models.config import ModelConfig
+from components.models.decode import DecodeConfig
 from layers import AttentionDecoder, BeamSearchDecoder
 
 

@@ -10,9 +10,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from components.evaluate.config import METRICS, DecodeConfig, EvaluateConfig
+from components.evaluate.config import METRICS, EvaluateConfig
 from components.ingest.config import IngestConfig
 from components.models.config import ModelConfig
+from components.models.decode import DecodeConfig
 from components.strict import FIELDS, Task
 from components.tokenize.config import TokenizeConfig
 from pipeline.config.problems import KeyPath, Problem, did_you_mean, joined, quoted, shown
@@ -118,9 +119,19 @@ def _check_evaluate(task: Task, evaluate: EvaluateConfig) -> Iterator[Problem]:
             yield Problem(path, f"does not fit {task}; expected {quoted(fitting)}")
 
 
+def _check_held_out(task: Task, ingest: IngestConfig) -> Iterator[Problem]:
+    files = ingest.files if isinstance(ingest.files, dict) else {}
+    if not {*files, *ingest.holdout} & {"validation", "test"}:
+        yield Problem(
+            ("ingest", "holdout"),
+            "leaves nothing to evaluate on; expected files or a fraction for test or validation",
+        )
+
+
 _CHECKS: tuple[tuple[str, Callable[[Task, Any], Iterator[Problem]]], ...] = (
     ("ingest", _check_files),
     ("ingest", _check_columns),
+    ("ingest", _check_held_out),
     ("tokenize", _check_tokenize),
     ("model", _check_model),
     ("decode", _check_decode),

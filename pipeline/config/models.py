@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 from ruamel.yaml import YAML
 
-from components.evaluate.config import METRICS, DecodeConfig, EvaluateConfig
+from components.evaluate.config import METRICS, EvaluateConfig
 from components.export.config import ExportConfig
 from components.ingest.config import IngestConfig
 from components.models.config import ModelConfig
+from components.models.decode import DecodeConfig
 from components.strict import FIELDS, Strict, Task
 from components.tokenize.config import TokenizeConfig
 from components.train.config import TrainConfig
@@ -25,7 +26,7 @@ class TrackingConfig(Strict):
     enabled: bool = True
     """Whether runs are recorded in MLflow at all."""
     uri: str = "sqlite:///mlflow.db"
-    """MLflow's tracking URI: a database, a directory or a server."""
+    """MLflow's tracking URI: a database or a server."""
     experiment: str | None = None
     """The MLflow experiment. Default: `name`."""
 
@@ -50,7 +51,7 @@ class PipelineConfig(Strict):
     """`classification` (text to label) or `seq2seq` (text to text)."""
     root: str = "runs"
     """Directory of the artifacts."""
-    seed: Annotated[int, Field(ge=0)] = 7
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
     """Seed of everything that is drawn at random."""
     ingest: IngestConfig
     """Which files to read, and how."""

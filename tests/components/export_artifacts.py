@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from components.evaluate.config import DecodeConfig
 from components.models.build import build_model
 from components.models.config import ModelConfig
+from components.models.decode import DecodeConfig
 from components.predictor import load_predictor
 from components.strict import FIELDS
 from components.tokenize.config import Characters

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from components.errors import UserError
 from components.evaluate.blessing import judge
-from components.evaluate.config import DecodeConfig, EvaluateConfig, Threshold
+from components.evaluate.config import EvaluateConfig, Threshold
 from components.evaluate.transform import Evaluate
 from components.events import StageProgress, Warned, listening
 from components.examples import encode_text, shard_name
+from components.models.decode import DecodeConfig
 from components.strict import FIELDS
 
 HISTORY = {"epochs": [{"epoch": 1, "loss": 0.5, "val_loss": 0.6, "seconds": 1.0}], "best_epoch": 1}
@@ -61,7 +62,7 @@ class Answering:
 def upstream(tmp_path):
     """Makes the artifacts that evaluate reads; rows are cut into shards of three."""
 
-    def make(rows, task="seq2seq", split="test"):
+    def make(rows, task="seq2seq", split="test", longest=64):
         (tmp_path / "ingest" / "examples").mkdir(parents=True)
         shards = [rows[start : start + 3] for start in range(0, len(rows), 3)]
         for index, shard in enumerate(shards):
@@ -70,6 +71,8 @@ def upstream(tmp_path):
                 for row in shard:
                     writer.write(encode_text(dict(zip(FIELDS[task], row, strict=True))))
         (tmp_path / "tokenize").mkdir()
+        tokens = {"fields": {"target": {"splits": {split: {"tokens": {"p95": 60, "max": longest}}}}}}
+        (tmp_path / "tokenize" / "statistics.json").write_text(json.dumps(tokens))
         (tmp_path / "train").mkdir()
         (tmp_path / "train" / "history.json").write_text(json.dumps(HISTORY))
         return {stage: str(tmp_path / stage) for stage in ("ingest", "tokenize", "train")}
@@ -156,6 +159,14 @@ def test_classification_on_validation_where_there_is_no_test(upstream, tmp_path)
     assert not summary["blessed"]
     (warning,) = [event for event in events if isinstance(event, Warned)]
     assert "no test split: measured on validation" in warning.message
+
+
+def test_targets_longer_than_any_answer_are_told(upstream, tmp_path):
+    _, _, events = run(upstream(ROWS, longest=65), tmp_path)
+    assert [event.message for event in events if isinstance(event, Warned)] == [
+        "targets of test have up to 65 tokens (95 % have at most 60), but answers end after 64: "
+        "raise decode.max_length"
+    ]
 
 
 def test_without_anything_to_measure_on(upstream, tmp_path):

@@ -2,9 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from components.evaluate.config import DecodeConfig
 from components.models.build import build_model
 from components.models.config import ModelConfig
+from components.models.decode import DecodeConfig
 from components.models.pooling import pool
 from components.train.config import TrainConfig
 from components.train.loop import compile_model

@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -75,19 +77,33 @@ def test_a_second_commit_of_a_key_leaves_the_first_in_place(store):
 
 
 def test_a_replacing_commit_takes_the_place(store):
-    commit(store, content="first")
-    second = commit(store, content="second", replace=True)
+    first = commit(store, content="first")
+    second = commit(store, content="second", replaces=first)
     assert (second.directory / "folder" / "file.txt").read_text(encoding="utf-8") == "second"
     assert not any((store.root / "staging").iterdir())
 
 
+def test_what_another_run_has_replaced_meanwhile_stays(store):
+    first = commit(store, content="first")
+    time.sleep(0.01)
+    second = commit(store, content="second", replaces=first)
+    assert commit(store, content="third", replaces=first) == second
+
+
+def test_a_damaged_artifact_gives_way(store):
+    first = commit(store, content="first")
+    (first.directory / "folder" / "file.txt").unlink()
+    assert commit(store, content="second").damage() is None
+
+
 def test_many_commits_of_one_key_at_once_leave_one_whole_artifact(store):
+    first = commit(store)
     barrier = threading.Barrier(8)
     made = []
 
     def work(number):
         barrier.wait()
-        made.append(commit(store, content=f"content {number}", replace=number % 2 == 0))
+        made.append(commit(store, content=f"content {number}", replaces=first))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -101,17 +117,28 @@ def test_many_commits_of_one_key_at_once_leave_one_whole_artifact(store):
 
 
 def test_sweep_removes_only_what_is_nobodys(store):
-    fresh, old = store.staging("ingest"), store.staging("ingest")
-    os.utime(old, (0, 0))
-    done, held, unfinished = (store.scratch("ingest", letter * 64) for letter in "abc")
-    for scratch in (done, held, unfinished):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    mine, fresh = store.staging("ingest"), store.root / "staging" / f"train-{gone.pid}-abc"
+    left_behind = store.root / "staging" / f"train-{gone.pid}-def"
+    fresh.mkdir()
+    left_behind.mkdir()
+    for directory in (mine, left_behind):
+        os.utime(directory, (0, 0))
+    done, held, unfinished, anew = (store.scratch("ingest", letter * 64) for letter in "abcd")
+    for scratch in (done, held, unfinished, anew):
         scratch.mkdir(parents=True)
-    commit(store, "a" * 64)
-    commit(store, "b" * 64)
+    for letter in "abd":
+        commit(store, letter * 64)
+    os.utime(done, (0, 0))
     with FileLock(str(held / "lock")):
+        os.utime(held, (0, 0))
+        os.utime(anew, (2e9, 2e9))
         store.sweep()
+    assert mine.exists()
     assert fresh.exists()
-    assert not old.exists()
+    assert not left_behind.exists()
     assert not done.exists()
     assert held.exists()
     assert unfinished.exists()
+    assert anew.exists()

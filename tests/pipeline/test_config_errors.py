@@ -39,7 +39,7 @@ def test_the_base_of_these_tests_is_sound():
     load_config(Path("run.yaml"), ["task=seq2seq"])
 
 
-TRAIN_KEYS = "epochs, batch_size, optimizer, clip_norm, early_stopping, shuffle_buffer, buckets"
+TRAIN_KEYS = "epochs, batch_size, optimizer, schedule, clip_norm, early_stopping, shuffle_buffer, buckets"
 METRIC_WORDS = "'accuracy', 'macro_f1', 'exact_match', 'character_error_rate' or 'bleu'"
 
 
@@ -330,6 +330,12 @@ FILE_KINDS = "a mapping with the keys train, validation and test, text or a list
             "{train: train.tsv}",
             "train.tsv\n  holdout: {train: 0.1}",
             "5: ingest.holdout.train: unknown key; known: validation, test",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  holdout: {}",
+            "5: ingest.holdout: leaves nothing to evaluate on; expected files or a fraction for test or"
+            " validation",
         ),
     ],
 )

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 from pipeline import fingerprint
 from pipeline.fingerprint import FileFingerprints, source_fingerprint
@@ -61,3 +62,14 @@ def test_the_stages_sources_are_found():
 
     prints = [source_fingerprint(stage.module) for stage in STAGES]
     assert len(set(prints)) == len(STAGES)
+
+
+def test_a_script_that_is_run_by_its_path_counts_as_well(monkeypatch):
+    module = "components.export.transform"
+    before, read_bytes = source_fingerprint(module), Path.read_bytes
+
+    def read(path):
+        return read_bytes(path) + (b"#" if path.name == "session.py" else b"")
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    assert source_fingerprint(module) != before

@@ -37,7 +37,7 @@ def carry_out(place, plans):
     for plan in plans:
         staging = store.staging(plan.stage.name)
         (staging / "file").write_text("content", encoding="utf-8")
-        store.commit(staging, plan.stage.name, plan.key, plan.ingredients, {}, 1.0, replace=plan.replaces)
+        store.commit(staging, plan.stage.name, plan.key, plan.ingredients, {}, 1.0, replaces=plan.replaces)
 
 
 def states(plans):
@@ -157,7 +157,22 @@ def test_force_runs_a_stage_and_what_builds_on_it(place):
     assert reasons(forced)["train"] == "forced"
     assert reasons(forced)["evaluate"] == "forced, with train"
     assert reasons(forced)["export"] == "forced, with train"
-    assert all(plan.replaces for plan in forced if plan.runs)
+    assert all(plan.replaces and plan.forced for plan in forced if plan.runs)
+
+
+def test_how_a_file_is_read_counts_as_well(place):
+    carry_out(place, planned(place))
+    (place / "data.tsv").rename(place / "data.csv")
+    changed = planned(place, f"ingest.files={place / 'data.csv'}")
+    assert reasons(changed)["ingest"] == "the train files differ"
+
+
+def test_the_reason_is_told_by_the_likest_artifact_of_the_task(place):
+    carry_out(place, planned(place))
+    carry_out(place, planned(place, "train.epochs=5", "model.encoder.units=9", "train.batch_size=3"))
+    assert reasons(planned(place, "train.epochs=2"))["train"] == "train.epochs: 1 -> 2"
+    other = planned(place, "task=seq2seq", "ingest.columns={source: text, target: label}")
+    assert set(reasons(other).values()) == {"first run"}
 
 
 def test_until_ends_the_plan(place):

@@ -11,6 +11,7 @@ import pytest
 import tiny
 from mlflow import MlflowClient
 
+from components.events import StageStarted, listening
 from pipeline.artifacts import Store
 from pipeline.config import load_config
 from pipeline.plan import make_plan
@@ -49,8 +50,9 @@ def test_a_run_ends_with_a_summary_of_what_to_do_next(trained):
     assert "200 train, 40 validation, 40 test; 0 rejected" in said
     assert "epoch 2/2  loss" in said
     assert f"model        {folder}/serving/letters/1" in said
-    assert f"rnnpipe predict {folder}/serving/letters" in said
-    assert "see the run  rnnpipe ui" in said
+    assert f" predict {folder}/serving/letters" in said
+    assert f" ui {folder}/pipeline.yaml" in said
+    assert f" runs --root {folder}/runs" in said
 
 
 def test_every_stage_leaves_its_files(trained):
@@ -163,10 +165,27 @@ def test_a_failure_says_where_why_what_is_kept_and_how_to_go_on(copy):
     assert "while running" not in said
     assert "Traceback" not in said
     assert "kept: nothing yet" in said
-    assert f"go on: rnnpipe run {copy / 'pipeline.yaml'}" in said
+    assert f" run {copy / 'pipeline.yaml'}" in said.partition("go on: ")[2]
     assert read_records(copy / "runs")[-1].state == "failed"
     _, said = tiny.run(copy / "pipeline.yaml", verbose=True)
     assert "Traceback" in said
+
+
+def test_data_that_change_while_they_are_read_are_not_kept(copy):
+    with (copy / "train.tsv").open("a", encoding="utf-8") as file:
+        file.write("one more\ta\n")
+        file.flush()
+
+        def append(event):
+            if isinstance(event, StageStarted):
+                file.write("another\ta\n")
+                file.flush()
+
+        with listening(append):
+            code, said = tiny.run(copy / "pipeline.yaml", until="ingest")
+    assert code == 1
+    assert "The data changed while they were read" in said
+    assert artifacts(copy)["ingest"] is None
 
 
 def test_a_failing_stage_keeps_the_ones_before(copy):
@@ -204,6 +223,31 @@ def test_a_seq2seq_run_serves_strings(tmp_path):
     assert all(isinstance(answer["prediction"], str) and answer["score"] <= 0 for answer in answers)
     evaluated = Store(tmp_path / "runs").newest("evaluate")
     assert set(evaluated.summary["metrics"]) == {"exact_match", "character_error_rate", "bleu"}
+
+
+@pytest.mark.slow
+def test_the_default_pipeline_learns_dates(tmp_path, monkeypatch):
+    """Two of its four epochs are enough to pass its own threshold."""
+    monkeypatch.chdir(REPOSITORY)
+    overrides = [
+        f"root={tmp_path}/runs",
+        f"export.directory={tmp_path}/serving",
+        f"tracking.uri=sqlite:///{tmp_path}/mlflow.db",
+        "train.epochs=2",
+    ]
+    code, said = tiny.run(Path("pipeline.yaml"), *overrides)
+    assert code == 0, said
+    (record,) = read_records(tmp_path / "runs")
+    assert record.metrics["exact_match"] >= 0.97
+    process = tiny.start("predict", tmp_path / "serving" / "dates", stdin=subprocess.PIPE)
+    out, _ = process.communicate("12. März 2024\n")
+    assert json.loads(out)["prediction"] == "2024-03-12"
+
+
+@pytest.mark.parametrize("path", ["pipeline.yaml", "examples/languages.yaml"])
+def test_the_shipped_configurations_are_sound(path, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    assert load_config(Path(path)).evaluate.bless
 
 
 def wait_for(process, text):
@@ -257,8 +301,8 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     assert process.wait(timeout=60) == 130
     assert "interrupted in train" in rest
     assert "kept: ingest, tokenize, " in rest
-    assert "epochs of train" in rest
-    assert f"go on: rnnpipe run {config} --set=train.epochs=500" in rest
+    assert "train up to epoch " in rest
+    assert f" run {config} --set=train.epochs=500" in rest.partition("go on: ")[2]
     assert "Traceback" not in rest
     assert read_records(tmp_path / "runs")[-1].state == "interrupted"
 

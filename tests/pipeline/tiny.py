@@ -69,7 +69,7 @@ def make(folder: Path, text: str = CLASSIFICATION) -> Path:
 def run(config: Path, *overrides: str, **arguments) -> tuple[int, str]:
     """Runs in this process; returns the exit code and what was said."""
     console = Console(file=io.StringIO(), width=200)
-    code = run_pipeline(load_config(config, overrides), console, f"rnnpipe run {config}", **arguments)
+    code = run_pipeline(load_config(config, overrides), console, str(config), overrides, **arguments)
     return code, console.file.getvalue()
 
 
