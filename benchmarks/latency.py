@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY / "tests" / "pipeline"))
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests" / "pipeline")]
 
 import tiny  # noqa: E402 (the tests' small pipeline)
 

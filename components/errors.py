@@ -7,5 +7,8 @@ class UserError(Exception):
     It takes exactly one argument, because Beam's local runner rebuilds exceptions from one.
     """
 
+    exit_code = 1
+    """What the command line ends with."""
+
     def __init__(self, message: str) -> None:
         super().__init__(message)

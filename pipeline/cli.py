@@ -7,6 +7,7 @@ once.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import Enum
 from pathlib import Path
@@ -22,6 +23,7 @@ app = typer.Typer(
     help="Recurrent text models, from a table of text to a served SavedModel.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
@@ -61,6 +63,7 @@ def run(
 ) -> None:
     """Run the pipeline; reuse every stage that nothing has changed."""
     from pipeline.config import load_config
+    from pipeline.interrupt import EXIT_CODE as INTERRUPTED
     from pipeline.run import run_pipeline
 
     overrides = set_ or []
@@ -73,6 +76,11 @@ def run(
         force=[stage.value for stage in force or []],
         verbose=verbose,
     )
+    if code == INTERRUPTED:
+        # Everything is written; the libraries' threads would take another second or two to wind down.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     raise typer.Exit(code)
 
 
@@ -147,13 +155,11 @@ def ui(
 
 def main() -> None:
     """Runs the command line; errors meant for the user are printed without a traceback."""
-    from pipeline.config import ConfigError
-
     try:
         app()
     except UserError as error:
         print(error, file=sys.stderr)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

@@ -134,8 +134,8 @@ class _FindExamples(beam.DoFn):
         targets = json.loads(path.read_text(encoding="utf-8"))["fields"]["target"]["splits"][split]["tokens"]
         if targets["max"] > self._decode.max_length:
             message = (
-                f"targets of {split} have up to {targets['max']} tokens (95 % have at most {targets['p95']}), "
-                f"but answers end after {self._decode.max_length}: raise decode.max_length"
+                f"targets of {split} have up to {targets['max']} tokens (95 % have at most "
+                f"{targets['p95']}), but answers end after {self._decode.max_length}: raise decode.max_length"
             )
             emit(Warned("evaluate", message))
 

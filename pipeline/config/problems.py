@@ -16,6 +16,8 @@ _LONGEST_SHOWN = 60
 class ConfigError(UserError):
     """A configuration that cannot be run; the message holds one line for each problem."""
 
+    exit_code = 2
+
     @property
     def problems(self) -> list[str]:
         """The lines of the message."""
