@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+from components.checksum import sha256
 
 MANIFEST = "artifact.json"
 SHORT = 12  # characters of a key in a path: 48 bits, no clash within one root
@@ -121,7 +122,7 @@ class Store:
             "summary": summary,
             "ingredients": ingredients,
             "files": {
-                str(path.relative_to(staging)): {"size": path.stat().st_size, "sha256": _digest(path)}
+                str(path.relative_to(staging)): {"size": path.stat().st_size, "sha256": sha256(path)}
                 for path in sorted(staging.rglob("*"))
                 if path.is_file()
             },
@@ -196,11 +197,3 @@ def _read(directory: Path) -> Artifact | None:
         made=manifest["made"],
         files=manifest["files"],
     )
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -10,7 +10,8 @@ import os
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import BinaryIO
+
+from components.checksum import sha256
 
 PACKAGES = ("components", "layers")
 
@@ -39,8 +40,7 @@ class FileFingerprints:
         stat = os.stat(path)
         name = f"{os.path.abspath(path)}|{stat.st_size}|{stat.st_mtime_ns}"
         if name not in self._known:
-            with open(path, "rb") as file:
-                self._known[name] = _stream_digest(file)
+            self._known[name] = sha256(path)
         return self._known[name]
 
     def save(self) -> None:
@@ -51,13 +51,6 @@ class FileFingerprints:
         temporary = self._cache.with_name(f"{self._cache.name}.{os.getpid()}")
         temporary.write_text(json.dumps(self._known), encoding="utf-8")
         os.replace(temporary, self._cache)
-
-
-def _stream_digest(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def source_fingerprint(module: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -11,6 +10,7 @@ import time
 import uuid
 from pathlib import Path
 
+from components.checksum import sha256
 from components.errors import UserError
 
 _STALE_SECONDS = 3600.0
@@ -108,16 +108,8 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
     with target.open("rb+") as file:
         os.fsync(file.fileno())  # a rename can reach the disk before what was written earlier
-    if _digest(source) != _digest(target):
+    if sha256(source) != sha256(target):
         raise OSError(f"the copy of {source} differs from it")
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _remove_stale(base: Path) -> None:

@@ -21,7 +21,7 @@ SEQ2SEQ = CLASSIFICATION.replace("classification", "seq2seq")
 
 
 @pytest.fixture(autouse=True)
-def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("train.tsv").touch()
 
