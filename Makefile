@@ -23,6 +23,7 @@ lint: $(VENV)/installed-test
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/beam_expansion.py
 	$(BIN)/python benchmarks/ingest_tokenize.py
 
 $(VENV)/installed: setup.py constraints.txt

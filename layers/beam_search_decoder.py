@@ -241,7 +241,7 @@ class BeamSearchDecoder(keras.layers.Layer):
     def _expand(self, log_probs: Tensor, live: _Live, time: Tensor, batch_size: int | Tensor) -> _Candidates:
         """Returns the `2 * beam_width` best continuations.
 
-        `top_k` over the whole vocabulary takes half as long as a decoder's step, so it is run only on those
+        `top_k` over the whole vocabulary is slow, so it is run only on those
         chunks of the vocabulary that have the highest maxima. This is exact, ties included: ahead of a chunk
         that is left out are `2 * beam_width` others, and so are their maxima. Chunks with a masked id are not
         counted among these, as it may be their maximum.
