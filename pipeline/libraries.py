@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 
 from components.quiet import quietly
@@ -23,6 +24,9 @@ def import_tensorflow() -> None:
     off unless the environment says otherwise.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if sys.version_info < (3, 11):
+        # Together with the newest versions that Python 3.10 can have, oneDNN's small matrix products crash.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     with quietly():
         import tensorflow
         import tensorflow_text  # noqa: F401 (registers its operations)

@@ -1,5 +1,8 @@
-"""Keeps TensorFlow's C++ log out of the tests' output."""
+"""Prepares the environment of TensorFlow before any test imports it, as the command line does."""
 
 import os
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if sys.version_info < (3, 11):
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
