@@ -9,6 +9,7 @@ REQUIRES = [
     "apache-beam>=2.77,<2.78",
     "mlflow>=3.17,<4",
     "numpy>=2.0,<3",
+    "scipy>=1.14,<2",
     "pydantic>=2.9,<3",
     "ruamel.yaml>=0.18,<0.20",
     "typer>=0.15,<1",
@@ -28,13 +29,15 @@ EXTRAS = {
         "hypothesis>=6.120,<7",
         "jsonschema>=4.23,<5",
         "scikit-learn>=1.5,<2",
+        "reservoirpy>=0.4,<0.5",
         "Babel>=2.16,<3",
         "ruff>=0.14,<1",
         "mypy>=1.13,<3",
         "import-linter>=2.1,<3",
     ],
+    "jax": ["jax>=0.4.34,<1"],
     "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
-    "bench": ["scikit-learn>=1.5,<2", "psutil>=6,<8"],
+    "bench": ["scikit-learn>=1.5,<2", "reservoirpy>=0.4,<0.5", "psutil>=6,<8"],
 }
 
 setup(
