@@ -12,8 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
-# Far below any score, yet finite: the difference of two such scores is 0, that of infinities is NaN.
-_MASKED_SCORE = -1e30
+from layers.masked_softmax import masked_softmax
 
 
 @keras.saving.register_keras_serializable(package="rnnpipe")
@@ -141,14 +140,9 @@ class BahdanauAttention(keras.layers.Layer):
             query = ops.expand_dims(query, axis=1)
         hidden = ops.tanh(ops.expand_dims(query, axis=2) + ops.expand_dims(keys, axis=1))
         scores = ops.squeeze(self.score(hidden), axis=-1)
-        scores = ops.cast(scores, keras.backend.result_type(self.compute_dtype, "float32"))
-        if mask is None:
-            weights = ops.softmax(scores)
-        else:
+        if mask is not None:
             mask = ops.expand_dims(ops.cast(mask, "bool"), axis=1)
-            weights = ops.softmax(ops.where(mask, scores, _MASKED_SCORE))
-            # Changes only rows that are masked everywhere, whose softmax is uniform.
-            weights = ops.where(mask, weights, 0.0)
+        weights = masked_softmax(scores, mask)
         weights = ops.cast(weights, self.compute_dtype)
         context = ops.matmul(weights, memory)  # Faster to train than `ops.einsum`.
         if single:
