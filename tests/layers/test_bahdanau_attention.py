@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layer_checks import assert_close, check_layer, to_numpy
+from layer_checks import FLOAT64_ROUNDING, assert_close, check_layer, to_numpy
 from numpy_references import additive_attention
 
 from layers import BahdanauAttention
@@ -42,6 +42,7 @@ def test_layer(queries, memory, mask, tmp_path):
         expected_shapes=[(BATCH, *queries, MEMORY_WIDTH), (BATCH, *queries, SOURCE)],
         expected_trainable_weights=4,
         tmp_path=tmp_path,
+        masked="memory",
     )
 
 
@@ -50,7 +51,7 @@ def test_equals_the_equations(query, memory, mask):
     context, weights = to_numpy(layer(query, memory, mask=mask))
     for row in range(BATCH):
         expected = additive_attention(query[row], memory[row], mask[row], layer.get_weights())
-        assert_close([context[row], weights[row]], expected, atol=1e-14)
+        assert_close([context[row], weights[row]], expected, atol=FLOAT64_ROUNDING)
 
 
 def test_no_mask_is_a_mask_of_true(query, memory):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layer_checks import assert_close, check_layer, to_numpy
+from layer_checks import FLOAT64_ROUNDING, assert_close, check_layer, to_numpy
 from numpy_references import STEPS, zero_states
 
 from layers import RecurrentStack
@@ -91,9 +91,11 @@ def test_equals_numpy_rows_without_padding(kind, bidirectional, residual, inputs
         expected, expected_states = numpy_stack(
             kind, inputs[row, :length].astype("float64"), stack.get_weights(), 3, bidirectional, residual
         )
-        assert_close(outputs[row, :length], expected, atol=1e-13)
+        assert_close(outputs[row, :length], expected, atol=FLOAT64_ROUNDING)
         assert (outputs[row, length:] == 0).all()
-        assert_close([[state[row] for state in layer] for layer in states], expected_states, atol=1e-13)
+        assert_close(
+            [[state[row] for state in layer] for layer in states], expected_states, atol=FLOAT64_ROUNDING
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)

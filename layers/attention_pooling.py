@@ -1,0 +1,132 @@
+"""A sequence to one vector, by attention (Yang et al., 2016; Lin et al., 2017).
+
+`AttentionPooling(units=None, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer)`
+with `call(inputs, mask=None, return_attention_scores=False)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from layers.masked_softmax import masked_softmax
+
+
+@keras.saving.register_keras_serializable(package="rnnpipe")
+class AttentionPooling(keras.layers.Layer):
+    """Averages the steps of a sequence, each weighted by how much it matters.
+
+    Step `h` is scored by `v' tanh(W h + b)`. The weights are the softmax of the scores over the real steps,
+    in at least float32 under every dtype policy, and the result is the weighted sum of the steps. Masked
+    steps have weights of exactly 0; a row without any real step gives zeros.
+
+    This is the word attention of Yang et al., or a single row of the attention matrix of Lin et al., who
+    leave `b` out.
+
+    Args:
+        units: Positive integer, width of the score's hidden layer, or `None` for the width of the inputs.
+            Defaults to `None`.
+        kernel_initializer: Initializer of `W` and `v`. Defaults to `"glorot_uniform"`.
+        bias_initializer: Initializer of `b`. Defaults to `"zeros"`.
+        kernel_regularizer: Regularizer of `W` and `v`. Defaults to `None`.
+        bias_regularizer: Regularizer of `b`. Defaults to `None`.
+        **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
+
+    Call arguments:
+        inputs: Tensor of shape `(batch, time, features)`.
+        mask: Boolean tensor of shape `(batch, time)`, `True` at real steps; `None` if all are.
+        return_attention_scores: Whether to return the weights too. Defaults to `False`.
+
+    Returns:
+        Tensor of shape `(batch, features)`; with `return_attention_scores` also the weights, of shape
+        `(batch, time)`.
+
+    Example:
+        ```python
+        encoded = np.random.random((32, 20, 64))
+        pooled = AttentionPooling()(encoded)  # (32, 64)
+        pooled, weights = AttentionPooling(16)(encoded, return_attention_scores=True)  # And (32, 20).
+        ```
+
+    References:
+        - [Hierarchical Attention Networks for Document Classification](https://aclanthology.org/N16-1174/)
+          (Yang et al., 2016), equations 5 to 7
+        - [A Structured Self-attentive Sentence Embedding](https://arxiv.org/abs/1703.03130)
+          (Lin et al., 2017)
+    """
+
+    def __init__(
+        self,
+        units: int | None = None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if units is not None and (not isinstance(units, int) or units <= 0):
+            raise ValueError(
+                "Received an invalid value for argument `units`, expected a positive integer or `None`, "
+                f"got {units}."
+            )
+        super().__init__(**kwargs)
+        self.units = units
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+
+    def build(self, inputs_shape: Sequence[int | None]) -> None:
+        """Creates the weights from the shape of `inputs`."""
+        width = inputs_shape[-1]
+        units = width if self.units is None else self.units
+        self.kernel = self.add_weight(
+            (width, units),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            name="kernel",
+        )
+        self.bias = self.add_weight(
+            (units,), initializer=self.bias_initializer, regularizer=self.bias_regularizer, name="bias"
+        )
+        self.score = self.add_weight(
+            (units, 1),
+            # A clone: one initializer gives weights of the same shape the same values.
+            initializer=self.kernel_initializer.clone(),
+            regularizer=self.kernel_regularizer,
+            name="score",
+        )
+
+    def call(
+        self,
+        inputs: keras.KerasTensor,
+        mask: keras.KerasTensor | None = None,
+        return_attention_scores: bool = False,
+    ) -> keras.KerasTensor | tuple[keras.KerasTensor, keras.KerasTensor]:
+        """Pools the steps; see the class for arguments and result."""
+        if mask is not None:
+            mask = ops.expand_dims(ops.cast(mask, "bool"), axis=-1)
+            # What lies there may be infinite, and 0 times that is NaN.
+            inputs = ops.where(mask, inputs, ops.zeros_like(inputs))
+        hidden = ops.tanh(ops.matmul(inputs, self.kernel) + self.bias)
+        weights = masked_softmax(ops.matmul(hidden, self.score), mask, axis=1)
+        weights = ops.cast(weights, self.compute_dtype)
+        pooled = ops.squeeze(ops.matmul(ops.transpose(weights, (0, 2, 1)), inputs), axis=1)
+        return (pooled, ops.squeeze(weights, axis=-1)) if return_attention_scores else pooled
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+        """Returns no mask: the outputs have no steps."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+        }
