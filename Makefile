@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := layers components pipeline tests data benchmarks setup.py
 
-.PHONY: run test test-slow lint bench clean
+.PHONY: run test test-slow test-jax lint bench clean
 
 run: $(VENV)/installed
 	$(BIN)/rnnpipe run
@@ -15,6 +15,9 @@ test: $(VENV)/installed-test
 test-slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow
 
+test-jax: $(VENV)/installed-test $(VENV)/installed-jax
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadfile tests/layers
+
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
@@ -23,6 +26,7 @@ lint: $(VENV)/installed-test
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/layers.py
 	$(BIN)/python benchmarks/beam_expansion.py
 	$(BIN)/python benchmarks/ingest_tokenize.py
 

@@ -8,12 +8,19 @@ import keras
 from keras import ops
 
 from components.models.config import ModelConfig
+from components.models.embedding import source_embedding
 from components.models.pooling import pool
+from layers import AttentionPooling
+
+_LEAST = 1e-6  # the probability of a label whose estimate is 0 or less
 
 
 @keras.saving.register_keras_serializable(package="rnnpipe")
 class Classifier(keras.Model):
-    """Embedding, encoder, pooling, and one linear layer.
+    """Embedding, encoder, pooling, and one linear layer: the readout.
+
+    A readout fitted by least squares to one-hot labels answers with estimates of the labels' probabilities
+    that add up to 1; their logarithms are the logits then.
 
     Args:
         config: the network, as a ModelConfig or its plain data.
@@ -34,22 +41,32 @@ class Classifier(keras.Model):
         self.config = ModelConfig.model_validate(config)
         self.vocabulary_size = vocabulary_size
         self.classes = classes
-        self.embedding = keras.layers.Embedding(vocabulary_size, self.config.embedding_size, name="embedding")
+        self.embedding = source_embedding(self.config, vocabulary_size, "embedding")
         self.dropout = keras.layers.Dropout(self.config.dropout)
-        self.encoder = self.config.encoder.encoder()
-        self.logits = keras.layers.Dense(classes, dtype="float32", name="logits")
+        self.encoder = self.config.encoder.encoder(vocabulary_size)
+        self.attention_pooling = (
+            AttentionPooling(name="attention_pooling") if self.config.pooling == "attention" else None
+        )
+        self.readout = keras.layers.Dense(classes, dtype="float32", name="logits")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes every variable; Keras also calls it when a saved model is loaded."""
         self.call(keras.KerasTensor(input_shape, "int32"))
 
+    def features(self, tokens: Any, training: bool | None = None) -> Any:
+        """Returns what the readout reads, [B, D], zeros for a text without tokens."""
+        mask = ops.not_equal(tokens, 0)
+        inputs = self.dropout(self.embedding(tokens), training=training) if self.embedding else tokens
+        outputs, states = self.encoder(inputs, mask=mask, training=training)
+        mask = self.encoder.compute_mask(inputs, mask)
+        if self.attention_pooling is not None:
+            return self.attention_pooling(outputs, mask=mask)
+        return pool(outputs, states, mask, self.config.pooling or "last")
+
     def call(self, tokens: Any, training: bool | None = None) -> Any:
         """Returns the logits; see the class."""
-        mask = ops.not_equal(tokens, 0)
-        embedded = self.dropout(self.embedding(tokens), training=training)
-        outputs, states = self.encoder(embedded, mask=mask, training=training)
-        pooled = pool(outputs, states, mask, self.config.pooling or "last")
-        return self.logits(self.dropout(pooled, training=training))
+        answer = self.readout(self.dropout(self.features(tokens, training=training), training=training))
+        return ops.log(ops.maximum(answer, _LEAST)) if self.config.readout else answer
 
     def get_config(self) -> dict[str, Any]:
         """Returns what `from_config` needs."""

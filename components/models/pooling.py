@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from keras import ops
 
-Pooling = Literal["last", "mean", "max"]
 
-
-def pool(outputs: Any, states: Any, mask: Any, pooling: Pooling) -> Any:
+def pool(outputs: Any, states: Any, mask: Any, pooling: str) -> Any:
     """Summarises what an encoder made of a text.
 
     Args:

@@ -9,6 +9,7 @@ from keras import ops
 
 from components.models.config import ModelConfig
 from components.models.decode import DecodeConfig
+from components.models.embedding import source_embedding
 from layers import AttentionDecoder, BeamSearchDecoder
 
 
@@ -39,14 +40,12 @@ class Seq2Seq(keras.Model):
             raise ValueError("A seq2seq model needs `decoder` in its config. Received: decoder=None")
         self.source_size = source_size
         self.target_size = target_size
-        self.source_embedding = keras.layers.Embedding(
-            source_size, self.config.embedding_size, name="source_embedding"
-        )
+        self.source_embedding = source_embedding(self.config, source_size, "source_embedding")
         self.target_embedding = keras.layers.Embedding(
             target_size, self.config.embedding_size, name="target_embedding"
         )
         self.dropout = keras.layers.Dropout(self.config.dropout)
-        self.encoder = self.config.encoder.encoder()
+        self.encoder = self.config.encoder.encoder(source_size)
         self.decoder = AttentionDecoder(
             [decoder.cell() for _ in range(decoder.layers)],
             attention=self.config.attention.attention(decoder.units) if self.config.attention else None,
@@ -74,13 +73,17 @@ class Seq2Seq(keras.Model):
             training: whether dropout is on.
 
         Returns:
-            memory [B, S, D], its mask [B, S], and the decoder's initial states, by layer, each [B, H].
+            memory [B, M, D], its mask [B, M], and the decoder's initial states, by layer, each [B, H]. M is
+            S unless the encoder shortens the text.
         """
         mask = ops.not_equal(source, 0)
-        embedded = self.dropout(self.source_embedding(source), training=training)
-        memory, states = self.encoder(embedded, mask=mask, training=training)
+        inputs = source
+        if self.source_embedding:
+            inputs = self.dropout(self.source_embedding(source), training=training)
+        memory, states = self.encoder(inputs, mask=mask, training=training)
         summary = ops.concatenate(states[-1], axis=-1)
-        return memory, mask, [[bridge(summary) for bridge in bridges] for bridges in self.bridges]
+        initial = [[bridge(summary) for bridge in bridges] for bridges in self.bridges]
+        return memory, self.encoder.compute_mask(inputs, mask), initial
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
         """Returns the logits under teacher forcing; see the class."""

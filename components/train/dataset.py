@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,12 +38,12 @@ class TokenData:
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """The number of input tokens of each example, int64 [N]."""
+        """The number of input steps of each example, int64 [N]: its tokens, or one step of padding."""
         field = FIELDS[self.task][0]
         features = {field: tf.io.RaggedFeature(tf.int64)}
         records = tf.data.TFRecordDataset(self._shards()).batch(_BATCH)
         counted = records.map(lambda batch: tf.io.parse_example(batch, features)[field].row_lengths())
-        return np.concatenate([np.zeros(0, np.int64), *counted.as_numpy_iterator()])
+        return np.maximum(np.concatenate([np.zeros(0, np.int64), *counted.as_numpy_iterator()]), 1)
 
     def boundaries(self) -> list[int]:
         """Returns the lengths at which a new bucket begins: quantiles, so that buckets fill alike."""
@@ -74,20 +75,34 @@ class TokenData:
         records = tf.data.TFRecordDataset(self._shards())
         if seed is not None:
             records = records.shuffle(shuffle_buffer, seed=seed)
-        parse, length = (
-            (_parse_classification, lambda text, *_: tf.size(text))
-            if self.task == "classification"
-            else (_parse_seq2seq, lambda inputs, *_: tf.size(inputs["source"]))
-        )
-        examples = records.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        examples = records.map(_PARSERS[self.task], num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         batches = examples.bucket_by_sequence_length(
-            length, boundaries, [self.batch_size] * (len(boundaries) + 1)
+            _length, boundaries, [self.batch_size] * (len(boundaries) + 1)
         )
         counted = batches.apply(tf.data.experimental.assert_cardinality(self.steps(boundaries)))
         return counted.prefetch(tf.data.AUTOTUNE)
 
     def _shards(self) -> list[str]:
-        return split_shards(str(Path(self.directory) / "tokens"), self.split)
+        return token_shards(self.directory, self.split)
+
+
+def token_shards(directory: str, split: Split) -> list[str]:
+    """Returns the paths of a split's shards in a tokenize artifact, in their order."""
+    return split_shards(str(Path(directory) / "tokens"), split)
+
+
+def shard_batches(path: str, task: Task, batch_size: int = 256) -> tf.data.Dataset:
+    """Reads one shard in its order.
+
+    Args:
+        path: of the shard.
+        task: decides the fields, and with them what a batch is.
+        batch_size: examples in a batch; the last one may be smaller.
+
+    Returns:
+        Batches as of `TokenData.batches`.
+    """
+    return tf.data.TFRecordDataset(path).map(_PARSERS[task]).padded_batch(batch_size)
 
 
 def _parse_classification(record: tf.Tensor) -> tuple[Any, ...]:
@@ -104,6 +119,16 @@ def _parse_seq2seq(record: tf.Tensor) -> tuple[Any, ...]:
     inputs = {"source": _at_least_one(source), "previous": tf.concat([[START], target], 0)}
     expected = tf.concat([target, [END]], 0)
     return inputs, expected, tf.ones_like(expected, tf.float32)
+
+
+_PARSERS: dict[Task, Callable[[tf.Tensor], tuple[Any, ...]]] = {
+    "classification": _parse_classification,
+    "seq2seq": _parse_seq2seq,
+}
+
+
+def _length(inputs: Any, *_: tf.Tensor) -> tf.Tensor:
+    return tf.size(inputs["source"] if isinstance(inputs, dict) else inputs)
 
 
 def _at_least_one(tokens: tf.Tensor) -> tf.Tensor:

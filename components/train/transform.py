@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.pvalue import AsSingleton
 from filelock import FileLock, Timeout
 
+from components.errors import UserError
 from components.events import Warned, emit
-from components.models.config import ModelConfig
-from components.strict import FIELDS, Task
+from components.models.config import ModelConfig, readout_problem
+from components.models.encoders import TfIdfEncoder
+from components.strict import Task
 from components.train.config import TrainConfig
+from components.train.documents import CountDocuments, DocumentFrequencies
+from components.train.readout import FitReadout
 
 
 class Train(beam.PTransform):
@@ -27,17 +32,35 @@ class Train(beam.PTransform):
         seed: decides initial weights, dropout and the order of the examples.
         checkpoints: directory that outlives a killed run; the same for every attempt at the same work.
         output: directory to write into.
+
+    Raises:
+        UserError: the readout does not suit the model or the task.
     """
 
     def __init__(
         self, config: TrainConfig, model: ModelConfig, task: Task, seed: int, checkpoints: str, output: str
     ) -> None:
         super().__init__()
+        if problem := readout_problem(model, task):
+            raise UserError(f"model.readout: {problem}")
+        self._config = config
+        self._model = model
+        self._task = task
+        self._seed = seed
+        self._output = output
         self._fit = _Fit(config, model, task, seed, checkpoints, output)
 
     def expand(self, inputs: beam.PCollection) -> beam.PCollection:
         """{"tokenize": directory, ...} to {"epochs", "kept_epoch", "parameters", "loss", ...}."""
-        return inputs | "fit" >> beam.ParDo(self._fit)
+        if self._model.readout is not None:
+            return inputs | "readout" >> FitReadout(
+                self._model, self._task, self._seed, self._config.batch_size, self._output
+            )
+        frequencies = None
+        if isinstance(self._model.encoder, TfIdfEncoder):
+            counted = inputs | "terms" >> CountDocuments(self._model.encoder, self._task)
+            frequencies = AsSingleton(counted)
+        return inputs | "fit" >> beam.ParDo(self._fit, frequencies)
 
 
 class _Fit(beam.DoFn):
@@ -51,7 +74,9 @@ class _Fit(beam.DoFn):
         self._checkpoints = checkpoints
         self._output = output
 
-    def process(self, inputs: dict[str, str]) -> Iterator[dict[str, Any]]:
+    def process(
+        self, inputs: dict[str, str], frequencies: DocumentFrequencies | None
+    ) -> Iterator[dict[str, Any]]:
         Path(self._checkpoints).mkdir(parents=True, exist_ok=True)
         lock = FileLock(str(Path(self._checkpoints) / "lock"))
         if not _acquired(lock, 0):
@@ -59,22 +84,19 @@ class _Fit(beam.DoFn):
             while not _acquired(lock, 1):  # in short turns, so that an interrupt is heard
                 pass
         try:
-            yield self._train(inputs["tokenize"])
+            yield self._train(inputs["tokenize"], frequencies)
         finally:
             lock.release()
 
-    def _train(self, tokens: str) -> dict[str, Any]:
-        import keras
-        import tensorflow as tf
-
-        from components.models.build import build_model
+    def _train(self, tokens: str, frequencies: DocumentFrequencies | None) -> dict[str, Any]:
         from components.train.checkpoint import Checkpoints
         from components.train.dataset import TokenData
         from components.train.loop import Trainer
+        from components.train.start import new_model
 
-        keras.utils.set_random_seed(self._seed)
-        tf.config.experimental.enable_op_determinism()
-        model = build_model(self._model, self._task, _sizes(tokens, self._task))
+        model = new_model(self._model, self._task, tokens, self._seed)
+        if frequencies is not None:
+            model.encoder.tfidf.set_document_frequencies(*frequencies)
         split = partial(
             TokenData,
             tokens,
@@ -109,16 +131,3 @@ def _acquired(lock: FileLock, timeout: float) -> bool:
     except Timeout:
         return False
     return True
-
-
-def _sizes(tokens: str, task: Task) -> dict[str, int]:
-    from components.tokenize.labels import read_labels
-    from components.tokenize.tokenizers import load_tokenizer
-
-    directory = Path(tokens) / "tokenizer"
-    return {
-        field: len(read_labels(tokens))
-        if field == "label"
-        else load_tokenizer(str(directory / field)).vocabulary_size
-        for field in FIELDS[task]
-    }

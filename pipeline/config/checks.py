@@ -12,7 +12,7 @@ from typing import Any
 
 from components.evaluate.config import METRICS, EvaluateConfig
 from components.ingest.config import IngestConfig
-from components.models.config import ModelConfig
+from components.models.config import ModelConfig, readout_problem
 from components.models.decode import DecodeConfig
 from components.strict import FIELDS, Task
 from components.tokenize.config import TokenizeConfig
@@ -90,6 +90,8 @@ def _check_tokenize(task: Task, tokenize: TokenizeConfig) -> Iterator[Problem]:
 
 
 def _check_model(task: Task, model: ModelConfig) -> Iterator[Problem]:
+    if problem := readout_problem(model, task):
+        yield Problem(("model", "readout"), problem)
     if task == "classification":
         for part in ("attention", "decoder"):
             if getattr(model, part) is not None:

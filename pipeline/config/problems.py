@@ -71,5 +71,5 @@ def shown(value: Any) -> str:
         case dict():
             return "a mapping"
         case list():
-            return "a list"
+            return "a list" if value else "an empty list"
     return str(value)

@@ -1,20 +1,29 @@
+from typing import get_args
+
 import keras
 import numpy as np
 import pytest
 
 from components.models.build import build_model
-from components.models.config import ModelConfig
+from components.models.config import ModelConfig, readout_problem
 from components.models.decode import DecodeConfig
+from components.models.encoders import Encoder
 from components.models.pooling import pool
 from components.train.config import TrainConfig
 from components.train.loop import compile_model
 
-ENCODERS = ["simple_rnn", "gru", "lstm"]
+RECURRENT = ["simple_rnn", "gru", "lstm"]
+# Settings that make each small; the rest of the registry follows from the union.
+SMALL = {"text_cnn": {"filters": 5, "widths": [2, 3]}, "clockwork_rnn": {"units": 5, "periods": [1, 3]}}
+ENCODERS = sorted(
+    get_args(encoder.model_fields["type"].annotation)[0] for encoder in get_args(get_args(Encoder)[0])
+)
 SIZES = {"text": 11, "label": 3, "source": 11, "target": 7}
 
 
 def config(encoder="gru", decoder=None, attention=True, **encoder_settings):
-    settings = {"embedding_size": 6, "encoder": {"type": encoder, "units": 5, **encoder_settings}}
+    small = SMALL.get(encoder, {"units": 5})
+    settings = {"embedding_size": 6, "encoder": {"type": encoder, **small, **encoder_settings}}
     if decoder:
         settings["decoder"] = {"type": decoder, "units": 4, "layers": 2}
         settings["attention"] = {"type": "bahdanau"} if attention else None
@@ -31,8 +40,16 @@ def tokens(rows, width):
 TEXTS = [[4, 5, 6, 7], [8, 9], [10], []]
 
 
-@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
-@pytest.mark.parametrize("settings", [{}, {"bidirectional": True, "layers": 2, "residual": True}])
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"encoder": encoder} for encoder in ENCODERS),
+        {"bidirectional": True, "layers": 2, "residual": True},
+        {"encoder": "tfidf", "layers": 0, "ngrams": 2, "buckets": 50},
+    ],
+    ids=str,
+)
 def test_padding_does_not_change_a_classifier(pooling, settings):
     model = build_model(config(**settings).model_copy(update={"pooling": pooling}), "classification", SIZES)
     narrow, wide = model(tokens(TEXTS, 4)), model(tokens(TEXTS, 9))
@@ -43,9 +60,15 @@ def test_padding_does_not_change_a_classifier(pooling, settings):
 
 
 @pytest.mark.parametrize("attention", [True, False])
-@pytest.mark.parametrize("kind", ENCODERS)
-def test_padding_does_not_change_a_seq2seq_model(kind, attention):
-    model = build_model(config(kind, decoder=kind, attention=attention, bidirectional=True), "seq2seq", SIZES)
+@pytest.mark.parametrize(
+    ("encoder", "decoder", "settings"),
+    [
+        *((kind, kind, {"bidirectional": True}) for kind in RECURRENT),
+        *((kind, "gru", {}) for kind in ENCODERS if kind not in RECURRENT),
+    ],
+)
+def test_padding_does_not_change_a_seq2seq_model(encoder, decoder, settings, attention):
+    model = build_model(config(encoder, decoder, attention, **settings), "seq2seq", SIZES)
     previous = np.array([[2, 4, 5]] * 4, "int32")
     narrow = model({"source": tokens(TEXTS, 4), "previous": previous})
     wide = model({"source": tokens(TEXTS, 7), "previous": np.pad(previous, [(0, 0), (0, 2)])})
@@ -53,10 +76,13 @@ def test_padding_does_not_change_a_seq2seq_model(kind, attention):
     np.testing.assert_allclose(narrow, wide[:, :3], atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
-def test_decoding_continues_as_teacher_forcing_says(kind):
+@pytest.mark.parametrize(
+    ("encoder", "decoder"),
+    [*((kind, kind) for kind in RECURRENT), *((kind, "gru") for kind in ENCODERS if kind not in RECURRENT)],
+)
+def test_decoding_continues_as_teacher_forcing_says(encoder, decoder):
     """The score of the greedy answer is what the teacher-forced model gives to that answer."""
-    model = build_model(config(kind, decoder=kind, bidirectional=True), "seq2seq", SIZES)
+    model = build_model(config(encoder, decoder), "seq2seq", SIZES)
     source = tokens(TEXTS, 4)
     found = model.decode(source, DecodeConfig(beam_width=1, max_length=6, length_penalty=0.0))
     sequences, lengths = np.asarray(found["sequences"])[:, 0], np.asarray(found["lengths"])[:, 0]
@@ -71,8 +97,9 @@ def test_decoding_continues_as_teacher_forcing_says(kind):
 
 
 @pytest.mark.parametrize(("task", "decoder"), [("classification", None), ("seq2seq", "lstm")])
-def test_a_model_is_saved_and_loaded_whole(tmp_path, task, decoder):
-    model = build_model(config("lstm", decoder=decoder, bidirectional=True), task, SIZES)
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_a_model_is_saved_and_loaded_whole(tmp_path, encoder, task, decoder):
+    model = build_model(config(encoder, decoder=decoder), task, SIZES)
     inputs = tokens(TEXTS, 4)
     if task == "seq2seq":
         inputs = {"source": inputs, "previous": np.array([[2, 4]] * 4, "int32")}
@@ -140,3 +167,48 @@ def test_pooling_by_hand():
 def test_a_seq2seq_model_without_a_decoder_is_refused():
     with pytest.raises(ValueError, match="needs `decoder` in its config"):
         build_model(config(), "seq2seq", SIZES)
+
+
+def test_gated_layers_take_their_activations():
+    for kind in ("gru", "lstm"):
+        settings = {"activation": "softsign", "recurrent_activation": "hard_sigmoid"}
+        written = config(kind, decoder=kind, **settings)
+        assert written.encoder.layer().cell.activation is keras.activations.softsign
+        assert written.encoder.layer().cell.recurrent_activation is keras.activations.hard_sigmoid
+        decoder = written.decoder.model_copy(update=settings)
+        assert decoder.cell().activation is keras.activations.softsign
+        assert decoder.cell().recurrent_activation is keras.activations.hard_sigmoid
+
+
+def test_embeddings_can_stay_as_drawn():
+    for trained in (True, False):
+        fixed = config().model_copy(update={"train_embeddings": trained})
+        model = build_model(fixed, "classification", SIZES)
+        assert any("embedding" in weight.path for weight in model.trainable_weights) is trained
+
+
+def test_a_closed_form_readout_answers_with_probabilities():
+    """Its outputs add up to 1 and may be negative; the logits are the logarithms of what is left at 0."""
+    fixed = ModelConfig.model_validate(
+        {"encoder": {"type": "echo_state_rnn", "units": 5}, "readout": {"type": "ridge"}}
+    )
+    model = build_model(fixed, "classification", SIZES)
+    model.readout.set_weights([np.zeros((5, 3)), np.array([0.75, 0.45, -0.2])])
+    probabilities = np.asarray(keras.ops.softmax(model(tokens(TEXTS, 4))))
+    np.testing.assert_allclose(probabilities, [[0.625, 0.375, 0]] * 4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "task", "problem"),
+    [
+        ({}, "classification", None),
+        ({"readout": None, "encoder": {"type": "gru"}}, "classification", None),
+        ({"encoder": {"type": "gru"}}, "classification", "for encoder gru, which would stay untrained"),
+        ({"pooling": "attention"}, "classification", "with attention pooling, which would stay untrained"),
+        ({}, "seq2seq", "its decoder is trained by gradient"),
+    ],
+)
+def test_a_closed_form_needs_a_model_that_is_fixed(change, task, problem):
+    base = {"encoder": {"type": "echo_state_rnn"}, "readout": {"type": "ridge"}}
+    found = readout_problem(ModelConfig.model_validate(base | change), task)
+    assert problem in found if problem else found is None

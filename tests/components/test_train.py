@@ -98,6 +98,19 @@ def test_an_unknown_label_has_no_weight(tmp_path):
     assert weights.tolist() == [0]
 
 
+def test_texts_without_tokens_are_batched_as_one_step(tmp_path):
+    """Enough of them that a bucket would begin between no token and one."""
+    (tmp_path / "tokens").mkdir()
+    with tf.io.TFRecordWriter(str(tmp_path / "tokens" / shard_name("train", 0, 1))) as writer:
+        for text in [[]] * 20 + [[4]] * 3 + [[4, 5]] * 3:
+            writer.write(encode_tokens({"text": text, "label": [0]}))
+    train = data(tmp_path)
+    boundaries = train.boundaries()
+    batches = list(train.batches(boundaries, seed=1, shuffle_buffer=50).as_numpy_iterator())
+    assert len(batches) == train.steps(boundaries)
+    assert sum(len(inputs) for inputs, *_ in batches) == 26
+
+
 def trainer(tokens, checkpoints, seed=3, **settings):
     import keras
 

@@ -39,6 +39,10 @@ def test_the_base_of_these_tests_is_sound():
     load_config(Path("run.yaml"), ["task=seq2seq"])
 
 
+ENCODER_WORDS = (
+    "'simple_rnn', 'gru', 'lstm', 'identity_rnn', 'clockwork_rnn', 'echo_state_rnn', 'cnn_lstm', 'text_cnn'"
+    " or 'tfidf'"
+)
 TRAIN_KEYS = "epochs, batch_size, optimizer, schedule, clip_norm, early_stopping, shuffle_buffer, buckets"
 METRIC_WORDS = "'accuracy', 'macro_f1', 'exact_match', 'character_error_rate' or 'bleu'"
 
@@ -173,6 +177,71 @@ def test_a_mistake_in_an_added_line(added: str, expected: str):
 
 
 @pytest.mark.parametrize(
+    ("encoder", "expected"),
+    [
+        (
+            "{type: clockwork_rnn, periods: [2, 1]}",
+            ".periods: received [2, 1], expected increasing numbers, such as [1, 2, 4]",
+        ),
+        (
+            "{type: clockwork_rnn, periods: [1, 1]}",
+            ".periods: received [1, 1], expected increasing numbers, such as [1, 2, 4]",
+        ),
+        (
+            "{type: clockwork_rnn, periods: [0, 1]}",
+            ".periods.0: received 0, expected a whole number of at least 1",
+        ),
+        (
+            "{type: clockwork_rnn, periods: []}",
+            ".periods: received an empty list, expected a list of a whole number of at least 1",
+        ),
+        (
+            "{type: clockwork_rnn, units: 3}",
+            ".units: received 3 for 4 periods, expected at least one unit for each period",
+        ),
+        (
+            "{type: echo_state_rnn, spectral_radius: 0}",
+            ".spectral_radius: received 0, expected a number above 0",
+        ),
+        (
+            "{type: echo_state_rnn, leak_rate: 1.5}",
+            ".leak_rate: received 1.5, expected a number above 0 and of at most 1",
+        ),
+        (
+            "{type: echo_state_rnn, connectivity: 0}",
+            ".connectivity: received 0, expected a number above 0 and of at most 1 or null",
+        ),
+        ("{type: text_cnn, widths: [0]}", ".widths.0: received 0, expected a whole number of at least 1"),
+    ],
+)
+def test_a_mistake_in_an_encoder(encoder: str, expected: str):
+    override = f"model.encoder={encoder}"
+    assert problems(CLASSIFICATION, override) == [f"--set {override}: model.encoder{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            ("model.readout={type: ridge}",),
+            "received a closed form for encoder gru, which would stay untrained; remove it, or set"
+            " encoder.type to echo_state_rnn",
+        ),
+        (
+            ("model.readout={type: ridge}", "model.encoder.type=echo_state_rnn", "model.pooling=attention"),
+            "received a closed form with attention pooling, which would stay untrained; set pooling to mean",
+        ),
+        (
+            ("model.readout={type: ridge}", "model.encoder.type=echo_state_rnn", "task=seq2seq"),
+            "seq2seq has none, its decoder is trained by gradient; remove it",
+        ),
+    ],
+)
+def test_a_readout_that_does_not_suit_the_model(overrides: tuple[str, ...], expected: str):
+    assert problems(CLASSIFICATION, *overrides) == [f"--set {overrides[0]}: model.readout: {expected}"]
+
+
+@pytest.mark.parametrize(
     ("added", "expected"),
     [
         (
@@ -229,15 +298,14 @@ FILE_KINDS = "a mapping with the keys train, validation and test, text or a list
         (
             "type: gru",
             "type: gruu",
-            "7: model.encoder.type: received 'gruu', expected 'simple_rnn', 'gru' or 'lstm'; did you mean"
-            " 'gru'?",
+            f"7: model.encoder.type: received 'gruu', expected {ENCODER_WORDS}; did you mean 'gru'?",
         ),
-        ("    type: gru\n", "", "6: model.encoder.type: missing; expected 'simple_rnn', 'gru' or 'lstm'"),
+        ("    type: gru\n", "", f"6: model.encoder.type: missing; expected {ENCODER_WORDS}"),
         (
             "units",
             "unit",
             "8: model.encoder.unit: unknown key; did you mean 'units'? known: units, layers, dropout,"
-            " bidirectional, residual, type",
+            " bidirectional, residual, activation, recurrent_activation, type",
         ),
         ("files: {train: train.tsv}", "format: tsv", "3: ingest.files: missing; expected " + FILE_KINDS),
         ("{train: train.tsv}", "3", f"4: ingest.files: received 3, expected {FILE_KINDS}"),

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from ruamel.yaml import YAML
 
-from components.models.config import Activation
+from components.models.fields import Activation
 from pipeline.config import config_schema, load_config
 from pipeline.config.reference import MARK, PAGE, SCHEMA, page_text, schema_text
 from pipeline.config.schema import describe, key_paths, shape

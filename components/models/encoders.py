@@ -1,0 +1,267 @@
+"""Configuration of the encoders. `Encoder` is their registry; see components.models.config."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from components.models.fields import Activation, Count, Gated, Rate, Recurrent, Units
+from components.strict import Strict
+
+if TYPE_CHECKING:
+    import keras
+
+
+class _Encoder(Strict):
+    reads_tokens: ClassVar[bool] = False
+    """Whether it takes the token ids [B, T] themselves instead of their embeddings [B, T, E]."""
+
+    def encoder(self, vocabulary_size: int) -> keras.layers.Layer:
+        """Makes the layer: (inputs, mask [B, T]) -> (outputs [B, S, D], final states by layer).
+
+        S is T, or what the layer's `compute_mask` makes of the mask. The last entry of the states is a list
+        of tensors [B, H], the first of which stands for the whole text.
+
+        Args:
+            vocabulary_size: number of token ids, for those that read them.
+        """
+        raise TypeError(f"{type(self).__name__} does not say which layer it stands for.")
+
+
+class _RecurrentEncoder(_Encoder, Recurrent):
+    bidirectional: bool = False
+    """Reads the text in both directions and concatenates the two outputs."""
+    residual: bool = False
+    """Adds each layer's input to its output, from the second layer on."""
+
+    def layer(self) -> keras.layers.RNN:
+        """Makes one recurrent layer, unbuilt: the template of the stack."""
+        raise TypeError(f"{type(self).__name__} does not say which layer it stands for.")
+
+    def encoder(self, vocabulary_size: int) -> keras.layers.Layer:
+        """Makes layers.RecurrentStack."""
+        from layers import RecurrentStack
+
+        return RecurrentStack(
+            self.layer(),
+            depth=self.layers,
+            bidirectional=self.bidirectional,
+            residual=self.residual,
+            dropout=self.dropout,
+            name="encoder",
+        )
+
+
+class SimpleRNNEncoder(_RecurrentEncoder):
+    """Elman's network."""
+
+    type: Literal["simple_rnn"]
+    activation: Activation = "tanh"
+    """Of the state."""
+
+    def layer(self) -> keras.layers.RNN:
+        """Makes keras.layers.SimpleRNN."""
+        from keras import layers
+
+        return layers.SimpleRNN(self.units, activation=self.activation)
+
+
+class GRUEncoder(Gated, _RecurrentEncoder):
+    """Gated recurrent units (Cho et al., 2014)."""
+
+    type: Literal["gru"]
+
+    def layer(self) -> keras.layers.RNN:
+        """Makes keras.layers.GRU."""
+        from keras import layers
+
+        return layers.GRU(
+            self.units, activation=self.activation, recurrent_activation=self.recurrent_activation
+        )
+
+
+class LSTMEncoder(Gated, _RecurrentEncoder):
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997)."""
+
+    type: Literal["lstm"]
+
+    def layer(self) -> keras.layers.RNN:
+        """Makes keras.layers.LSTM."""
+        from keras import layers
+
+        return layers.LSTM(
+            self.units, activation=self.activation, recurrent_activation=self.recurrent_activation
+        )
+
+
+class IdentityRNNEncoder(_RecurrentEncoder):
+    """IRNN: rectified units that start as the identity (Le et al., 2015). Keep train.clip_norm."""
+
+    type: Literal["identity_rnn"]
+
+    def layer(self) -> keras.layers.RNN:
+        """Makes layers.IdentityRNN."""
+        from layers import IdentityRNN
+
+        return IdentityRNN(self.units)
+
+
+class ClockworkRNNEncoder(_RecurrentEncoder):
+    """Groups of units that run at periods of their own (Koutnik et al., 2014)."""
+
+    type: Literal["clockwork_rnn"]
+    periods: list[Count] = Field(default=[1, 2, 4, 8], min_length=1)
+    """Steps between two updates of each group of units, increasing; the units are shared out evenly."""
+    activation: Activation = "tanh"
+    """Of the state."""
+
+    @model_validator(mode="after")
+    def _periods_fit(self) -> ClockworkRNNEncoder:
+        if sorted(set(self.periods)) != self.periods:
+            raise ValueError(
+                f"periods received {self.periods}, expected increasing numbers, such as [1, 2, 4]"
+            )
+        if len(self.periods) > self.units:
+            raise ValueError(
+                f"units received {self.units} for {len(self.periods)} periods, "
+                "expected at least one unit for each period"
+            )
+        return self
+
+    def layer(self) -> keras.layers.RNN:
+        """Makes layers.ClockworkRNN."""
+        from layers import ClockworkRNN
+
+        return ClockworkRNN(self.units, periods=self.periods, activation=self.activation)
+
+
+class EchoStateRNNEncoder(_RecurrentEncoder):
+    """A reservoir of fixed random weights (Jaeger, 2001); see `model.readout`."""
+
+    type: Literal["echo_state_rnn"]
+    units: Units = 500
+    """Units of each layer, in each direction."""
+    spectral_radius: Annotated[float, Field(gt=0)] = 0.9
+    """Largest absolute eigenvalue of the recurrent weights: above it, memory; far above 1, chaos."""
+    leak_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """How much of the state is replaced at each step."""
+    input_scaling: Annotated[float, Field(gt=0)] = 1.0
+    """Input weights are drawn between minus this and this."""
+    bias_scaling: Annotated[float, Field(ge=0)] = 0.0
+    """Biases are drawn between minus this and this."""
+    connectivity: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Fraction of recurrent weights that are not 0; about 10 a unit by default."""
+    activation: Activation = "tanh"
+    """Of the state."""
+
+    def layer(self) -> keras.layers.RNN:
+        """Makes layers.EchoStateRNN."""
+        from layers import EchoStateRNN
+
+        return EchoStateRNN(
+            self.units,
+            spectral_radius=self.spectral_radius,
+            leak_rate=self.leak_rate,
+            input_scaling=self.input_scaling,
+            bias_scaling=self.bias_scaling,
+            connectivity=self.connectivity,
+            activation=self.activation,
+        )
+
+
+class CNNLSTMEncoder(_RecurrentEncoder):
+    """Convolution and pooling shorten the text before LSTMs read it (Zhou et al., 2015)."""
+
+    type: Literal["cnn_lstm"]
+    filters: Units = 64
+    """Outputs of the convolution."""
+    kernel_size: Count = 5
+    """Steps that one output of the convolution sees."""
+    pool_size: Count = 2
+    """Steps that are pooled into one by their maximum."""
+    activation: Activation = "relu"
+    """Of the convolution."""
+
+    def encoder(self, vocabulary_size: int) -> keras.layers.Layer:
+        """Makes layers.CNNLSTM."""
+        from layers import CNNLSTM
+
+        return CNNLSTM(
+            self.units,
+            filters=self.filters,
+            kernel_size=self.kernel_size,
+            pool_size=self.pool_size,
+            activation=self.activation,
+            depth=self.layers,
+            bidirectional=self.bidirectional,
+            residual=self.residual,
+            dropout=self.dropout,
+            name="encoder",
+        )
+
+
+class TextCNNEncoder(_Encoder):
+    """Convolutions of several widths side by side; its final state is their maximum over time (Kim, 2014)."""
+
+    type: Literal["text_cnn"]
+    filters: Units = 100
+    """Outputs of each width."""
+    widths: list[Count] = Field(default=[3, 4, 5], min_length=1)
+    """Steps that the convolutions see."""
+    activation: Activation = "relu"
+    """Of the convolutions."""
+
+    def encoder(self, vocabulary_size: int) -> keras.layers.Layer:
+        """Makes layers.TextCNN."""
+        from layers import TextCNN
+
+        return TextCNN(self.filters, widths=self.widths, activation=self.activation, name="encoder")
+
+
+class TfIdfEncoder(_Encoder):
+    """The baseline: tokens counted and weighted by their rarity, and a feed-forward network."""
+
+    type: Literal["tfidf"]
+    reads_tokens: ClassVar[bool] = True
+    units: Units = 128
+    """Units of each hidden layer."""
+    layers: Annotated[int, Field(ge=0)] = 1
+    """Hidden layers; 0 (classification) is multinomial logistic regression."""
+    dropout: Rate = 0.0
+    """Fraction of each hidden layer's outputs dropped in training."""
+    activation: Activation = "relu"
+    """Of the hidden layers."""
+    ngrams: Count = 1
+    """Up to this many tokens in a row are counted as one term."""
+    buckets: Units = 65_536
+    """Terms of several tokens are hashed to this many."""
+
+    def encoder(self, vocabulary_size: int) -> keras.layers.Layer:
+        """Makes layers.TfIdfNetwork."""
+        from layers import TfIdfNetwork
+
+        return TfIdfNetwork(
+            vocabulary_size,
+            units=self.units,
+            depth=self.layers,
+            dropout=self.dropout,
+            activation=self.activation,
+            ngrams=self.ngrams,
+            buckets=self.buckets,
+            name="encoder",
+        )
+
+
+Encoder = Annotated[
+    SimpleRNNEncoder
+    | GRUEncoder
+    | LSTMEncoder
+    | IdentityRNNEncoder
+    | ClockworkRNNEncoder
+    | EchoStateRNNEncoder
+    | CNNLSTMEncoder
+    | TextCNNEncoder
+    | TfIdfEncoder,
+    Field(discriminator="type"),
+]

@@ -1,0 +1,67 @@
+"""Types of values that several layers' configurations share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from components.strict import Strict
+
+Units = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+# Keras' own that need no arguments and keep the width; named here so that a slip shows before Keras loads.
+Activation = Literal[
+    "celu",
+    "elu",
+    "exponential",
+    "gelu",
+    "hard_shrink",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "leaky_relu",
+    "linear",
+    "log_sigmoid",
+    "log_softmax",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "soft_shrink",
+    "softmax",
+    "softplus",
+    "softsign",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "sparsemax",
+    "squareplus",
+    "swish",
+    "tanh",
+    "tanh_shrink",
+]
+
+
+class Recurrent(Strict):
+    """What every stack of recurrent layers has."""
+
+    units: Units = 128
+    """Units of each layer, in each direction."""
+    layers: Count = 1
+    """How many such layers stand on each other."""
+    dropout: Rate = 0.0
+    """Fraction of each layer's inputs dropped in training."""
+
+
+class Gated(Strict):
+    """The activations of gated units."""
+
+    activation: Activation = "tanh"
+    """Of the candidate state. Anything but tanh is slower on a GPU."""
+    recurrent_activation: Activation = "sigmoid"
+    """Of the gates. Anything but sigmoid is slower on a GPU."""

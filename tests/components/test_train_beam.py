@@ -1,0 +1,219 @@
+"""What the train stage computes as sums over shards: document frequencies, and readouts in closed form."""
+
+import json
+
+import apache_beam as beam
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
+
+from components.errors import UserError
+from components.events import EpochFinished, Warned, listening
+from components.examples import encode_tokens, shard_name
+from components.models.config import ModelConfig
+from components.tokenize.config import Characters
+from components.tokenize.labels import write_labels
+from components.tokenize.tokenizers import SPECIAL_TOKENS, CharacterTokenizer
+from components.train.config import TrainConfig
+from components.train.readout import SumRidge
+from components.train.transform import Train
+
+LETTERS = "abcdef"
+RIDGES = [1e-3, 1e-1, 10.0]
+RESERVOIR = {
+    "embedding_size": 4,
+    "encoder": {"type": "echo_state_rnn", "units": 20, "bidirectional": True},
+    "pooling": "mean",
+    "readout": {"type": "ridge", "ridges": RIDGES},
+}
+TFIDF = {"encoder": {"type": "tfidf", "units": 4, "ngrams": 2, "buckets": 50}}
+
+
+def examples(count, seed):
+    """Texts of 0 to 10 letters; the label says which of two letters comes more often."""
+    random = np.random.default_rng(seed)
+    for _ in range(count):
+        text = random.integers(4, 10, random.integers(0, 11))
+        yield text, int(np.sum(text == 4) > np.sum(text == 5))
+
+
+def write(directory, train_shards=1, validation=40, task="classification"):
+    """Writes 120 train examples in some number of shards, and validation examples."""
+    (directory / "tokens").mkdir(parents=True)
+    for split, count, shards in [("train", 120, train_shards), ("validation", validation, 1)]:
+        rows = list(examples(count, seed=len(split)))
+        for shard in range(shards if count else 0):
+            with tf.io.TFRecordWriter(str(directory / "tokens" / shard_name(split, shard, shards))) as writer:
+                for text, label in rows[shard * count // shards : (shard + 1) * count // shards]:
+                    fields = {"text": text, "label": [label]}
+                    if task == "seq2seq":
+                        fields = {"source": text, "target": text[:2]}
+                    writer.write(encode_tokens(fields))
+    tokenizer = CharacterTokenizer(Characters(type="characters"), [*SPECIAL_TOKENS, *LETTERS])
+    for field in ["text"] if task == "classification" else ["source", "target"]:
+        tokenizer.save(str(directory / "tokenizer" / field))
+    if task == "classification":
+        write_labels(str(directory), ["no", "yes"])
+    return directory
+
+
+def train(tokens, output, model, task="classification"):
+    """Runs the stage; returns summary, history and model."""
+    output.mkdir()
+    stage = Train(
+        config=TrainConfig(epochs=1, batch_size=32),
+        model=ModelConfig.model_validate(model),
+        task=task,
+        seed=3,
+        checkpoints=str(output / "checkpoints"),
+        output=str(output),
+    )
+    summaries = []
+    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
+        _ = (
+            pipeline
+            | beam.Create([{"tokenize": str(tokens)}])
+            | stage
+            | beam.Map(lambda summary: (output / "summary.json").write_text(json.dumps(summary)))
+        )
+    summaries = json.loads((output / "summary.json").read_text())
+    history = json.loads((output / "history.json").read_text())
+    return summaries, history, keras.models.load_model(output / "model.keras")
+
+
+def pad(rows):
+    return keras.utils.pad_sequences([text for text, _ in rows], maxlen=10, padding="post")
+
+
+def test_document_frequencies_are_those_of_the_texts_in_any_sharding(tmp_path):
+    rows = list(examples(120, seed=len("train")))
+    containing = [sum(token in text for text, _ in rows) for token in range(10)]
+    expected = np.log((1 + 120) / (1 + np.array(containing))) + 1
+    weights = []
+    for shards in (1, 5):
+        tokens = write(tmp_path / f"{shards}", shards)
+        *_, model = train(tokens, tmp_path / f"{shards}-out", TFIDF)
+        weights.append(model.encoder.tfidf.idf.numpy())
+    np.testing.assert_allclose(weights[0][:10], expected, rtol=1e-6)
+    np.testing.assert_array_equal(weights[0], weights[1])
+    assert len(set(weights[0][10:])) > 5
+
+
+def test_document_frequencies_of_the_source_of_a_seq2seq_model(tmp_path):
+    tokens = write(tmp_path / "tokens", 2, task="seq2seq")
+    model = {**TFIDF, "decoder": {"type": "gru", "units": 4}, "attention": {"type": "bahdanau"}}
+    *_, model = train(tokens, tmp_path / "out", model, task="seq2seq")
+    rows = list(examples(120, seed=len("train")))
+    containing = sum(4 in text for text, _ in rows)
+    np.testing.assert_allclose(model.encoder.tfidf.idf[4], np.log(121 / (1 + containing)) + 1, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("readout")
+    events = []
+    with listening(events.append):
+        summary, history, model = train(write(directory / "tokens"), directory / "out", RESERVOIR)
+    return directory, summary, history, model, events
+
+
+def test_the_readout_equals_scikit_learns_ridge(fitted):
+    _, _, history, model, _ = fitted
+    rows, watched = list(examples(120, seed=len("train"))), list(examples(40, seed=len("validation")))
+    features, watched_features = (np.float64(model.features(pad(some))) for some in (rows, watched))
+    labels, watched_labels = (np.eye(2)[[label for _, label in some]] for some in (rows, watched))
+    errors = []
+    for ridge in RIDGES:
+        reference = Ridge(alpha=ridge).fit(features, labels)
+        errors.append(np.mean((reference.predict(watched_features) - watched_labels) ** 2))
+    chosen = int(np.argmin(errors))
+    np.testing.assert_allclose([entry["val_loss"] for entry in history["ridges"]], errors, rtol=1e-5)
+    assert history["epochs"][0]["ridge"] == RIDGES[chosen]
+    reference = Ridge(alpha=RIDGES[chosen]).fit(features, labels)
+    kernel, bias = model.readout.get_weights()
+    np.testing.assert_allclose(kernel, reference.coef_.T, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(bias, reference.intercept_, rtol=1e-3, atol=1e-4)
+
+
+def test_the_readout_is_the_same_in_any_sharding(fitted, tmp_path):
+    _, summary, history, model, _ = fitted
+    again, other_history, other = train(write(tmp_path / "tokens", 5), tmp_path / "out", RESERVOIR)
+    for weight, same in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(same, weight, atol=1e-5)
+    assert again["ridge"] == summary["ridge"]
+    np.testing.assert_allclose(other_history["epochs"][0]["loss"], history["epochs"][0]["loss"], rtol=1e-6)
+
+
+def test_the_stage_reports_like_a_training(fitted):
+    directory, summary, history, model, events = fitted
+    (finished,) = (event for event in events if isinstance(event, EpochFinished))
+    assert {"epochs": 1, "kept_epoch": 1, "parameters": model.count_params()}.items() <= summary.items()
+    (epoch,) = history["epochs"]
+    assert finished.metrics == {name: epoch[name] for name in ("loss", "val_loss", "ridge")}
+    assert epoch["loss"] < np.mean((np.eye(2)[[label for _, label in examples(120, 5)]] - 0.5) ** 2)
+    assert sorted(path.name for path in (directory / "out").iterdir() if path.is_file()) == [
+        "history.json",
+        "model.keras",
+        "summary.json",
+    ]
+    assert len(model.trainable_weights) <= 3  # the embedding, which nothing trains, and the readout
+
+
+def test_a_ridge_at_an_end_of_the_list_is_a_warning(fitted, tmp_path):
+    directory, _, _, _, events = fitted
+    said = [event.message for event in events if isinstance(event, Warned)]
+    chosen = fitted[1]["ridge"]
+    assert bool(said) is (chosen in (min(RIDGES), max(RIDGES)))
+    events.clear()
+    with listening(events.append):
+        train(
+            directory / "tokens",
+            tmp_path / "out",
+            {**RESERVOIR, "readout": {"type": "ridge", "ridges": [1e6, 1e7]}},
+        )
+    (said,) = (event.message for event in events if isinstance(event, Warned))
+    assert said == "the best ridge, 1e+06, is at an end of model.readout.ridges: try smaller ones"
+
+
+def test_several_ridges_need_a_validation_split(tmp_path):
+    tokens = write(tmp_path / "tokens", validation=0)
+    with pytest.raises(Exception, match="received 3 ridges and no validation split to choose by") as caught:
+        train(tokens, tmp_path / "out", RESERVOIR)
+    assert "name files for `validation`" in str(caught.value)
+    single = {**RESERVOIR, "readout": {"type": "ridge", "ridges": [0.1]}}
+    summary, *_ = train(tokens, tmp_path / "single", single)
+    assert summary["ridge"] == 0.1
+
+
+def test_a_readout_that_does_not_suit_is_refused_at_once(tmp_path):
+    with pytest.raises(UserError, match=r"model\.readout: received a closed form for encoder gru"):
+        train(tmp_path, tmp_path / "out", {**RESERVOIR, "encoder": {"type": "gru"}})
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.data())
+def test_sums_do_not_depend_on_how_they_are_combined(data):
+    random = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    features, labels = random.normal(3, 2, (60, 4)), np.eye(3)[random.integers(0, 3, 60)]
+    cuts = sorted(data.draw(st.lists(st.integers(0, 60), max_size=6)))
+    pieces = [
+        (features[start:end], labels[start:end]) for start, end in zip([0, *cuts], [*cuts, 60], strict=True)
+    ]
+    combine = SumRidge()
+    accumulators = [combine.create_accumulator()]
+    for index in data.draw(st.permutations(range(len(pieces)))):
+        worker = data.draw(st.integers(0, len(accumulators)))
+        if worker == len(accumulators):
+            accumulators.append(combine.create_accumulator())
+        accumulators[worker] = combine.add_input(accumulators[worker], pieces[index])
+    accumulators = data.draw(st.permutations(accumulators))
+    kernel, bias = combine.extract_output(combine.merge_accumulators(accumulators)).solve(0.5)
+    reference = Ridge(alpha=0.5).fit(features, labels)
+    np.testing.assert_allclose(kernel, reference.coef_.T, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(bias, reference.intercept_, rtol=1e-9, atol=1e-12)

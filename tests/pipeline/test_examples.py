@@ -1,0 +1,56 @@
+"""Every example trains and exports, and so does every encoder as a seq2seq model."""
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import tiny
+
+from components.models.encoders import Encoder
+from pipeline.config import load_config
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.yaml"))
+ENCODERS = {
+    get_args(encoder.model_fields["type"].annotation)[0]: encoder
+    for encoder in get_args(get_args(Encoder)[0])
+}
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def test_every_encoder_has_an_example():
+    configs = [load_config(ROOT / "examples" / f"{name}.yaml") for name in EXAMPLES]
+    assert {config.model.encoder.type for config in configs} == set(ENCODERS)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_trains_and_exports(name, tmp_path):
+    """On data that a test can wait for, and with an epoch."""
+    tiny.write_data(tmp_path)
+    files = {split: f"{tmp_path}/{split}.tsv" for split in ("train", "validation", "test")}
+    overrides = [
+        f"ingest.files={files}",
+        f"root={tmp_path}/runs",
+        f"export.directory={tmp_path}/serving",
+        "train.epochs=1",
+        "evaluate.bless=always",
+        "tracking.enabled=false",
+    ]
+    code, said = tiny.run(ROOT / "examples" / f"{name}.yaml", *overrides)
+    assert code == 0, said
+    config = load_config(ROOT / "examples" / f"{name}.yaml", overrides)
+    assert (tmp_path / "serving" / config.name / "1" / "saved_model.pb").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_an_encoder_trains_and_exports_for_seq2seq(name, tmp_path):
+    config = tiny.make(tmp_path, tiny.SEQ2SEQ)
+    size = {"text_cnn": "filters: 4"}.get(name, "units: 8")
+    code, said = tiny.run(config, f"model.encoder={{type: {name}, {size}}}", "train.epochs=1")
+    assert code == 0, said
+    assert (tmp_path / "serving" / "copy" / "1" / "saved_model.pb").is_file()
