@@ -20,6 +20,8 @@ from scipy.sparse.linalg import ArpackError, eigs
 _DENSE_UNITS = 200
 # From one feature for so many units on, the product of all inputs at once is faster than one in each step.
 _UNITS_PER_FEATURE = 16
+# From so many units on, of which each reads at most such a part, sparse products are faster on a CPU.
+_SPARSE_UNITS, _SPARSE_CONNECTIVITY = 1000, 0.05
 
 
 @keras.saving.register_keras_serializable(package="rnnpipe")
@@ -102,6 +104,7 @@ class EchoStateRNNCell(keras.layers.Layer):
         self.input_scaling = input_scaling
         self.bias_scaling = bias_scaling
         self.connectivity = connectivity
+        self.degree = min(10, units) if connectivity is None else max(1, round(connectivity * units))
         self.activation = keras.activations.get(activation)
         self.seed = seed
         # As Keras' initializers do it: `keras.utils.set_random_seed` sets Python's generator, too.
@@ -123,9 +126,8 @@ class EchoStateRNNCell(keras.layers.Layer):
 
     def _draw_recurrent_kernel(self, generator: np.random.Generator) -> np.ndarray:
         units = self.units
-        degree = min(10, units) if self.connectivity is None else max(1, round(self.connectivity * units))
-        # Because every unit reads one, there is a cycle, without which the spectral radius would be 0.
-        reads = generator.permuted(np.tile(np.arange(units) < degree, (units, 1)), axis=1)
+        # Because every unit reads one, there is a cycle, without which the spectral radius would always be 0.
+        reads = generator.permuted(np.tile(np.arange(units) < self.degree, (units, 1)), axis=1)
         # A row holds what a unit reads, as in the papers' W; `x @ R` needs the transpose.
         kernel = np.where(reads, generator.uniform(-1, 1, (units, units)), 0.0).T
         return kernel * (self.spectral_radius / _spectral_radius(kernel))
@@ -180,6 +182,9 @@ class EchoStateRNN(keras.layers.RNN):
     It has no trainable weights: train what reads its outputs, by gradient descent or in closed form (see
     `RidgeSums`). `RecurrentStack` makes it deep and bidirectional. See `EchoStateRNNCell` for the equation
     and for how the weights are drawn.
+
+    On TensorFlow without an accelerator, large sparse reservoirs are run by sparse products. XLA cannot
+    compile them (`supports_jit` tells Keras); with `unroll` the products are dense.
 
     Args:
         units: Positive integer, dimensionality of the state.
@@ -267,6 +272,24 @@ class EchoStateRNN(keras.layers.RNN):
             **kwargs,
         )
         self.input_spec = [keras.layers.InputSpec(ndim=3)]
+        self._is_sparse = self._sparse_is_faster()
+        self.supports_jit = not self._is_sparse
+
+    def _sparse_is_faster(self) -> bool:
+        """Whether to run the steps with sparse products, which XLA cannot compile."""
+        if keras.backend.backend() != "tensorflow":
+            return False
+        import tensorflow as tf
+
+        return (
+            all(device.device_type == "CPU" for device in tf.config.list_physical_devices())
+            and self.cell.units >= _SPARSE_UNITS
+            and self.cell.degree <= _SPARSE_CONNECTIVITY * self.cell.units
+            # Others may mix units, or be slow on their transpose.
+            and self.cell.activation in (keras.activations.tanh, keras.activations.relu)
+            and self.cell.compute_dtype in ("float32", "float64")
+            and not (self.unroll or self.zero_output_for_mask)
+        )
 
     def inner_loop(
         self,
@@ -276,6 +299,8 @@ class EchoStateRNN(keras.layers.RNN):
         training: bool = False,
     ) -> tuple[keras.KerasTensor, keras.KerasTensor, list[keras.KerasTensor]]:
         """Runs all steps; `keras.layers.RNN` calls it."""
+        if self._is_sparse:
+            return self._sparse_loop(sequences, initial_state[0], mask)
         if sequences.shape[-1] * _UNITS_PER_FEATURE < self.cell.units:
             return super().inner_loop(sequences, initial_state, mask, training)
         loop = keras.layers.RNN(
@@ -286,6 +311,27 @@ class EchoStateRNN(keras.layers.RNN):
             zero_output_for_mask=self.zero_output_for_mask,
         )
         return loop.inner_loop(self.cell.drive(sequences), initial_state, mask)
+
+    def _sparse_loop(
+        self, sequences: keras.KerasTensor, initial_state: keras.KerasTensor, mask: keras.KerasTensor | None
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor, list[keras.KerasTensor]]:
+        from layers.sparse_reservoir import sparse_reservoir  # Needs TensorFlow.
+
+        if self.go_backwards:
+            sequences, mask = ops.flip(sequences, 1), None if mask is None else ops.flip(mask, 1)
+        cell = self.cell
+        last_output, outputs, state = sparse_reservoir(
+            sequences,
+            initial_state,
+            mask,
+            kernel=ops.convert_to_tensor(cell.kernel),
+            recurrent_kernel=ops.convert_to_tensor(cell.recurrent_kernel),
+            bias=ops.convert_to_tensor(cell.bias),
+            activation=cell.activation,
+            leak_rate=cell.leak_rate,
+            return_sequences=self.return_sequences,
+        )
+        return last_output, outputs, [state]
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

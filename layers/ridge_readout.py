@@ -6,16 +6,18 @@ features may come from any layer, such as the states of an `EchoStateRNN`.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg.blas import dsyrk
 
-# Rows in float64 at a time: enough for a fast product, and few beside the features themselves.
-_BLOCK = 8192
+# Steps in float64 at a time: enough for a fast product, and few beside the features themselves.
+_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -103,38 +105,43 @@ class RidgeSums:
                 "Received an invalid value for argument `washout`, expected a non-negative integer, and 0 "
                 f"unless `features` has shape (batch, time, features), got {washout} and {features.shape}."
             )
-        keep = np.ones(leading, bool) if mask is None else np.asarray(mask, bool)
-        if washout > 0:
-            keep = keep & (np.cumsum(keep, axis=-1) > washout)
-        if keep.all():
-            rows, row_targets = (array.reshape(-1, array.shape[-1]) for array in (features, targets))
+        if mask is None:
+            # A view, unlike what a mask selects.
+            features, targets = features[..., washout:, :], targets[..., washout:, :]
         else:
-            rows, row_targets = features[keep], targets[keep]
-        return cls._of_rows(rows, row_targets)
+            keep = np.asarray(mask, bool)
+            if washout > 0:
+                keep = keep & (np.cumsum(keep, axis=-1) > washout)
+            features, targets = features[keep], targets[keep]
+        return cls._of_sequences(*(_sequences(array) for array in (features, targets)))
 
     @classmethod
-    def _of_rows(cls, features: np.ndarray, targets: np.ndarray) -> RidgeSums:
-        if len(features) == 0:
-            return cls.zeros(features.shape[-1], targets.shape[-1])
-        feature_mean = features.mean(axis=0, dtype="float64")
-        target_mean = targets.mean(axis=0, dtype="float64")
+    def _of_sequences(cls, features: np.ndarray, targets: np.ndarray) -> RidgeSums:
+        rows, steps, width = features.shape
+        count = rows * steps
+        if count == 0:
+            return cls.zeros(width, targets.shape[-1])
+        feature_mean = features.mean(axis=(0, 1), dtype="float64")
+        target_mean = targets.mean(axis=(0, 1), dtype="float64")
         if not (np.isfinite(feature_mean).all() and np.isfinite(target_mean).all()):
             raise ValueError(
                 "Received an invalid value for argument `features` or `targets`, expected finite numbers at "
                 "all unmasked steps, got NaN or infinity."
             )
-        feature_products = np.zeros((len(feature_mean), len(feature_mean)))
-        cross_products = np.zeros((len(feature_mean), len(target_mean)))
-        target_squares = np.zeros(len(target_mean))
-        for start in range(0, len(features), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            x = np.subtract(features[block], feature_mean, dtype="float64")
-            y = np.subtract(targets[block], target_mean, dtype="float64")
-            # NumPy computes only half of a matrix times its own transpose.
-            feature_products += x.T @ x
-            cross_products += x.T @ y
-            target_squares += np.square(y).sum(axis=0)
-        return cls(len(features), feature_mean, target_mean, feature_products, cross_products, target_squares)
+        columns = width + targets.shape[-1]
+        products = np.zeros((columns, columns), order="F")
+        for block in _blocks(rows, steps):
+            both = np.empty((*features[block].shape[:2], columns))
+            np.subtract(features[block], feature_mean, out=both[..., :width])
+            np.subtract(targets[block], target_mean, out=both[..., width:])
+            # Adds the lower half of the product, in place.
+            products = dsyrk(
+                1.0, both.reshape(-1, columns).T, beta=1.0, c=products, lower=True, overwrite_c=True
+            )
+        feature_products = products[:width, :width] + np.tril(products[:width, :width], -1).T
+        target_squares = np.diag(products)[width:].copy()
+        cross_products = products[width:, :width].T.copy()
+        return cls(count, feature_mean, target_mean, feature_products, cross_products, target_squares)
 
     def __add__(self, other: RidgeSums) -> RidgeSums:
         """Returns the sums of the rows of both, whatever their order, up to rounding."""
@@ -212,6 +219,19 @@ class RidgeSums:
     def _check_rows(self) -> None:
         if self.count == 0:
             raise ValueError("Received sums of no rows, expected at least one unmasked step, got 0.")
+
+
+def _sequences(array: np.ndarray) -> np.ndarray:
+    """Returns an array of shape `(rows, steps, width)`, which for up to 3 axes is a view."""
+    *rows, steps, width = array.shape
+    return array.reshape(math.prod(rows), steps, width)
+
+
+def _blocks(rows: int, steps: int) -> Iterator[tuple[slice, slice]]:
+    """Cuts rows of `steps` steps into blocks of about `_BLOCK` steps."""
+    height = max(1, _BLOCK // steps)
+    for row, step in itertools.product(range(0, rows, height), range(0, steps, _BLOCK)):
+        yield slice(row, row + height), slice(step, step + _BLOCK)
 
 
 class RidgeFit(NamedTuple):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -34,6 +35,16 @@ def mask() -> np.ndarray:
     return np.arange(TIME) < np.array([TIME, 4, 1, 0])[:, None]
 
 
+@pytest.fixture(params=["dense", "sparse"])
+def products(request, monkeypatch) -> None:
+    """Runs a test with both kinds of products, whatever would be faster."""
+    if request.param == "sparse":
+        if keras.backend.backend() != "tensorflow":
+            pytest.skip("JAX has dense products only")
+        monkeypatch.setattr(echo_state_rnn, "_SPARSE_UNITS", 1)
+        monkeypatch.setattr(echo_state_rnn, "_SPARSE_CONNECTIVITY", 1.0)
+
+
 def built(layer: keras.Layer, features: int = FEATURES) -> keras.Layer:
     layer.build((None, None, features) if isinstance(layer, keras.layers.RNN) else (None, features))
     return layer
@@ -51,6 +62,7 @@ def numpy_states(sequence, weights, leak_rate, activation=np.tanh, state=0.0):
     return np.array(states)
 
 
+@pytest.mark.usefixtures("products")
 @pytest.mark.parametrize(
     ("units", "options"),
     [
@@ -81,6 +93,7 @@ def test_layer(units, options, inputs, mask, tmp_path):
     )
 
 
+@pytest.mark.usefixtures("products")
 @pytest.mark.parametrize("go_backwards", [False, True])
 @pytest.mark.parametrize("units", [UNITS, MANY_UNITS])
 @pytest.mark.parametrize("leak_rate", [0.3, 1.0])
@@ -114,6 +127,7 @@ def test_activations_beside_tanh(inputs):
             assert_close(row, expected, atol=FLOAT64_ROUNDING)
 
 
+@pytest.mark.usefixtures("products")
 @pytest.mark.parametrize("units", [UNITS, MANY_UNITS])
 def test_without_leak_it_is_a_simple_rnn(units, inputs, mask):
     options = {"return_sequences": True, "return_state": True}
@@ -122,6 +136,7 @@ def test_without_leak_it_is_a_simple_rnn(units, inputs, mask):
     assert_close(layer(inputs, mask=mask), simple(inputs, mask=mask))
 
 
+@pytest.mark.usefixtures("products")
 @pytest.mark.parametrize("units", [UNITS, MANY_UNITS])
 def test_options_of_keras_rnn_do_what_they_do_there(units, inputs, mask):
     layer = EchoStateRNN(units, leak_rate=0.5, return_sequences=True)
@@ -136,6 +151,65 @@ def test_options_of_keras_rnn_do_what_they_do_there(units, inputs, mask):
     assert_close(keras.layers.RNN(cell, return_sequences=True)(inputs, mask=mask), expected)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX has dense products only")
+def test_sparse_products_are_for_large_sparse_reservoirs_on_a_cpu(monkeypatch):
+    assert not EchoStateRNN(1000).supports_jit
+    assert not EchoStateRNN(1000, connectivity=0.05, activation="relu", dtype="float64").supports_jit
+    dense = [
+        {"units": 500},
+        {"connectivity": 0.1},
+        {"activation": "softmax"},  # Mixes units.
+        {"dtype": "mixed_float16"},
+        {"unroll": True},
+        {"zero_output_for_mask": True},
+    ]
+    assert all(EchoStateRNN(**{"units": 1000, **options}).supports_jit for options in dense)
+    devices = [SimpleNamespace(device_type="CPU"), SimpleNamespace(device_type="GPU")]
+    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda: devices)
+    assert EchoStateRNN(1000).supports_jit
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX has dense products only")
+@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize("go_backwards", [False, True])
+def test_sparse_products_change_nothing(go_backwards, return_sequences, inputs):
+    """Nor do they where no step is real yet, in compiled functions, and for gradients of all but R."""
+    import tensorflow as tf
+
+    layer = built(
+        EchoStateRNN(
+            MANY_UNITS,
+            leak_rate=0.3,
+            bias_scaling=0.5,
+            return_sequences=return_sequences,
+            return_state=True,
+            go_backwards=go_backwards,
+            dtype="float64",
+        )
+    )
+    kernel, recurrent_kernel, bias = layer.get_weights()
+    layer.set_weights([kernel, random(*recurrent_kernel.shape) / MANY_UNITS, bias])  # Other zeros: none.
+    sources = [tf.constant(inputs, "float64"), tf.constant(random(BATCH, MANY_UNITS))]
+    sources += [layer.cell.kernel.value, layer.cell.bias.value]
+    holes = np.random.default_rng(0).random((BATCH, TIME)) < 0.5
+    holes[:3] = [[False] * TIME, [True] * TIME, [False] + [True] * (TIME - 1)]
+
+    def results(mask):
+        with tf.GradientTape() as tape:
+            tape.watch(sources)
+            outputs = layer(sources[0], initial_state=[sources[1]], mask=mask)
+            loss = sum(tf.reduce_sum(tensor**3) for tensor in outputs)
+        return outputs, tape.gradient(loss, sources)
+
+    for run in (results, tf.function(results)):
+        for mask in (None, tf.constant(holes)):
+            layer._is_sparse = False
+            expected = results(mask)
+            layer._is_sparse = True
+            assert_close(run(mask), expected, atol=1e-12)
+
+
+@pytest.mark.usefixtures("products")
 def test_equals_reservoirpy():
     layer = EchoStateRNN(MANY_UNITS, leak_rate=0.3, bias_scaling=0.5, return_sequences=True, dtype="float64")
     kernel, recurrent_kernel, bias = built(layer).get_weights()
@@ -222,6 +296,7 @@ def test_no_weight_is_trainable(inputs):
     assert_close(layer.get_weights(), before, atol=0)
 
 
+@pytest.mark.usefixtures("products")
 @pytest.mark.parametrize("units", [UNITS, MANY_UNITS])
 def test_gradient_of_the_inputs_equals_finite_differences(units, inputs, mask):
     if keras.backend.backend() != "tensorflow":
@@ -279,6 +354,7 @@ def test_by_default_the_initial_state_is_forgotten():
     assert_close(one, other, atol=1e-5)
 
 
+@pytest.mark.usefixtures("products")
 @pytest.mark.parametrize("seed", [None, 3])
 def test_can_be_stacked_deep_and_in_both_directions(seed, inputs, mask):
     stack = RecurrentStack(EchoStateRNN(UNITS, leak_rate=0.5, seed=seed), depth=2, bidirectional=True)
@@ -303,6 +379,7 @@ def test_in_keras_bidirectional(inputs, mask):
     assert layer(inputs, mask=mask).shape == (BATCH, TIME, 2 * UNITS)
 
 
+@pytest.mark.usefixtures("products")
 def test_stateful(inputs):
     whole = EchoStateRNN(UNITS, leak_rate=0.5, return_sequences=True, seed=0)(inputs)
     layer = EchoStateRNN(UNITS, leak_rate=0.5, return_sequences=True, seed=0, stateful=True)

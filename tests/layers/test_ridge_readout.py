@@ -92,11 +92,13 @@ def test_any_sharding_and_order_gives_the_same(sizes, offset, order):
     assert_equal_sums(halves[0] + halves[1], whole)
 
 
-def test_blocks_add_up(monkeypatch):
+@pytest.mark.parametrize("block", [7, 25])
+@pytest.mark.parametrize("leading", [(60,), (6, 10), (2, 3, 10)])
+def test_blocks_add_up(leading, block, monkeypatch):
     x, y = data()
     whole = RidgeSums.of(x, y)
-    monkeypatch.setattr(ridge_readout, "_BLOCK", 7)
-    assert_equal_sums(RidgeSums.of(x, y), whole)
+    monkeypatch.setattr(ridge_readout, "_BLOCK", block)
+    assert_equal_sums(RidgeSums.of(x.reshape(*leading, -1), y.reshape(*leading, -1)), whole)
 
 
 def test_adding_changes_neither_summand():
