@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from layers.masked_softmax import masked_softmax
+from layers.seeds import with_shifted_seed
 
 
 @keras.saving.register_keras_serializable(package="rnnpipe")
@@ -94,8 +95,7 @@ class AttentionPooling(keras.layers.Layer):
         )
         self.score = self.add_weight(
             (units, 1),
-            # A clone: one initializer gives weights of the same shape the same values.
-            initializer=self.kernel_initializer.clone(),
+            initializer=with_shifted_seed(self.kernel_initializer, 1),
             regularizer=self.kernel_regularizer,
             name="score",
         )

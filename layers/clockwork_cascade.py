@@ -20,6 +20,9 @@ from keras import ops
 # Steps in one turn of a loop. More make it faster and its first call slower.
 CHUNK = 8
 
+# What is repeated or skipped more often is gathered: a reshape needs whole periods, even of a short sequence.
+LONGEST_REPEAT = 1024
+
 
 def clockwork_cascade(
     inputs: keras.KerasTensor,
@@ -141,7 +144,7 @@ def _read(context: keras.KerasTensor, period: int, to_period: int, count: int) -
             a * to_period - 1, which is row ceil(a * to_period / period).
         count: Number of steps.
     """
-    if period % to_period:
+    if period % to_period or period // to_period > LONGEST_REPEAT:
         return ops.take(context, -(-ops.arange(count) * to_period // period), axis=0)
     ratio = period // to_period
     return _rows(_repeat_rows(context, ratio), ratio - 1, count)
@@ -158,6 +161,8 @@ def _every(tensor: keras.KerasTensor, period: int) -> keras.KerasTensor:
     if period == 1:
         return tensor
     rows, batch, features = ops.shape(tensor)
+    if period > LONGEST_REPEAT:
+        return ops.take(tensor, ops.arange(0, rows, period), axis=0)
     tensor = ops.pad(tensor, [(0, -rows % period), (0, 0), (0, 0)])
     tensor = ops.reshape(tensor, (-1, period * batch * features))
     tensor = ops.slice(tensor, (0, 0), (ops.shape(tensor)[0], batch * features))

@@ -15,7 +15,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from layers.clockwork_cascade import clockwork_cascade
+from layers.clockwork_cascade import LONGEST_REPEAT, clockwork_cascade
+from layers.seeds import with_shifted_seed
 
 # The clock is kept in digits of this base: integers up to it are exact in every float type, bfloat16 too.
 _CLOCK_BASE = 256
@@ -87,11 +88,11 @@ class ClockworkRNNCell(keras.layers.SimpleRNNCell):
             not isinstance(periods, (list, tuple))
             or not periods
             or not all(_is_integer(period) for period in periods)
-            or not all(a < b for a, b in zip([0, *periods], periods, strict=False))
+            or not all(a < b for a, b in zip([0, *periods], [*periods, 2**31], strict=True))
         ):
             raise ValueError(
                 "Received an invalid value for argument `periods`, expected increasing positive integers "
-                f"such as (1, 2, 4), got {periods}."
+                f"below 2**31 such as (1, 2, 4), got {periods}."
             )
         if units < len(periods):
             raise ValueError(
@@ -123,7 +124,7 @@ class ClockworkRNNCell(keras.layers.SimpleRNNCell):
             self.add_weight(
                 shape=(sum(self.module_units[i:]), size),
                 name=f"recurrent_kernel_{i}",
-                initializer=_with_shifted_seed(self.recurrent_initializer, i),
+                initializer=with_shifted_seed(self.recurrent_initializer, i),
                 regularizer=self.recurrent_regularizer,
                 constraint=self.recurrent_constraint,
             )
@@ -303,7 +304,14 @@ class ClockworkRNN(keras.layers.RNN):
         """Runs over the sequences; see the class for arguments and result."""
         start, clock = self.cell.get_initial_state(ops.shape(sequences)[0])
         if initial_state is not None:
-            (start,) = keras.tree.flatten(initial_state)
+            given = keras.tree.flatten(initial_state)
+            if len(given) != 1 or given[0].shape[1:] != (self.units,):
+                raise ValueError(
+                    "Received an invalid value for argument `initial_state`, expected one tensor of shape "
+                    f"(batch, {self.units}), as the clock starts at 0, got shapes "
+                    f"{[tuple(state.shape) for state in given]}."
+                )
+            start = given[0]
         if self.stateful or (training and self.cell.recurrent_dropout > 0):
             goes_on = self.stateful and initial_state is None
             states = None if goes_on else [start, clock]
@@ -381,16 +389,6 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _with_shifted_seed(initializer: Any, offset: int) -> Any:
-    """Copies a seeded initializer with another seed: the same one draws the same numbers for each module."""
-    if isinstance(initializer, keras.initializers.Initializer):
-        config = initializer.get_config()
-        if isinstance(config.get("seed"), int):
-            config["seed"] += offset
-        return type(initializer).from_config(config)
-    return initializer
-
-
 def _real_steps_first(sequences: keras.KerasTensor, mask: keras.KerasTensor) -> keras.KerasTensor:
     """Returns `(time, batch, features)` with each row's real steps moved to its start, in their order."""
     batch, time, features = ops.shape(sequences)
@@ -409,6 +407,8 @@ def _take_steps(module: keras.KerasTensor, steps: keras.KerasTensor) -> keras.Ke
 
 def _held(module: keras.KerasTensor, period: int, time: int) -> keras.KerasTensor:
     """Returns `(batch, time, units)`: the outputs of a module, each held for a period."""
+    if period > LONGEST_REPEAT:
+        return ops.take(ops.transpose(module, (1, 0, 2)), ops.arange(time) // period, axis=1)
     steps, batch, units = ops.shape(module)
     held = ops.reshape(
         ops.tile(ops.transpose(module, (1, 0, 2)), (1, 1, period)), (batch, steps * period, units)

@@ -108,10 +108,17 @@ def test_initializers_and_regularizers_reach_the_weights(inputs):
     assert_close(sorted(layer.losses, key=float), [0.0, 0.01 * 2, 0.01 * 2 * FEATURES])
 
 
-def test_same_shape_weights_start_different():
-    layer = AttentionPooling(1)
+@pytest.mark.parametrize("seed", [None, 3])
+def test_kernel_and_score_start_different(seed):
+    layer = AttentionPooling(1, keras.initializers.RandomNormal(seed=seed))
     layer.build((None, None, 1))
     assert layer.get_weights()[0] != layer.get_weights()[2]
+
+
+def test_an_initializer_may_be_a_function():
+    layer = AttentionPooling(2, lambda shape, dtype: keras.ops.full(shape, 7, dtype))
+    layer.build((None, None, 3))
+    assert (layer.get_weights()[2] == 7).all()
 
 
 def test_mask_is_not_passed_on(inputs, mask):

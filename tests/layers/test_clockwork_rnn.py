@@ -203,11 +203,12 @@ def test_equals_the_cell_run_step_by_step(data):
 
 
 @needs_tensorflow
+@pytest.mark.parametrize("periods", [(1, 3), (1, 3000)])
 @pytest.mark.parametrize("masked", [False, True])
-def test_length_unknown_when_traced(masked):
+def test_length_unknown_when_traced(masked, periods):
     import tensorflow as tf
 
-    layer = make(UNITS, (1, 3), dtype="float64")
+    layer = make(UNITS, periods, dtype="float64")
     layer.build((None, None, FEATURES))
     weights = [weight.value for weight in layer.trainable_weights]
 
@@ -426,11 +427,32 @@ def test_invalid_units():
 
 def test_invalid_periods():
     message = (
-        r"Received an invalid value for argument `periods`, expected increasing positive integers such as "
-        r"\(1, 2, 4\), got \(4, 2\)\."
+        r"Received an invalid value for argument `periods`, expected increasing positive integers below "
+        r"2\*\*31 such as \(1, 2, 4\), got "
     )
-    with pytest.raises(ValueError, match=message):
-        ClockworkRNN(8, (4, 2))
+    for periods in [(4, 2), (0, 1), (1, 1), (1.0, 2.0), (1, 2**31), (), 3]:
+        with pytest.raises(ValueError, match=message):
+            ClockworkRNN(8, periods)
+
+
+def test_a_clock_as_initial_state_is_refused(inputs):
+    layer = ClockworkRNN(UNITS, PERIODS)
+    message = r"expected one tensor of shape \(batch, \d+\), as the clock starts at 0, got shapes"
+    for states in ([np.zeros((BATCH, UNITS)), np.zeros((BATCH, 1))], [np.zeros((BATCH, UNITS + 1))]):
+        with pytest.raises(ValueError, match=message):
+            layer(inputs, initial_state=states)
+
+
+@pytest.mark.parametrize("periods", [(1, 3000), (2, 2**31 - 1), (1500, 3000)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_periods_far_beyond_the_sequence(periods, masked, inputs, mask):
+    layer = make(UNITS, periods, dtype="float64")
+    layer.build(inputs.shape)
+    sequences, start = inputs.astype("float64"), random(BATCH, UNITS)
+    real = mask if masked else np.ones_like(mask)
+    expected = numpy_layer(sequences, start, layer.get_weights(), periods, real)
+    outputs = layer(sequences, initial_state=[start], mask=mask if masked else None)
+    assert_close(outputs, expected, atol=FLOAT64_ROUNDING)
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4, 5)])
