@@ -72,7 +72,6 @@ class TfIdf(keras.layers.Layer):
         self.buckets = buckets
         self.features = vocabulary_size + (buckets if ngrams > 1 else 0)
         """Width of the vectors."""
-        self.supports_masking = True
 
     def build(self, inputs_shape: Sequence[int | None]) -> None:
         """Creates the weight of each term."""
@@ -81,7 +80,12 @@ class TfIdf(keras.layers.Layer):
                 f"`inputs` must have shape `(batch, time)`. Received: inputs.shape={tuple(inputs_shape)}"
             )
         self.idf = self.add_weight(
-            shape=(self.features,), initializer="ones", trainable=False, dtype="float32", name="idf"
+            shape=(self.features,),
+            initializer="ones",
+            trainable=False,
+            dtype="float32",
+            autocast=False,
+            name="idf",
         )
 
     def count(self, inputs: Any, mask: Any = None) -> Any:
@@ -144,7 +148,7 @@ class TfIdf(keras.layers.Layer):
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """Returns the weighted and normalised counts; see the class."""
-        weighted = self.count(inputs, mask) * ops.cast(self.idf, "float32")
+        weighted = self.count(inputs, mask) * self.idf
         squares = ops.sum(ops.square(weighted), axis=1, keepdims=True)
         norms = ops.sqrt(ops.where(squares > 0, squares, 1.0))
         return ops.cast(weighted / norms, self.compute_dtype)

@@ -40,8 +40,8 @@ class TfIdfNetwork(keras.layers.Layer):
 
     Returns:
         The outputs, of shape `(batch, 1, units)`, one step that stands for the whole text, and the final
-        states, `[[state]]` with the same values of shape `(batch, units)`. Both are 0 for a text without
-        tokens. `compute_mask` tells which texts have any.
+        states, `[[state]]` with the same values of shape `(batch, units)`; with a `depth` of 0 the width is
+        `tfidf.features`. Both are 0 for a text without tokens. `compute_mask` tells which texts have any.
 
     Example:
         ```python
@@ -78,7 +78,6 @@ class TfIdfNetwork(keras.layers.Layer):
                 "Received an invalid value for argument `dropout`, expected a float in [0, 1), "
                 f"got {dropout}."
             )
-        self.supports_masking = True
         self.units = units
         self.depth = depth
         self.dropout = dropout

@@ -144,7 +144,7 @@ def check_layer(
     for name in inputs:
         if name.endswith("mask"):
             _check_mask(layer, inputs, name, masked or next(iter(inputs)), empty_rows_are_zero)
-    _check_mixed_precision(make_layer(dtype="mixed_float16"), inputs, outputs)
+    _check_mixed_precision(layer, make_layer(dtype="mixed_float16"), inputs, outputs)
     _check_determinism(make_layer, inputs)
     if expected_trainable_weights:
         _check_training(make_layer(), inputs)
@@ -268,12 +268,15 @@ def _assert_same_prefix(longer: Any, shorter: Any) -> None:
         np.testing.assert_allclose(one[tuple(map(slice, other.shape))], other, rtol=0, atol=1e-6)
 
 
-def _check_mixed_precision(layer: keras.Layer, inputs: Inputs, outputs: Any) -> None:
-    half = layer(**inputs)
-    assert {keras.backend.standardize_dtype(t.dtype) for t in keras.tree.flatten(half)} == {"float16"}
-    assert {w.dtype for w in layer.weights} == {"float32"}
-    assert all(np.isfinite(array).all() for array in keras.tree.flatten(to_numpy(half)))
-    assert shapes_of(half) == shapes_of(outputs)
+def _check_mixed_precision(layer: keras.Layer, half: keras.Layer, inputs: Inputs, outputs: Any) -> None:
+    """Half precision with the same weights comes near single precision."""
+    half(**inputs)
+    half.set_weights(layer.get_weights())
+    rounded = half(**inputs)
+    assert {keras.backend.standardize_dtype(t.dtype) for t in keras.tree.flatten(rounded)} == {"float16"}
+    assert {w.dtype for w in half.weights} == {"float32"}
+    assert shapes_of(rounded) == shapes_of(outputs)
+    assert_close(rounded, outputs, atol=0.02)
 
 
 def _check_determinism(make_layer: Callable[..., keras.Layer], inputs: Inputs) -> None:

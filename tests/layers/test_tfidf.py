@@ -101,6 +101,17 @@ def test_rare_terms_weigh_more():
     np.testing.assert_allclose(np.sum(row**2), 1, rtol=1e-6)
 
 
+def test_weights_keep_their_precision_in_mixed_precision():
+    frequencies = np.arange(VOCABULARY) + 1
+    vectors = []
+    for dtype in ("float32", "mixed_bfloat16"):
+        layer = TfIdf(VOCABULARY, dtype=dtype)
+        layer.set_document_frequencies(frequencies, documents=20)
+        vectors.append(layer(TOKENS))
+    # Rounded once, at the end.
+    assert_close(vectors[1], keras.ops.cast(vectors[0], "bfloat16"), atol=0)
+
+
 @pytest.mark.parametrize("ngrams", [1, 2])
 def test_layer(ngrams, tmp_path):
     check_layer(
