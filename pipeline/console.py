@@ -109,8 +109,9 @@ def describe(stage: str, summary: dict[str, Any]) -> str:
         sizes = [f"{field} vocabulary {size:,}" for field, size in summary["vocabulary"].items()]
         return ", ".join([*sizes, f"{summary['labels']:,} labels"] if "labels" in summary else sizes)
     if stage == "train":
-        loss = summary.get("val_loss", summary["loss"])
-        return f"{summary['parameters']:,} parameters, epoch {summary['kept_epoch']} kept, loss {loss:.4f}"
+        name = "loss" if "loss" in summary else "squared_error"  # of a readout in closed form
+        kept = f"{summary['parameters']:,} parameters, epoch {summary['kept_epoch']} kept"
+        return f"{kept}, {name.replace('_', ' ')} {summary.get(f'val_{name}', summary[name]):.4f}"
     if stage == "evaluate":
         return f"{format_metrics(summary['metrics'])} on {summary['examples']:,} examples"
     return f"{summary['replayed']} examples replayed in a fresh process without a difference"

@@ -108,7 +108,7 @@ STAGES: tuple[Stage, ...] = (
         name="train",
         upstream=("ingest", "tokenize"),
         module="components.train.transform",
-        libraries=("tensorflow", "keras", "numpy"),
+        libraries=("tensorflow", "keras", "numpy", "scipy"),
         settings=lambda config: {
             "task": config.task,
             "seed": config.seed,

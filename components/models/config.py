@@ -38,7 +38,10 @@ Attention = BahdanauAttentionConfig
 
 
 class RidgeReadoutConfig(Strict):
-    """Least squares in closed form, in one pass over the data; only for a model that is fixed otherwise."""
+    """Least squares in closed form, in one pass over the data; nothing else of the model is trained.
+
+    Of `train`, only `batch_size` counts.
+    """
 
     type: Literal["ridge"]
     ridges: list[Annotated[float, Field(gt=0)]] = Field(default=[1e-6, 1e-4, 1e-2, 1.0, 100.0], min_length=1)
@@ -52,9 +55,9 @@ class ModelConfig(Strict):
     """The network between tokens and answer."""
 
     embedding_size: Units = 64
-    """Width of the token embeddings."""
+    """Width of the token embeddings (tfidf has none)."""
     train_embeddings: bool = True
-    """Whether the source's embeddings are trained; otherwise they stay as they were drawn."""
+    """Whether the source's embeddings are trained with the rest; otherwise they stay as they were drawn."""
     dropout: Rate = 0.0
     """Fraction of the embeddings, and of what the output layer reads, dropped in training."""
     encoder: Encoder
@@ -80,6 +83,8 @@ def readout_problem(model: ModelConfig, task: Task) -> str | None:
             f"received a closed form for encoder {model.encoder.type}, which would stay untrained; "
             "remove it, or set encoder.type to echo_state_rnn"
         )
+    if model.dropout or model.encoder.dropout:
+        return "received a closed form with dropout, which acts in training by gradient only; remove dropout"
     if model.pooling == "attention":
         return (
             "received a closed form with attention pooling, which would stay untrained; set pooling to mean"

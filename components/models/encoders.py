@@ -111,7 +111,7 @@ class ClockworkRNNEncoder(_RecurrentEncoder):
     """Groups of units that run at periods of their own (Koutnik et al., 2014)."""
 
     type: Literal["clockwork_rnn"]
-    periods: list[Count] = Field(default=[1, 2, 4, 8], min_length=1)
+    periods: list[Annotated[int, Field(ge=1, lt=2**31)]] = Field(default=[1, 2, 4, 8], min_length=1)
     """Steps between two updates of each group of units, increasing; the units are shared out evenly."""
     activation: Activation = "tanh"
     """Of the state."""
@@ -141,9 +141,10 @@ class EchoStateRNNEncoder(_RecurrentEncoder):
 
     type: Literal["echo_state_rnn"]
     units: Units = 500
-    """Units of each layer, in each direction."""
+    """Units of each layer, in each direction. A readout in closed form needs memory for their square."""
     spectral_radius: Annotated[float, Field(gt=0)] = 0.9
-    """Largest absolute eigenvalue of the recurrent weights: above it, memory; far above 1, chaos."""
+    """Largest absolute eigenvalue of the recurrent weights; the larger, the longer the memory. Well above 1
+    the state no longer forgets its start."""
     leak_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
     """How much of the state is replaced at each step."""
     input_scaling: Annotated[float, Field(gt=0)] = 1.0
@@ -151,7 +152,7 @@ class EchoStateRNNEncoder(_RecurrentEncoder):
     bias_scaling: Annotated[float, Field(ge=0)] = 0.0
     """Biases are drawn between minus this and this."""
     connectivity: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Fraction of recurrent weights that are not 0; about 10 a unit by default."""
+    """Fraction of the units that each unit reads; 10 units (or all, if there are fewer) by default."""
     activation: Activation = "tanh"
     """Of the state."""
 

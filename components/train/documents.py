@@ -16,7 +16,7 @@ from components.strict import FIELDS, Task
 class DocumentFrequencies(NamedTuple):
     """What has been counted in some of the texts; two such add up."""
 
-    texts: np.ndarray
+    frequencies: np.ndarray
     """int64 [features], how many texts contain each term."""
     documents: int
     """How many texts there are."""
@@ -63,15 +63,15 @@ class _CountShard(beam.DoFn):
         tokens, path = shard
         field = FIELDS[self._task][0]
         tfidf = self._encoder.encoder(model_sizes(self._task, tokens)[field]).tfidf
-        texts, documents = np.zeros(tfidf.features, np.int64), 0
+        frequencies, documents = np.zeros(tfidf.features, np.int64), 0
         for inputs, *_ in shard_batches(path, self._task):
             batch = inputs if self._task == "classification" else inputs[field]
-            texts += tfidf.document_frequencies(batch)
+            frequencies += tfidf.document_frequencies(batch)
             documents += len(batch)
             emit(StageProgress("train", documents, None, "counting terms"))
-        yield DocumentFrequencies(texts, documents)
+        yield DocumentFrequencies(frequencies, documents)
 
 
 def _sum(counted: Iterable[DocumentFrequencies]) -> DocumentFrequencies:
-    texts, documents = zip(*counted, strict=True)
-    return DocumentFrequencies(np.sum(texts, axis=0), sum(documents))
+    frequencies, documents = zip(*counted, strict=True)
+    return DocumentFrequencies(np.sum(frequencies, axis=0), sum(documents))

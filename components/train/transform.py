@@ -19,7 +19,6 @@ from components.models.encoders import TfIdfEncoder
 from components.strict import Task
 from components.train.config import TrainConfig
 from components.train.documents import CountDocuments, DocumentFrequencies
-from components.train.readout import FitReadout
 
 
 class Train(beam.PTransform):
@@ -47,14 +46,22 @@ class Train(beam.PTransform):
         self._model = model
         self._task = task
         self._seed = seed
+        self._checkpoints = checkpoints
         self._output = output
         self._fit = _Fit(config, model, task, seed, checkpoints, output)
 
     def expand(self, inputs: beam.PCollection) -> beam.PCollection:
         """{"tokenize": directory, ...} to {"epochs", "kept_epoch", "parameters", "loss", ...}."""
         if self._model.readout is not None:
+            from components.train.readout import FitReadout
+
             return inputs | "readout" >> FitReadout(
-                self._model, self._task, self._seed, self._config.batch_size, self._output
+                self._model,
+                self._task,
+                self._seed,
+                self._config.batch_size,
+                scratch=self._checkpoints,
+                output=self._output,
             )
         frequencies = None
         if isinstance(self._model.encoder, TfIdfEncoder):

@@ -204,6 +204,7 @@ def test_a_closed_form_readout_answers_with_probabilities():
         ({}, "classification", None),
         ({"readout": None, "encoder": {"type": "gru"}}, "classification", None),
         ({"encoder": {"type": "gru"}}, "classification", "for encoder gru, which would stay untrained"),
+        ({"dropout": 0.1}, "classification", "with dropout, which acts in training by gradient only"),
         ({"pooling": "attention"}, "classification", "with attention pooling, which would stay untrained"),
         ({}, "seq2seq", "its decoder is trained by gradient"),
     ],
