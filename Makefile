@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Most of the time of these tests is compiling small loops, the same ones again and again.
+JAX_CACHE := JAX_COMPILATION_CACHE_DIR=$(VENV)/jax-cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
+	JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 SOURCES := layers components pipeline tests data benchmarks setup.py
 
 .PHONY: run test test-slow test-jax lint bench clean
@@ -16,7 +19,7 @@ test-slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow
 
 test-jax: $(VENV)/installed-test $(VENV)/installed-jax
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -n 2 --dist loadfile tests/layers
+	KERAS_BACKEND=jax $(JAX_CACHE) $(BIN)/python -m pytest -n 2 --dist loadfile tests/layers
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check $(SOURCES)
