@@ -30,7 +30,7 @@ class CNNLSTM(keras.layers.Layer):
 
     C-LSTM does not pool, so as to keep the order of its features, and runs one unidirectional LSTM over
     convolutions of 2 to 4 steps that stay inside the sequence. Pooling by 2 and LSTMs in both directions are
-    from Xiao and Cho, who stack up to five convolutions. `pool_size=1` is the former.
+    from Xiao and Cho, who stack up to five convolutions. `pool_size=1` comes near the former.
 
     Args:
         units: Positive integer, width of the LSTMs.
