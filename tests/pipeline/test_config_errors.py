@@ -189,11 +189,12 @@ def test_a_mistake_in_an_added_line(added: str, expected: str):
         ),
         (
             "{type: clockwork_rnn, periods: [0, 1]}",
-            ".periods.0: received 0, expected a whole number of at least 1",
+            ".periods.0: received 0, expected a whole number of at least 1 and below 2147483648",
         ),
         (
             "{type: clockwork_rnn, periods: []}",
-            ".periods: received an empty list, expected a list of a whole number of at least 1",
+            ".periods: received an empty list, expected a list of a whole number of at least 1 and below"
+            " 2147483648",
         ),
         (
             "{type: clockwork_rnn, units: 3}",
