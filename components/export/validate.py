@@ -12,11 +12,17 @@ from typing import Any
 from components.errors import UserError
 from components.export import replay, session  # noqa: F401 (replay loads it by path; it counts in the key)
 
+_LONG = max(replay.HARD_INPUTS, key=lambda name: len(replay.HARD_INPUTS[name]))
 _SHOWN = 3
 _LONGEST = 80
 _ADVICE = (
     "The Keras model did answer in evaluation, so the fault is in the export: run it again with "
     "--force export; if it stays, a layer or a tokenizer of this model does not survive being frozen."
+)
+
+_ADVICE_ON_LENGTH = (
+    "Some layers, rectified ones above all, explode on texts longer than those they were trained on: lower "
+    "train.optimizer.learning_rate or train.clip_norm, or let tokenize cut texts at a smaller max_length."
 )
 
 
@@ -50,8 +56,14 @@ def validate(model: str, evaluated: str, examples: int, report_path: str) -> dic
         report = {"ok": False, "error": f"the replay ended with exit code {process.returncode}: {said}"}
     Path(report_path).write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
     if not report["ok"]:
-        raise UserError(f"refused to push: {_reasons(report)}. {_ADVICE}")
+        advice = _ADVICE_ON_LENGTH if _overflows(report) else _ADVICE
+        raise UserError(f"refused to push: {_reasons(report)}. {advice}")
     return report
+
+
+def _overflows(report: dict[str, Any]) -> bool:
+    """Whether all is well but for the long text."""
+    return list(report.get("undefined", {})) == [_LONG] and not report["mismatched"]
 
 
 def _reasons(report: dict[str, Any]) -> str:

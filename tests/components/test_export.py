@@ -1,5 +1,6 @@
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import apache_beam as beam
@@ -18,6 +19,7 @@ from components.export.config import ExportConfig
 from components.export.saved_model import export_saved_model, structure_problems
 from components.export.session import SavedModelSession
 from components.export.transform import Export
+from components.export.validate import validate
 
 TASKS = ("classification", "seq2seq")
 
@@ -210,3 +212,22 @@ def test_a_variable_that_is_stored_twice_is_an_error(tmp_path):
 def test_a_remote_directory_is_refused_before_anything_runs():
     with pytest.raises(ValidationError, match="expected a local directory"):
         ExportConfig(directory="gs://bucket/serving")
+
+
+@pytest.mark.parametrize(
+    ("undefined", "advice"),
+    [
+        (
+            {"10,000 characters": "its score is nan"},
+            "explode on texts longer than those they were trained on",
+        ),
+        ({"an emoji": "its score is nan"}, "run it again with --force export"),
+        ({"an emoji": "no", "10,000 characters": "no"}, "run it again with --force export"),
+    ],
+)
+def test_the_advice_fits_what_has_no_answer(undefined, advice, monkeypatch, tmp_path):
+    report = {"ok": False, "undefined": undefined, "mismatched": 0, "foreign_modules": []}
+    ended = subprocess.CompletedProcess([], 1, stdout=json.dumps(report).encode(), stderr=b"")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
+    with pytest.raises(UserError, match=advice):
+        validate("model", "evaluated", 1, str(tmp_path / "report.json"))

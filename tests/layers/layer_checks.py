@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from hypothesis import settings
 
 Inputs = dict[str, Any]
 
@@ -36,6 +37,12 @@ class LayerModel(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> LayerModel:
         return cls(**{**config, "layer": keras.saving.deserialize_keras_object(config["layer"])})
+
+
+def examples(count: int) -> settings:
+    """Has hypothesis draw so many examples; on JAX few, because each new shape is compiled there."""
+    is_jax = keras.backend.backend() == "jax"
+    return settings(deadline=None, max_examples=max(3, count // 8) if is_jax else count)
 
 
 def to_numpy(outputs: Any) -> Any:

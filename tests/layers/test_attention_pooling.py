@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from layer_checks import FLOAT64_ROUNDING, assert_close, check_gradients, check_layer, to_numpy
+from layer_checks import FLOAT64_ROUNDING, assert_close, check_gradients, check_layer, examples, to_numpy
 
 from layers.attention_pooling import AttentionPooling
 
@@ -77,7 +77,7 @@ def test_gradients_equal_finite_differences(inputs, mask):
     )
 
 
-@settings(deadline=None, max_examples=20)
+@examples(20)
 @given(
     mask=st.lists(st.booleans(), min_size=TIME, max_size=TIME).map(lambda row: np.array([row])),
     scale=st.floats(0, 1e3),

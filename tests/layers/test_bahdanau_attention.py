@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from layer_checks import FLOAT64_ROUNDING, assert_close, check_layer, to_numpy
+from layer_checks import FLOAT64_ROUNDING, assert_close, check_layer, examples, to_numpy
 from numpy_references import additive_attention
 
 from layers import BahdanauAttention
@@ -75,7 +75,7 @@ def test_every_query_is_answered_as_if_alone(memory, mask):
         assert_close((context[:, index], weights[:, index]), layer(queries[:, index], memory, mask=mask))
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(
     mask=st.lists(st.booleans(), min_size=SOURCE, max_size=SOURCE).map(lambda row: np.array([row])),
     scale=st.floats(0, 1e3),

@@ -8,9 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
+from layer_checks import examples
 
 from layers.beam_search_decoder import BeamSearchDecoder
 
@@ -213,7 +214,7 @@ def test_width_one_is_greedy_search(length_penalty):
 # 3, 6, 8, 10, 13, 14, 16: every option against the reference
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(data=st.data())
 def test_equals_a_beam_search_that_never_stops_early(data):
     vocabulary = data.draw(st.one_of(st.integers(4, 12), st.integers(60, 150)), "vocabulary")

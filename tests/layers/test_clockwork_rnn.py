@@ -6,9 +6,9 @@ from functools import partial
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from layer_checks import FLOAT64_ROUNDING, assert_close, check_gradients, check_layer, to_numpy
+from layer_checks import FLOAT64_ROUNDING, assert_close, check_gradients, check_layer, examples, to_numpy
 
 from layers import ClockworkRNN, ClockworkRNNCell, RecurrentStack
 
@@ -170,7 +170,7 @@ def gradients(layer, readouts, sequences, initial_state, mask):
     return outputs, [*of_tensors, *of_weights]
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(data=st.data())
 def test_equals_the_cell_run_step_by_step(data):
     """For any sizes, periods, lengths and masks, forward and gradient."""

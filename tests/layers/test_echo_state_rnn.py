@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from layer_checks import FLOAT64_ROUNDING, assert_close, check_layer, to_numpy
+from layer_checks import FLOAT64_ROUNDING, assert_close, check_layer, examples, to_numpy
 from reservoirpy.nodes import Reservoir
 
 from layers import RecurrentStack, echo_state_rnn
@@ -338,7 +338,7 @@ def forgetful_states() -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     return states_from(layer)
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(seed=st.integers(0, 2**32 - 1), scale=st.floats(0, 10))
 def test_echo_state_property(seed, scale):
     """Whatever the inputs and the initial states, these are forgotten, here by 5% a step or more."""

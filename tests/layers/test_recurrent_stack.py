@@ -5,9 +5,9 @@ from functools import cache
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from layer_checks import FLOAT64_ROUNDING, assert_close, check_layer, to_numpy
+from layer_checks import FLOAT64_ROUNDING, assert_close, check_layer, examples, to_numpy
 from numpy_references import STEPS, zero_states
 
 from layers import RecurrentStack
@@ -139,7 +139,7 @@ def one_stack() -> RecurrentStack:
     return RecurrentStack(template, depth=2, bidirectional=True, residual=True)
 
 
-@settings(deadline=None, max_examples=10)
+@examples(10)
 @given(
     lengths=st.lists(st.integers(0, TIME), min_size=BATCH, max_size=BATCH),
     more=st.integers(0, 4),

@@ -5,9 +5,9 @@ from collections import Counter
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from layer_checks import assert_close, check_layer, to_numpy
+from layer_checks import assert_close, check_layer, examples, to_numpy
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from layers import TfIdf, TfIdfNetwork
@@ -29,7 +29,7 @@ def terms(row, ngrams):
     return [tuple(row[i : i + n]) for n in range(1, ngrams + 1) for i in range(len(row) - n + 1)]
 
 
-@settings(deadline=None, max_examples=20)
+@examples(20)
 @given(st.lists(st.lists(st.integers(1, VOCABULARY - 1), max_size=6), min_size=1, max_size=5))
 def test_equals_scikit_learn(texts):
     tokens = np.zeros((len(texts), 6), "int32")
