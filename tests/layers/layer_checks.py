@@ -45,6 +45,11 @@ def examples(count: int) -> settings:
     return settings(deadline=None, max_examples=max(3, count // 8) if is_jax else count)
 
 
+def random(*shape: int, seed: int = 0) -> np.ndarray:
+    """Draws a float64 array of standard normal entries."""
+    return np.random.default_rng(seed).normal(size=shape)
+
+
 def to_numpy(outputs: Any) -> Any:
     """Converts the tensors of a nested structure to float64, which holds every other float exactly."""
     return keras.tree.map_structure(

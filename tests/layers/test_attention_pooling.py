@@ -5,15 +5,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from layer_checks import FLOAT64_ROUNDING, assert_close, check_gradients, check_layer, examples, to_numpy
+from layer_checks import (
+    FLOAT64_ROUNDING,
+    assert_close,
+    check_gradients,
+    check_layer,
+    examples,
+    random,
+    to_numpy,
+)
 
 from layers.attention_pooling import AttentionPooling
 
 BATCH, TIME, FEATURES, UNITS = 4, 6, 3, 5
-
-
-def random(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 @pytest.fixture

@@ -8,17 +8,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from layer_checks import FLOAT64_ROUNDING, assert_close, check_gradients, check_layer, examples, to_numpy
+from layer_checks import (
+    FLOAT64_ROUNDING,
+    assert_close,
+    check_gradients,
+    check_layer,
+    examples,
+    random,
+    to_numpy,
+)
 
 from layers import ClockworkRNN, ClockworkRNNCell, RecurrentStack
 
 BATCH, TIME, FEATURES, UNITS, PERIODS = 4, 6, 3, 7, (1, 2, 3)
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 needs_tensorflow = pytest.mark.skipif(not ON_TENSORFLOW, reason="uses tf.function")
-
-
-def random(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 @pytest.fixture

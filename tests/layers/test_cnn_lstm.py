@@ -3,17 +3,13 @@
 import keras
 import numpy as np
 import pytest
-from layer_checks import FLOAT64_ROUNDING, assert_close, check_gradients, check_layer
+from layer_checks import FLOAT64_ROUNDING, assert_close, check_gradients, check_layer, random
 from numpy_references import lstm_step
 
 from layers import RecurrentStack
 from layers.cnn_lstm import CNNLSTM
 
 BATCH, TIME, FEATURES, FILTERS, UNITS = 5, 7, 3, 4, 5
-
-
-def random(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from layer_checks import FLOAT64_ROUNDING, assert_close, check_layer, examples, to_numpy
+from layer_checks import FLOAT64_ROUNDING, assert_close, check_layer, examples, random, to_numpy
 from reservoirpy.nodes import Reservoir
 
 from layers import RecurrentStack, echo_state_rnn
@@ -18,10 +18,6 @@ from layers.echo_state_rnn import EchoStateRNN, EchoStateRNNCell
 BATCH, TIME, FEATURES, UNITS = 4, 6, 3, 5
 # So many units for three features that the inputs are projected step by step.
 MANY_UNITS = 60
-
-
-def random(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 @pytest.fixture

@@ -3,16 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from layer_checks import FLOAT64_ROUNDING, assert_close, check_gradients, check_layer, to_numpy
+from layer_checks import FLOAT64_ROUNDING, assert_close, check_gradients, check_layer, random, to_numpy
 
 from layers import RecurrentStack
 from layers.identity_rnn import IdentityRNN
 
 BATCH, TIME, FEATURES, UNITS = 4, 6, 3, 5
-
-
-def random(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 @pytest.fixture

@@ -3,15 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from layer_checks import FLOAT64_ROUNDING, assert_close, check_gradients, check_layer, to_numpy
+from layer_checks import FLOAT64_ROUNDING, assert_close, check_gradients, check_layer, random, to_numpy
 
 from layers.text_cnn import TextCNN
 
 BATCH, TIME, FEATURES, FILTERS, WIDTHS = 4, 6, 3, 5, [1, 2, 3, 4]
-
-
-def random(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=shape)
 
 
 @pytest.fixture
