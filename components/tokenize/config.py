@@ -41,6 +41,14 @@ class Words(_Counted):
     """At most this many tokens, the four special ones included."""
 
 
+class Whitespace(_Counted):
+    """What stands between white space, for text that is tokenized already."""
+
+    type: Literal["whitespace"]
+    vocabulary_size: Size = 20_000
+    """At most this many tokens, the four special ones included."""
+
+
 class WordPiece(_Tokenizer):
     """Pieces of words, longest match first (Schuster and Nakajima, 2012)."""
 
@@ -59,7 +67,9 @@ class SentencePiece(_Tokenizer):
     """How the pieces are learnt."""
 
 
-Tokenizer = Annotated[Characters | Words | WordPiece | SentencePiece, Field(discriminator="type")]
+Tokenizer = Annotated[
+    Characters | Words | Whitespace | WordPiece | SentencePiece, Field(discriminator="type")
+]
 
 
 class TokenizeConfig(Strict):

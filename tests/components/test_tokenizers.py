@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from components.errors import UserError
-from components.tokenize.config import Characters, SentencePiece, Tokenizer, WordPiece, Words
+from components.tokenize.config import Characters, SentencePiece, Tokenizer, Whitespace, WordPiece, Words
 from components.tokenize.tokenizers import SPECIAL_TOKENS, TOKENIZERS, UNKNOWN, load_tokenizer
 
 CONFIGS = {
     "characters": Characters(type="characters"),
     "words": Words(type="words"),
+    "whitespace": Whitespace(type="whitespace"),
     "wordpiece": WordPiece(type="wordpiece", vocabulary_size=300),
     "unigram": SentencePiece(type="sentencepiece", vocabulary_size=300),
     "bpe": SentencePiece(type="sentencepiece", vocabulary_size=300, model="bpe"),
@@ -116,7 +117,7 @@ def test_round_trip_of_any_text(name, data):
     tokenizer = learn(with_(name, vocabulary_size=3_000), texts)
     normal = tokenizer.normalize(tf.constant(texts))
     back = tokenizer.detokenize(tokenizer.tokenize(normal))
-    if name in ("words", "wordpiece"):
+    if name in ("words", "whitespace", "wordpiece"):
         assert ["".join(text.decode().split()) for text in back.numpy()] == [
             "".join(text.decode().split()) for text in normal.numpy()
         ]
@@ -151,6 +152,13 @@ def test_words_keep_marks_and_joiners():
     tokenizer = learn(with_("words", normalize="none"), [text])
     expected = "Don ' t ! مى‌روم e\u0301a हिन्दी _ x 3 . 5 kg中文 , 字 # \u200b"
     assert " ".join(tokens(tokenizer, text)) == expected
+
+
+def test_whitespace_keeps_what_stands_between_it():
+    tokenizer = learn(with_("whitespace"), ["I_TURN_LEFT\u2003AH0 #?!"])
+    assert sorted(tokenizer.pieces[4:]) == ["#?!", "AH0", "I_TURN_LEFT"]
+    text = ["I_TURN_LEFT #?! AH0"]
+    assert tokenizer.detokenize(tokenizer.tokenize(tf.constant(text))).numpy().tolist() == [text[0].encode()]
 
 
 def test_every_unicode_space_separates_words(tokenizers):
@@ -253,9 +261,9 @@ def test_max_length(tokenizer):
 
 
 def test_detokenize_takes_any_shape(tokenizer):
-    ids = tokenizer.tokenize(tf.constant(["the dog", "over", ""]))
+    ids = tokenizer.tokenize(tf.constant(["the lazy", "over", ""]))
     texts = tokenizer.detokenize(ids).numpy().tolist()
-    assert texts == [b"the dog", b"over", b""]
+    assert texts == [b"the lazy", b"over", b""]
     padded = ids.to_tensor(shape=[None, 30])
     assert tokenizer.detokenize(padded).numpy().tolist() == texts
     assert tokenizer.detokenize(tf.cast(padded, tf.int64)[None]).numpy().tolist() == [texts]

@@ -26,7 +26,7 @@ from components.tokenize.tokenizers.base import (
 from components.tokenize.tokenizers.characters import CharacterTokenizer
 from components.tokenize.tokenizers.sentencepiece import SentencePieceTokenizer
 from components.tokenize.tokenizers.wordpiece import WordPieceTokenizer
-from components.tokenize.tokenizers.words import WordTokenizer
+from components.tokenize.tokenizers.words import WhitespaceTokenizer, WordTokenizer
 
 __all__ = [
     "END",
@@ -38,6 +38,7 @@ __all__ = [
     "CharacterTokenizer",
     "SentencePieceTokenizer",
     "Tokenizer",
+    "WhitespaceTokenizer",
     "WordPieceTokenizer",
     "WordTokenizer",
     "load_tokenizer",
@@ -46,6 +47,7 @@ __all__ = [
 TOKENIZERS: dict[str, type[Tokenizer]] = {
     "characters": CharacterTokenizer,
     "words": WordTokenizer,
+    "whitespace": WhitespaceTokenizer,
     "wordpiece": WordPieceTokenizer,
     "sentencepiece": SentencePieceTokenizer,
 }

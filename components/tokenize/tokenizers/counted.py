@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from components.errors import UserError
-from components.tokenize.config import Characters, Words
+from components.tokenize.config import Characters, Whitespace, Words
 from components.tokenize.tokenizers.base import SPECIAL_TOKENS, Tokenizer
 
-Config = TypeVar("Config", Characters, Words)
+Config = TypeVar("Config", bound=Characters | Words | Whitespace)
 
 
 class CountedTokenizer(Tokenizer[Config]):
@@ -22,8 +22,10 @@ class CountedTokenizer(Tokenizer[Config]):
 
     @classmethod
     def learn(cls, config: Config, counts: Sequence[tuple[str, int]]) -> Tokenizer[Config]:
-        """Keeps the most frequent units, in their order."""
-        units: list[str] = [unit for unit, count in counts if count >= config.min_count]
+        """Keeps the most frequent units, in their order; one written as a special token stays unknown."""
+        units: list[str] = [
+            unit for unit, count in counts if count >= config.min_count and unit not in SPECIAL_TOKENS
+        ]
         if not units:
             raise UserError(
                 f"min_count is {config.min_count}, but the most frequent of the {config.type} occurs only "

@@ -1,4 +1,4 @@
-"""Words and single other marks."""
+"""Tokens with white space between them: words and single other marks, or whatever stands there."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from components.tokenize.config import Words
+from components.tokenize.config import Whitespace, Words
 from components.tokenize.tokenizers.base import SPECIAL_TOKENS, UNKNOWN, drop_first_space
-from components.tokenize.tokenizers.counted import CountedTokenizer
+from components.tokenize.tokenizers.counted import Config, CountedTokenizer
 
 # What holds a word together without being seen, in Persian and Indic scripts; UAX 29 counts it as part, too.
 _JOINERS = "\u200c\u200d"
@@ -18,13 +18,10 @@ _SEPARATE = rf"[^\pL\pM\pN\s{_JOINERS}]"
 _OTHER_WHITE_SPACE = r"[\pZ\x1c-\x1f\x{85}]"
 
 
-class WordTokenizer(CountedTokenizer[Words]):
-    """Runs of letters, marks and digits are words, other visible characters tokens of their own.
+class _SpacedTokenizer(CountedTokenizer[Config]):
+    """White space is dropped and `detokenize` puts one space between tokens."""
 
-    White space is dropped and `detokenize` puts one space between tokens.
-    """
-
-    def __init__(self, config: Words, pieces: Sequence[str]) -> None:
+    def __init__(self, config: Config, pieces: Sequence[str]) -> None:
         super().__init__(config, pieces)
         words = list(self.pieces[len(SPECIAL_TOKENS) :])
         ids = range(len(SPECIAL_TOKENS), self.vocabulary_size)
@@ -33,11 +30,7 @@ class WordTokenizer(CountedTokenizer[Words]):
         )
 
     def _look_up(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        return self._ids.lookup(split_words(texts))
-
-    @staticmethod
-    def _split(texts: tf.Tensor) -> tf.RaggedTensor:
-        return split_words(texts)
+        return self._ids.lookup(self._split(texts))
 
     @staticmethod
     def _surface(piece: str) -> str:
@@ -46,6 +39,27 @@ class WordTokenizer(CountedTokenizer[Words]):
     @staticmethod
     def _polish(texts: tf.Tensor) -> tf.Tensor:
         return drop_first_space(texts)
+
+
+class WordTokenizer(_SpacedTokenizer[Words]):
+    """Runs of letters, marks and digits are words, other visible characters tokens of their own."""
+
+    @staticmethod
+    def _split(texts: tf.Tensor) -> tf.RaggedTensor:
+        return split_words(texts)
+
+
+class WhitespaceTokenizer(_SpacedTokenizer[Whitespace]):
+    """Tokens are what stands between white space."""
+
+    @staticmethod
+    def _split(texts: tf.Tensor) -> tf.RaggedTensor:
+        return tf.strings.split(unify_white_space(texts))
+
+
+def unify_white_space(texts: tf.Tensor) -> tf.Tensor:
+    """Makes spaces of the white space that is not ASCII."""
+    return tf.strings.regex_replace(texts, _OTHER_WHITE_SPACE, " ")
 
 
 def split_words(texts: tf.Tensor) -> tf.RaggedTensor:
@@ -59,7 +73,7 @@ def split_words(texts: tf.Tensor) -> tf.RaggedTensor:
     Returns:
         Strings `[B, (T)]`, none of them empty.
     """
-    texts = tf.strings.regex_replace(texts, _OTHER_WHITE_SPACE, " ")
+    texts = unify_white_space(texts)
     return tf.strings.split(tf.strings.regex_replace(texts, f"({_SEPARATE})", r" \1 "))
 
 
