@@ -20,8 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import tensorflow as tf
 
-from layers import BeamSearchDecoder
-from layers.beam_search_decoder import _Live
+from layers.continuations import Allowed, best_continuations
 
 BATCH, VOCABULARY, CALLS = 32, 8000, 200
 
@@ -31,28 +30,23 @@ def main() -> None:
     draw = np.random.default_rng(1)
     print(f"{'width':>5} {'top_k on all':>13} {'in chunks':>10} {'chunks / all':>13}")
     for width in (1, 5, 10):
-        decoder = BeamSearchDecoder(beam_width=width, max_length=30)
         logits = tf.constant(draw.normal(size=(BATCH, width, VOCABULARY)), tf.float32)
         log_probs = tf.nn.log_softmax(logits)
-        live = _Live(
-            tokens=tf.zeros((BATCH, width), tf.int32),
-            log_probs=tf.constant(draw.normal(size=(BATCH, width)), tf.float32),
-            sequences=tf.zeros((BATCH, width, 30), tf.int32),
-        )
+        base = tf.constant(draw.normal(size=(BATCH, width)), tf.float32)
         forbidden = tf.constant(
             [-np.inf if token in (0, 2) else 0.0 for token in range(VOCABULARY)], tf.float32
         )
 
         @tf.function
-        def in_chunks(log_probs=log_probs, live=live, decoder=decoder):
-            return decoder._expand(log_probs, live, tf.constant(1), BATCH)
+        def in_chunks(log_probs=log_probs, base=base, width=width):
+            return best_continuations(log_probs, base, 2 * width, Allowed((0, 2), end_id=3, may_end=True))
 
         @tf.function
-        def on_all(log_probs=log_probs, live=live, width=width, forbidden=forbidden):
-            totals = log_probs + forbidden + live.log_probs[:, :, None]
+        def on_all(log_probs=log_probs, base=base, width=width, forbidden=forbidden):
+            totals = log_probs + forbidden + base[:, :, None]
             return tf.math.top_k(tf.reshape(totals, (BATCH, width * VOCABULARY)), 2 * width)
 
-        np.testing.assert_allclose(in_chunks().log_probs, on_all().values, rtol=1e-6)
+        np.testing.assert_allclose(in_chunks().ranks, on_all().values, rtol=1e-6)
         times: dict[str, list[float]] = {"all": [], "chunks": []}
         for _ in range(CALLS):
             for name, function in (("all", on_all), ("chunks", in_chunks)):

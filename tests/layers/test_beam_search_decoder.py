@@ -1,9 +1,34 @@
-"""Tests of BeamSearchDecoder against exhaustive search and a plain beam search that never stops early."""
+"""Tests of BeamSearchDecoder against exhaustive search and a plain beam search that never stops early.
+
+What a correct beam search does, and which test shows it:
+
+ 1. full width is exhaustive search: test_full_width_is_exhaustive_search
+ 2. width 1 is greedy: test_width_one_is_greedy_search
+ 3. the score is that of a rescoring: test_returned_score_is_that_of_an_independent_rescoring
+ 4. the pool only improves: test_finished_pool_only_improves
+ 5. no row depends on others: test_rows_do_not_depend_on_batch_and_order,
+    test_padding_of_the_source_changes_nothing
+ 6. sorted, distinct, the missing marked: test_results_are_sorted_distinct_and_nothing_follows_the_end,
+    test_too_few_hypotheses_are_marked_as_empty
+ 7. not below greedy: test_score_is_not_below_greedys_where_its_path_is_kept
+ 8. nothing after the end: as 6
+ 9. exact lengths: test_minimum_and_maximum_length_are_exact, test_cut_hypotheses_are_flagged
+10. early stops are safe: test_stopping_early_is_safe, test_equals_a_beam_search_that_never_stops_early
+11. prefixes: test_prefix_leaves_the_ranking_of_suffixes_unchanged
+12. n-grams: test_repeated_ngrams_are_blocked, test_rows_that_are_blocked_altogether_find_nothing
+13. back-pointers: test_states_and_attention_follow_back_pointers
+14. ties; eager, graph and SavedModel: test_equals_go_to_the_better_hypothesis_then_to_the_lower_id,
+    test_graphs_equal_eager_execution, test_a_saved_model_finds_the_same
+15. half precision: test_half_precision_models_have_single_precision_scores
+16. corners: test_a_vocabulary_smaller_than_the_beam, test_sequences_may_be_empty and what follows them
+"""
 
 import itertools
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -15,7 +40,7 @@ from layer_checks import examples
 
 from layers.beam_search_decoder import BeamSearchDecoder
 
-N_HASHES = 61
+N_HASHES, SOURCE = 61, 3
 DEFAULTS: dict[str, Any] = {
     "beam_width": 4,
     "max_length": 64,
@@ -26,6 +51,16 @@ DEFAULTS: dict[str, Any] = {
     "end_id": 3,
     "pad_id": 0,
     "forbidden_ids": (0, 2),
+    "length_normalization": "gnmt",
+    "coverage_penalty": 0.0,
+    "no_repeat_ngram": 0,
+    "sample": False,
+    "temperature": 1.0,
+    "top_k": 0,
+    "top_p": 1.0,
+    "groups": 1,
+    "diversity": 0.0,
+    "seed": 0,
 }
 # A vocabulary without ids to spare: 0 starts and pads and is a token like any other, 1 ends.
 COMPACT: dict[str, Any] = {"start_id": 0, "end_id": 1, "pad_id": 0, "forbidden_ids": ()}
@@ -61,90 +96,193 @@ def constant_tables(*log_probs: float) -> np.ndarray:
     return np.broadcast_to(np.array(log_probs, "float32"), (1, N_HASHES, len(log_probs)))
 
 
-def table_step(tables: Any, batch_size: Any) -> Callable[[Any, Any], tuple[Any, Any]]:
+def random_attention(batch_size: int, seed: int = 0) -> np.ndarray:
+    """Attention (batch, N_HASHES, SOURCE), by a hash of all the tokens so far."""
+    return np.random.default_rng(seed).dirichlet([0.3] * SOURCE, (batch_size, N_HASHES)).astype("float32")
+
+
+def table_step(
+    tables: Any, batch_size: Any, attention: np.ndarray | None = None
+) -> Callable[[Any, Any], tuple[Any, ...]]:
     """The model as a step function, with the hash in two states of different rank and type."""
     flat_tables = ops.reshape(tables, (-1, tables.shape[-1]))
     rows = ops.arange(batch_size, dtype="int32")[:, None] * N_HASHES
 
-    def step(tokens: Any, states: Any) -> tuple[Any, Any]:
+    def step(tokens: Any, states: Any) -> tuple[Any, ...]:
         history = next_hash(states["hash"], tokens)
         copy = next_hash(states["nested"][0], ops.cast(tokens, "float32")[:, :, None, None])
         agree = ops.equal(copy[:, :, 0, 1], ops.cast(history, "float32"))
         log_probs = ops.take(flat_tables, history + rows, axis=0)
         log_probs = ops.where(agree[:, :, None], log_probs, ops.full_like(log_probs, np.nan))
-        return log_probs, {"hash": history, "nested": [copy]}
+        new_states = {"hash": history, "nested": [copy]}
+        if attention is None:
+            return log_probs, new_states
+        return log_probs, new_states, ops.take(ops.reshape(attention, (-1, SOURCE)), history + rows, axis=0)
 
     return step
 
 
-def search_tensors(decoder: BeamSearchDecoder, tables: Any, batch_size: Any) -> dict[str, Any]:
+def search_tensors(
+    decoder: BeamSearchDecoder, tables: Any, batch_size: Any, attention: Any = None, **call: Any
+) -> dict[str, Any]:
     states = {"hash": ops.zeros((batch_size,), "int32"), "nested": [ops.zeros((batch_size, 1, 2))]}
-    return decoder(table_step(tables, batch_size), states, batch_size)
+    return decoder(table_step(tables, batch_size, attention), states, batch_size, **call)
 
 
-def search(tables: np.ndarray, **options: Any) -> Results:
-    results = search_tensors(BeamSearchDecoder(**options), ops.convert_to_tensor(tables), len(tables))
+def search(tables: np.ndarray, attention: np.ndarray | None = None, **options: Any) -> Results:
+    call = {name: options.pop(name) for name in ("prefix", "source_mask", "seeds") if name in options}
+    if attention is not None:
+        call = {"source_mask": np.ones((len(tables), SOURCE), bool), "return_attention": True, **call}
+    decoder = BeamSearchDecoder(**options)
+    results = search_tensors(decoder, ops.convert_to_tensor(tables), len(tables), attention, **call)
     return {name: ops.convert_to_numpy(values) for name, values in results.items()}
 
 
-def penalized(log_prob: Any, length: int, length_penalty: float) -> Any:
-    return log_prob * np.float32(((5 + length) / 6) ** -length_penalty)
+def weight(length: int, option: dict[str, Any]) -> np.float32:
+    length = max(length, 1)
+    base = (5 + length) / 6 if option["length_normalization"] == "gnmt" else length
+    return np.float32(base ** -option["length_penalty"])
 
 
-def reference_search(table: np.ndarray, **options: Any) -> list[tuple[np.float32, np.float32, tuple, bool]]:
+class Model(NamedTuple):
+    """One row of the toy model, the table's log probabilities and what they are looked up with."""
+
+    table: np.ndarray  # (N_HASHES, vocabulary)
+    attention: np.ndarray | None = None  # (N_HASHES, SOURCE)
+    mask: np.ndarray | None = None  # (SOURCE,)
+    prefix: tuple[int, ...] = ()
+
+    def histories(self, sequence: Sequence[int], option: dict[str, Any]) -> list[int]:
+        """The hash before each token and before the end."""
+        return list(itertools.accumulate([option["start_id"], *sequence], next_hash, initial=0))[1:]
+
+    def coverage(self, sequence: Sequence[int], option: dict[str, Any]) -> float:
+        """What coverage adds to the score, `sequence` and the next token having been looked up."""
+        if not option["coverage_penalty"]:
+            return 0.0
+        total = self.attention[self.histories(sequence, option)].sum(axis=0, dtype="float64")
+        logs = np.log(np.clip(total, 1e-7, 1))
+        return option["coverage_penalty"] * logs[slice(None) if self.mask is None else self.mask].sum()
+
+
+def rescore(model: Model, sequence: Sequence[int], **options: Any) -> tuple[float, float, list[float]]:
+    """Score, log probability and those of the tokens of a sequence that ends, independently of any search."""
+    option = {**DEFAULTS, **options}
+    tokens = [*sequence, option["end_id"]]
+    values = model.table[model.histories(sequence, option), tokens].astype("float64")
+    values[: len(model.prefix)] = 0
+    length = len(tokens) - len(model.prefix)
+    score = values.sum() * float(weight(length, option)) + model.coverage(sequence, option)
+    return score, values.sum(), values.tolist()
+
+
+def allowed_tokens(
+    model: Model, sequence: tuple[int, ...], option: dict[str, Any]
+) -> Iterator[tuple[int, Any]]:
+    """The tokens that may continue a sequence, and their log probabilities."""
+    history = model.histories(sequence, option)[-1]
+    if len(sequence) < len(model.prefix):
+        yield model.prefix[len(sequence)], np.float32(0)
+        return
+    size = option["no_repeat_ngram"]
+    for token, value in enumerate(model.table[history]):
+        grams = [(*sequence, token)[i : i + size] for i in range(len(sequence) + 2 - size)]
+        repeats = size and token != option["end_id"] and grams and grams[-1] in grams[:-1]
+        allowed = token not in option["forbidden_ids"] and not repeats
+        if token == option["end_id"]:
+            allowed = len(sequence) >= option["min_length"]
+        if allowed and value > -np.inf:
+            yield token, value
+
+
+def reference_search(model: Model, **options: Any) -> list[tuple[Any, Any, tuple[int, ...], bool]]:
     """Beam search of one row that never stops early: (score, log_prob, sequence, finished), best first."""
     option = {**DEFAULTS, **options}
-    width, end_id = option["beam_width"], option["end_id"]
-    live: list[tuple[np.float32, tuple[int, ...]]] = [(np.float32(0), ())]
-    finished, cut = [], []
+    width, end_id = option["beam_width"] // option["groups"], option["end_id"]
+    groups: list[list] = [[(np.float32(0), ())] for _ in range(option["groups"])]
+    pools: list[list] = [[] for _ in groups]
+    cuts: list[list] = [[] for _ in groups]
+    settled = [False for _ in groups]
     for time in range(option["max_length"] + 1):
-        candidates = []
-        for place, (log_prob, sequence) in enumerate(live):
-            history = 0
-            for token in (option["start_id"], *sequence):
-                history = next_hash(history, token)
-            for token, value in enumerate(table[history]):
-                allowed = token not in option["forbidden_ids"]
-                if token == end_id:
-                    allowed = time >= option["min_length"]
-                if allowed and value > -np.inf:
-                    candidates.append((np.float32(log_prob + value), place, token))
-        candidates.sort(key=lambda candidate: (-candidate[0], candidate[1], candidate[2]))
-        ended = {place: total for total, place, token in candidates[:width] if token == end_id}
-        for place, total in ended.items():
-            score = penalized(total, time + 1, option["length_penalty"])
-            finished.append((score, total, live[place][1], True))
-        if width == 1 and ended:
-            break
-        if time == option["max_length"]:
-            cut = [
-                (penalized(total, time, option["length_penalty"]), total, sequence, False)
-                for place, (total, sequence) in enumerate(live)
-                if place not in ended
-            ]
-        unfinished = [candidate for candidate in candidates if candidate[2] != end_id][:width]
-        live = [(total, (*live[place][1], token)) for total, place, token in unfinished]
-    finished.sort(key=lambda hypothesis: -hypothesis[0])
-    cut.sort(key=lambda hypothesis: -hypothesis[1])
-    return (finished + cut)[: option["n_best"]]
+        taken: Counter[int] = Counter()
+        length = time + 1 - len(model.prefix)
+        for group, live in enumerate(groups):
+            candidates = []
+            for place, (log_prob, sequence) in enumerate(live):
+                coverage = np.float32(model.coverage(sequence, option))
+                base = np.float32(log_prob + coverage / weight(length, option))
+                for token, value in allowed_tokens(model, sequence, option):
+                    penalty = np.float32(option["diversity"] * taken[token])
+                    is_forced = time < len(model.prefix)
+                    rank = np.float32(np.float32(value - (0 if is_forced else penalty)) + base)
+                    candidates.append((rank, place, token, np.float32(log_prob + value), coverage))
+            candidates.sort(key=lambda candidate: (-candidate[0], candidate[1], candidate[2]))
+            ended = {place: rest for _, place, token, *rest in candidates[:width] if token == end_id}
+            for place, (total, coverage) in ended.items():
+                score = total * weight(length, option) + coverage
+                pools[group].append((score, total, live[place][1], True))
+            if time == option["max_length"] and not settled[group]:
+                for place, (total, sequence) in enumerate(live):
+                    if place not in ended:
+                        coverage = np.float32(model.coverage(sequence[:-1], option))
+                        score = total * weight(length - 1, option) + coverage
+                        cuts[group].append((score, total, sequence, False))
+            goes_on = [candidate for candidate in candidates if candidate[2] != end_id][:width]
+            if time >= len(model.prefix):
+                taken.update(token for _, _, token, *_ in goes_on)
+            groups[group] = [(total, (*live[place][1], token)) for _, place, token, total, _ in goes_on]
+            if width == 1 and ended:
+                groups[group], settled[group] = [], True
+    results: list[tuple] = []
+    size = min(option["n_best"], width)
+    for pool, cut in zip(pools, cuts, strict=True):
+        ranked = [sorted(kind, key=lambda hypothesis: -hypothesis[0]) for kind in (pool, cut)]
+        results += (ranked[0] + ranked[1])[:size]
+    results.sort(key=lambda hypothesis: not hypothesis[3])
+    distinct = {hypothesis[2]: hypothesis for hypothesis in reversed(results)}  # the first of each
+    return sorted(distinct.values(), key=lambda h: (not h[3], -h[0], results.index(h)))[: option["n_best"]]
 
 
-def assert_equals_reference(tables: np.ndarray, **options: Any) -> Results:
-    results = search(tables, **options)
+def assert_equals_reference(
+    tables: np.ndarray, attention: np.ndarray | None = None, **options: Any
+) -> Results:
+    results = search(tables, attention, **options)
+    prefix, mask = options.pop("prefix", None), options.pop("source_mask", None)
     option = {**DEFAULTS, **options}
+    # The reference adds up coverage in double precision.
+    rtol = 1e-5 if option["coverage_penalty"] else 0
     for row, table in enumerate(tables):
-        expected = reference_search(table, **options)
+        model = Model(
+            table,
+            None if attention is None else attention[row],
+            None if mask is None else mask[row],
+            () if prefix is None else tuple(token for token in prefix[row] if token != option["pad_id"]),
+        )
+        expected = reference_search(model, **options)
         n_empty = option["n_best"] - len(expected)
         padding = [option["pad_id"]] * option["max_length"]
         sequences = [[*sequence, *padding][: option["max_length"]] for *_, sequence, _ in expected]
-        np.testing.assert_array_equal(results["sequences"][row], sequences + [padding] * n_empty)
-        np.testing.assert_array_equal(results["scores"][row], [e[0] for e in expected] + [-np.inf] * n_empty)
-        np.testing.assert_array_equal(
-            results["log_probs"][row], [e[1] for e in expected] + [-np.inf] * n_empty
-        )
-        np.testing.assert_array_equal(results["lengths"][row], [len(e[2]) for e in expected] + [0] * n_empty)
-        np.testing.assert_array_equal(results["finished"][row], [e[3] for e in expected] + [False] * n_empty)
-        np.testing.assert_array_equal(results["found"][row], [True] * len(expected) + [False] * n_empty)
+        found = {name: values[row] for name, values in results.items()}
+        np.testing.assert_array_equal(found["sequences"], sequences + [padding] * n_empty)
+        scores = np.array([e[0] for e in expected] + [-np.inf] * n_empty)
+        np.testing.assert_allclose(found["scores"], scores, rtol=rtol)
+        np.testing.assert_array_equal(found["log_probs"], [e[1] for e in expected] + [-np.inf] * n_empty)
+        np.testing.assert_array_equal(found["lengths"], [len(e[2]) for e in expected] + [0] * n_empty)
+        np.testing.assert_array_equal(found["finished"], [e[3] for e in expected] + [False] * n_empty)
+        np.testing.assert_array_equal(found["found"], [True] * len(expected) + [False] * n_empty)
+        for index, (score, _, sequence, finished) in enumerate(expected):
+            values = model.table[model.histories(sequence, option), [*sequence, option["end_id"]]]
+            values = np.where(np.arange(len(values)) < len(model.prefix), 0, values)
+            values = np.pad(values if finished else values[:-1], (0, option["max_length"] + 1))
+            np.testing.assert_array_equal(found["token_log_probs"][index], values[: option["max_length"] + 1])
+            if finished:
+                np.testing.assert_allclose(
+                    score, rescore(model, sequence, **options)[0], rtol=1e-4, atol=1e-5
+                )
+            if attention is not None:
+                looked = attention[row, model.histories(sequence, option)[:-1]]
+                looked = np.pad(looked, ((0, option["max_length"] - len(sequence)), (0, 0)))
+                np.testing.assert_array_equal(found["attention"][index], looked)
     return results
 
 
@@ -154,42 +292,72 @@ def assert_same(one: Results, other: Results) -> None:
         np.testing.assert_array_equal(np.asarray(values), np.asarray(other[name]), err_msg=name)
 
 
-# 1, 7: what the search finds
+# 1, 3, 7: what the search finds
+
+
+@pytest.mark.parametrize("coverage_penalty", [0.0, 0.4])
+@pytest.mark.parametrize("length_penalty", LENGTH_PENALTIES)
+@pytest.mark.parametrize(("vocabulary", "max_length"), [(3, 5), (4, 4), (5, 3)])
+def test_full_width_is_exhaustive_search(vocabulary, max_length, length_penalty, coverage_penalty):
+    tables, attention = random_tables(20, vocabulary, seed=vocabulary), random_attention(20, seed=vocabulary)
+    options = {
+        "max_length": max_length,
+        "length_penalty": length_penalty,
+        "coverage_penalty": coverage_penalty,
+        "length_normalization": "average" if vocabulary == 4 else "gnmt",
+        **COMPACT,
+    }
+    tokens = [token for token in range(vocabulary) if token != 1]
+    complete = [
+        sequence for length in range(max_length + 1) for sequence in itertools.product(tokens, repeat=length)
+    ]
+    full_width = len(tokens) ** max_length * vocabulary
+    results = search(tables, attention, beam_width=full_width, n_best=6, **options)
+    greedy = search(tables, attention, beam_width=1, **options)
+    for row in range(20):
+        model = Model(tables[row], attention[row])
+        scores = np.array([rescore(model, sequence, **options)[0] for sequence in complete])
+        best = np.argsort(-scores, kind="stable")[:6]
+        np.testing.assert_allclose(results["scores"][row], scores[best], rtol=1e-5, atol=1e-6)
+        for index, place in enumerate(best):
+            length = results["lengths"][row, index]
+            assert tuple(results["sequences"][row, index, :length]) == complete[place]
+    assert results["finished"].all()
+    assert (results["scores"][:, :1] >= greedy["scores"] - 1e-6)[greedy["finished"]].all()
 
 
 @pytest.mark.parametrize("length_penalty", LENGTH_PENALTIES)
-@pytest.mark.parametrize(("vocabulary", "max_length"), [(3, 5), (4, 4), (5, 3)])
-def test_full_width_beam_equals_exhaustive_search(vocabulary, max_length, length_penalty):
-    tables = random_tables(40, vocabulary, seed=vocabulary)
-    n_best = 6
-    complete = []
-    tokens = [token for token in range(vocabulary) if token != 1]
-    for length in range(max_length + 1):
-        for sequence in itertools.product(tokens, repeat=length):
-            history, total = next_hash(0, 0), np.zeros(len(tables), "float32")
-            for token in (*sequence, 1):
-                total += tables[:, history, token]
-                history = next_hash(history, token)
-            padded = [*sequence, *[0] * (max_length - length)]
-            complete.append((total / ((5 + length + 1) / 6) ** length_penalty, padded, length))
-    scores = np.stack([score for score, *_ in complete], axis=1)
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :n_best]
+def test_returned_score_is_that_of_an_independent_rescoring(length_penalty):
+    tables, attention = random_tables(30, 7, seed=12), random_attention(30, seed=12)
+    options = {"max_length": 6, "length_penalty": length_penalty, "coverage_penalty": 0.3}
+    results = search(tables, attention, beam_width=5, n_best=5, **options)
+    assert results["finished"].sum() > 50
+    for row, place in zip(*np.nonzero(results["finished"]), strict=True):
+        length = results["lengths"][row, place]
+        score, log_prob, token_log_probs = rescore(
+            Model(tables[row], attention[row]), results["sequences"][row, place, :length].tolist(), **options
+        )
+        np.testing.assert_allclose(results["scores"][row, place], score, rtol=1e-5)
+        np.testing.assert_allclose(results["log_probs"][row, place], log_prob, rtol=1e-5)
+        np.testing.assert_allclose(
+            results["token_log_probs"][row, place, : length + 1], token_log_probs, rtol=1e-6
+        )
 
-    full_width = len(tokens) ** max_length * vocabulary
-    results = search(
-        tables,
-        beam_width=full_width,
-        max_length=max_length,
-        length_penalty=length_penalty,
-        n_best=n_best,
-        **COMPACT,
-    )
-    np.testing.assert_allclose(results["scores"], np.take_along_axis(scores, best, axis=1), rtol=1e-6)
-    np.testing.assert_array_equal(results["sequences"], np.array([padded for _, padded, _ in complete])[best])
-    np.testing.assert_array_equal(results["lengths"], np.array([length for *_, length in complete])[best])
-    assert results["finished"].all()
-    greedy = search(tables, beam_width=1, max_length=max_length, length_penalty=length_penalty, **COMPACT)
-    assert (results["scores"][:, :1] >= greedy["scores"])[greedy["finished"]].all()
+
+@pytest.mark.parametrize("length_penalty", LENGTH_PENALTIES)
+def test_score_is_not_below_greedys_where_its_path_is_kept(length_penalty):
+    tables = random_tables(200, 6, seed=13)
+    options = {"max_length": 5, "length_penalty": length_penalty}
+    greedy, beam = (search(tables, beam_width=width, **options) for width in (1, 3))
+    kept = 0
+    for row in np.nonzero(greedy["finished"][:, 0])[0]:
+        path = greedy["sequences"][row, 0, : greedy["lengths"][row, 0]].tolist()
+        # The greedy path is kept if the search has found it too.
+        results = reference_search(Model(tables[row]), beam_width=3, n_best=3, **options)
+        if tuple(path) in [sequence for _, _, sequence, _ in results]:
+            kept += 1
+            assert beam["scores"][row, 0] >= greedy["scores"][row, 0]
+    assert kept > 50
 
 
 # 2: greedy search
@@ -211,40 +379,62 @@ def test_width_one_is_greedy_search(length_penalty):
     assert 0 < results["finished"].sum() < 60
 
 
-# 3, 6, 8, 10, 13, 14, 16: every option against the reference
+# 3, 6, 8, 9, 10, 11, 12, 13, 14, 16: every option against the reference
 
 
-@examples(15)
+@examples(40)
 @given(data=st.data())
 def test_equals_a_beam_search_that_never_stops_early(data):
     vocabulary = data.draw(st.one_of(st.integers(4, 12), st.integers(60, 150)), "vocabulary")
-    beam_width = data.draw(st.integers(1, 7), "beam_width")
+    groups = data.draw(st.sampled_from([1, 1, 2, 3]), "groups")
+    beam_width = groups * data.draw(st.integers(1, 7 if groups == 1 else 3), "width")
     max_length = data.draw(st.integers(1, 6), "max_length")
+    batch_size = data.draw(st.integers(1, 6), "batch_size")
+    coverage_penalty = data.draw(st.sampled_from([0.0, 0.0, 0.4]), "coverage_penalty")
     tables = random_tables(
-        batch_size=data.draw(st.integers(1, 8), "batch_size"),
+        batch_size=batch_size,
         vocabulary=vocabulary,
         seed=data.draw(st.integers(0, 2**32 - 1), "seed"),
-        levels=data.draw(st.sampled_from([None, 1, 2, 8, 40]), "levels"),
+        # Ties would be broken by the rounding of the coverage.
+        levels=None if coverage_penalty else data.draw(st.sampled_from([None, 1, 2, 8, 40]), "levels"),
     )
     end_id = data.draw(st.integers(0, vocabulary - 1), "end_id")
     tables[:, :, end_id] += data.draw(st.sampled_from([0, -2]), "what makes the end rarer")
+    pad_id = data.draw(st.integers(0, vocabulary - 1), "pad_id")
     forbidden_ids = data.draw(st.sets(st.integers(0, vocabulary + 3), max_size=6), "forbidden_ids") - {end_id}
+    options: dict[str, Any] = {}
+    forced = data.draw(st.lists(st.integers(0, max_length), min_size=batch_size, max_size=batch_size))
+    if data.draw(st.booleans(), "has a prefix"):
+        free = [token for token in range(vocabulary) if token not in (pad_id, end_id)]
+        rows = [(data.draw(st.permutations(free)) * 2)[:length] for length in forced]
+        options["prefix"] = np.array([[*row, *[pad_id] * (max(forced) - len(row))] for row in rows], "int32")
+    attention = None
+    if coverage_penalty or data.draw(st.booleans(), "returns attention"):
+        attention = random_attention(batch_size)
+        options["source_mask"] = np.arange(SOURCE) <= np.arange(batch_size)[:, None]
     assert_equals_reference(
         tables,
+        attention,
         beam_width=beam_width,
+        groups=groups,
+        diversity=data.draw(st.sampled_from([0.5, 2.0]), "diversity") if groups > 1 else 0.0,
         max_length=max_length,
         length_penalty=data.draw(st.sampled_from([*LENGTH_PENALTIES, 0.3, -3.0]), "length_penalty"),
+        length_normalization=data.draw(st.sampled_from(["gnmt", "average"]), "length_normalization"),
+        coverage_penalty=coverage_penalty,
+        no_repeat_ngram=data.draw(st.sampled_from([0, 0, 1, 2, 3]), "no_repeat_ngram"),
         n_best=data.draw(st.integers(1, beam_width), "n_best"),
         min_length=data.draw(st.integers(0, max_length), "min_length"),
         start_id=data.draw(st.integers(0, vocabulary - 1), "start_id"),
         end_id=end_id,
-        pad_id=data.draw(st.integers(0, vocabulary - 1), "pad_id"),
+        pad_id=pad_id,
         forbidden_ids=tuple(forbidden_ids),
+        **options,
     )
 
 
 @pytest.mark.parametrize("length_penalty", LENGTH_PENALTIES)
-def test_stopping_early_never_changes_a_result(length_penalty):
+def test_stopping_early_is_safe(length_penalty):
     # Many tokens cost next to nothing, so that long hypotheses overtake those that ended first.
     tables = -10 * np.random.default_rng(2).random((100, N_HASHES, 8), "float32") ** 8
     assert_equals_reference(tables, beam_width=3, max_length=8, length_penalty=length_penalty, n_best=2)
@@ -280,7 +470,7 @@ def test_stops_as_soon_as_every_row_is_settled():
 
 
 @pytest.mark.parametrize("length_penalty", [-1.0, 0.6])
-def test_longer_searches_only_improve_what_was_found(length_penalty):
+def test_finished_pool_only_improves(length_penalty):
     tables = random_tables(50, 6, seed=3)
     before = np.full((50, 3), -np.inf)
     for max_length in (1, 2, 3, 6):
@@ -293,7 +483,7 @@ def test_longer_searches_only_improve_what_was_found(length_penalty):
 # 5: independence of rows
 
 
-def test_rows_do_not_depend_on_one_another():
+def test_rows_do_not_depend_on_batch_and_order():
     tables = random_tables(8, 7, seed=4)
     for row, sequence in enumerate([(), (1,), (1, 4), (1, 4, 5), (1, 4, 5, 6)]):
         history = next_hash(0, 2)  # Row 0 is sure to end at once, row 1 after a token ...
@@ -314,11 +504,27 @@ def test_rows_do_not_depend_on_one_another():
         assert_same(search(tables[rows], **options), {name: v[rows] for name, v in together.items()})
 
 
+def test_padding_of_the_source_changes_nothing():
+    tables, attention = random_tables(6, 7, seed=19), random_attention(6, seed=19)
+    options = {"beam_width": 3, "n_best": 3, "max_length": 5, "coverage_penalty": 0.4}
+    mask = np.ones((6, SOURCE), bool)
+    results = search(tables, attention, source_mask=mask, **options)
+    attention[:, :, -1] = np.nan
+    mask[:, -1] = False
+    shorter = search(tables, attention, source_mask=mask, **options)
+    assert not np.array_equal(shorter["scores"], results["scores"])  # The last position was worth something.
+    for filler in (0.0, 7.0):
+        attention[:, :, -1] = filler
+        again = search(tables, attention, source_mask=mask, **options)
+        for name in set(again) - {"attention"}:
+            np.testing.assert_array_equal(again[name], shorter[name])
+
+
 # 6, 8, 9: what is returned
 
 
 @pytest.mark.parametrize("length_penalty", LENGTH_PENALTIES)
-def test_results_are_sorted_distinct_and_end_once(length_penalty):
+def test_results_are_sorted_distinct_and_nothing_follows_the_end(length_penalty):
     results = search(
         random_tables(60, 5, seed=6),
         beam_width=6,
@@ -346,6 +552,7 @@ def test_results_are_sorted_distinct_and_end_once(length_penalty):
         "scores": "float32",
         "log_probs": "float32",
         "lengths": "int32",
+        "token_log_probs": "float32",
         "finished": "bool",
         "found": "bool",
     }
@@ -374,7 +581,7 @@ def test_impossible_rows_find_nothing(beam_width, log_prob):
 
 
 @pytest.mark.parametrize("beam_width", [1, 4])
-def test_lengths_are_exactly_within_their_limits(beam_width):
+def test_minimum_and_maximum_length_are_exact(beam_width):
     end_is_likely = constant_tables(-9, -2, -9, -0.25, -3)
     results = search(end_is_likely, beam_width=beam_width, min_length=3, max_length=5, n_best=beam_width)
     assert results["lengths"][0, 0] == 3
@@ -387,7 +594,7 @@ def test_lengths_are_exactly_within_their_limits(beam_width):
 
 
 @pytest.mark.parametrize("beam_width", [1, 2])
-def test_hypotheses_that_do_not_end_are_cut(beam_width):
+def test_cut_hypotheses_are_flagged(beam_width):
     results = search(
         constant_tables(-9, -1, -9, -30, -3), beam_width=beam_width, max_length=4, length_penalty=1.0
     )
@@ -411,6 +618,148 @@ def test_cut_hypotheses_rank_behind_finished_ones():
     assert results["sequences"].tolist() == [[[0, 0], [1, 1]]]
 
 
+# 11: prefixes
+
+
+@pytest.mark.parametrize("length_penalty", LENGTH_PENALTIES)
+def test_prefix_leaves_the_ranking_of_suffixes_unchanged(length_penalty):
+    tables = random_tables(30, 6, seed=14)
+    prefix = np.array([[1, 4, 1], [5, 0, 0], [4, 4, 0]] * 10, "int32")
+    options = {"beam_width": 4, "n_best": 4, "length_penalty": length_penalty}
+    results = search(tables, prefix=prefix, max_length=7, **options)
+    for row in range(30):
+        forced = [token for token in prefix[row] if token]
+        # The model as it is behind the prefix: its hashes begin where the prefix leaves them.
+        history = 0
+        for token in (2, *forced[:-1]):
+            history = next_hash(history, token)
+        moved = np.stack([tables[row]] * 1)
+        states = {
+            "hash": ops.full((1,), history, "int32"),
+            "nested": [ops.full((1, 1, 2), history, "float32")],
+        }
+        decoder = BeamSearchDecoder(
+            start_id=int(forced[-1]), forbidden_ids=(0, 2), max_length=7 - len(forced), **options
+        )
+        alone = decoder(table_step(ops.convert_to_tensor(moved), 1), states, 1)
+        alone = {name: ops.convert_to_numpy(values)[0] for name, values in alone.items()}
+        np.testing.assert_array_equal(results["sequences"][row, :, len(forced) :], alone["sequences"])
+        np.testing.assert_array_equal(results["scores"][row], alone["scores"])
+        np.testing.assert_array_equal(results["lengths"][row], alone["lengths"] + len(forced))
+        assert (results["sequences"][row, :, : len(forced)] == forced).all()
+
+
+def test_a_prefix_may_be_improbable_and_as_long_as_can_be():
+    tables = constant_tables(-np.inf, -np.inf, -np.inf, -0.25, -1)
+    results = search(tables, prefix=np.array([[1, 1]], "int32"), max_length=2)
+    assert results["sequences"].tolist() == [[[1, 1]]]
+    assert results["scores"].tolist() == [[-0.25]]
+    assert results["token_log_probs"].tolist() == [[[0, 0, -0.25]]]
+    empty = search(tables, prefix=np.zeros((1, 0), "int32"), max_length=2)
+    assert empty["lengths"].tolist() == [[0]]
+
+
+# 12: n-grams
+
+
+def test_repeated_ngrams_are_blocked():
+    # Greedy would write 1 1 1 1, then with single tokens or pairs blocked what has not been yet.
+    tables = constant_tables(-np.inf, -1, -np.inf, -9, -2)
+    for size, expected in [(0, [1, 1, 1, 1, 1]), (1, [1, 4]), (2, [1, 1, 4, 1]), (3, [1, 1, 1, 4, 1])]:
+        results = search(tables, beam_width=1, max_length=5, no_repeat_ngram=size)
+        length = results["lengths"][0, 0]
+        assert results["sequences"][0, 0, :length].tolist()[: len(expected)] == expected
+
+
+@pytest.mark.parametrize("beam_width", [1, 3])
+def test_rows_that_are_blocked_altogether_find_nothing(beam_width):
+    # Row 0 has one token and may not end before it has written two.
+    tables = np.concatenate(
+        [constant_tables(-np.inf, -1, -np.inf, -1), constant_tables(-np.inf, -9, -np.inf, -1)]
+    )
+    tables = np.concatenate([tables, np.full((2, N_HASHES, 1), [[[-np.inf]], [[-1]]], "float32")], axis=-1)
+    results = search(tables, beam_width=beam_width, min_length=2, max_length=4, no_repeat_ngram=1)
+    assert results["found"].tolist() == [[False], [True]]
+    assert results["scores"][0, 0] == -np.inf
+    assert (results["sequences"][0] == 0).all()
+    assert np.isfinite(results["scores"][1]).all()
+
+
+# 13: what follows the back-pointers
+
+
+def test_states_and_attention_follow_back_pointers():
+    # Here 1 is better at first, but what begins with 4 wins: all its tokens' attention must be its own.
+    tables, attention = random_tables(40, 8, seed=15), random_attention(40, seed=15)
+    results = assert_equals_reference(tables, attention, beam_width=4, n_best=4, max_length=6)
+    greedy = search(tables, beam_width=1, max_length=6)
+    assert (results["sequences"][:, 0, 0] != greedy["sequences"][:, 0, 0]).any()
+
+
+# Sampling and groups
+
+
+def test_draws_follow_the_probabilities():
+    log_probs = np.log([1e-9, 0.5, 1e-9, 0.2, 0.3 - 2e-9])
+    rows = 4000
+    tables = np.broadcast_to(log_probs.astype("float32"), (rows, N_HASHES, 5))
+    options = {"beam_width": 1, "max_length": 1, "sample": True, "seeds": np.arange(rows, dtype="int32")}
+    for shaping, expected in [
+        ({}, [0.5, 0.2, 0.3]),
+        ({"temperature": 0.5}, [0.25 / 0.38, 0.04 / 0.38, 0.09 / 0.38]),
+        ({"top_k": 2}, [0.625, 0, 0.375]),
+        ({"top_p": 0.5}, [1, 0, 0]),
+        ({"top_p": 0.51}, [0.625, 0, 0.375]),
+    ]:
+        results = search(tables, **options, **shaping)
+        first = results["sequences"][:, 0, 0]
+        drawn = [np.mean(first == 1), np.mean(results["lengths"] == 0), np.mean(first == 4)]
+        np.testing.assert_allclose(drawn, expected, atol=4 * np.sqrt(0.25 / rows))
+
+
+def test_draws_depend_on_the_seed_of_the_row_alone():
+    tables = np.broadcast_to(random_tables(1, 9, seed=16), (6, N_HASHES, 9))
+    options = {"beam_width": 3, "n_best": 3, "max_length": 5, "sample": True, "length_penalty": 0.6}
+    seeds = np.array([5, 6, 5, 7, 8, 6], "int32")
+    results = search(tables, seeds=seeds, **options)
+    for one, other in [(0, 2), (1, 5)]:
+        assert_same({n: v[one] for n, v in results.items()}, {n: v[other] for n, v in results.items()})
+    assert len({row.tobytes() for row in results["sequences"]}) > 2
+    assert_same(search(tables[:2], seeds=seeds[2:4], **options), {n: v[2:4] for n, v in results.items()})
+    again = [search(tables, seed=seed, **options)["sequences"].tolist() for seed in (1, 1, 2)]
+    assert again[0] == again[1] != again[2]
+
+
+def test_drawn_sequences_have_the_scores_of_the_model():
+    tables = random_tables(20, 9, seed=17)
+    options = {"max_length": 5, "length_penalty": 0.6}
+    results = search(
+        tables, beam_width=4, n_best=4, sample=True, temperature=1.5, top_k=5, seed=1, min_length=1, **options
+    )
+    assert results["finished"].sum() > 20
+    assert not np.isin(results["sequences"], [2, 3]).any()
+    for row, place in zip(*np.nonzero(results["finished"]), strict=True):
+        sequence = results["sequences"][row, place, : results["lengths"][row, place]].tolist()
+        assert 1 <= len(sequence) <= 5
+        expected = rescore(Model(tables[row]), sequence, **options)
+        np.testing.assert_allclose(results["scores"][row, place], expected[0], rtol=1e-5)
+        np.testing.assert_allclose(results["token_log_probs"][row, place].sum(), expected[1], rtol=1e-5)
+
+
+def test_groups_differ_and_a_single_one_is_plain_search():
+    tables = random_tables(40, 12, seed=18)
+    options = {"beam_width": 4, "n_best": 4, "max_length": 6, "min_length": 1}
+    plain, diverse = search(tables, **options), search(tables, groups=4, diversity=50.0, **options)
+    # With so large a penalty all groups begin differently.
+    assert all(len(set(row[:, 0])) == 4 for row in diverse["sequences"])
+    assert_same(search(tables, groups=1, **options), plain)
+    unpenalized = search(tables, groups=2, **options)
+    both = search(tables, **{**options, "beam_width": 2, "n_best": 2})
+    # Groups that do not avoid each other find the same, which counts once.
+    assert_same({n: v[:, :2] for n, v in unpenalized.items()}, both)
+    assert not unpenalized["found"][:, 2:].any()
+
+
 # 14: ties, graphs, SavedModels
 
 
@@ -429,43 +778,92 @@ def test_equals_go_to_the_lower_id_in_a_large_vocabulary():
     assert results["sequences"].tolist() == [[[150], [1], [4]]]
 
 
+ALL_SORTS: list[dict[str, Any]] = [
+    {"beam_width": 4, "max_length": 7, "length_penalty": 0.8, "n_best": 3, "min_length": 1},
+    {"beam_width": 3, "max_length": 5, "coverage_penalty": 0.4, "no_repeat_ngram": 2, "n_best": 2},
+    {"beam_width": 4, "max_length": 5, "groups": 2, "diversity": 1.0, "n_best": 4},
+    {"beam_width": 3, "max_length": 5, "sample": True, "top_p": 0.9, "n_best": 3},
+]
+
+
+def all_sorts_of_calls(rows: int, decoder: BeamSearchDecoder) -> dict[str, Any]:
+    call: dict[str, Any] = {"source_mask": np.arange(SOURCE) <= np.arange(rows)[:, None]}
+    if decoder.no_repeat_ngram:
+        call["prefix"] = np.array([[1, 4], [5, 0], [0, 0], [6, 6], [1, 0]], "int32")[:rows]
+    if decoder.sample:
+        call["seeds"] = np.arange(rows, dtype="int32")
+    return call
+
+
 @tensorflow_only
-@pytest.mark.parametrize(("batch_size", "jit_compile"), [(None, False), (5, False), (5, True)])
-def test_graphs_equal_eager_execution(batch_size, jit_compile):
+@pytest.mark.parametrize("options", ALL_SORTS)
+def test_graphs_equal_eager_execution(options):
     import tensorflow as tf
 
     tables = random_tables(5, 9, seed=7)
-    options = {"beam_width": 4, "max_length": 7, "length_penalty": 0.8, "n_best": 3, "min_length": 1}
-    decoder = BeamSearchDecoder(**options)
-    function = tf.function(
-        lambda tables: search_tensors(decoder, tables, tf.shape(tables)[0]),
-        input_signature=[tf.TensorSpec((batch_size, N_HASHES, 9))],
-        jit_compile=jit_compile,
-    )
-    assert_same(function(tables), search(tables, **options))
-    if batch_size is None:
-        assert_same(function(tables[:2]), search(tables[:2], **options))
+    # Compiling by XLA takes long.
+    for jit_compile in (False, True) if options is ALL_SORTS[0] else (False,):
+        decoder = BeamSearchDecoder(**options)
+        call = all_sorts_of_calls(5, decoder)
+        attention = random_attention(5)
+        function = tf.function(
+            lambda tables, attention, call, decoder=decoder: search_tensors(
+                decoder, tables, tf.shape(tables)[0], attention, return_attention=True, **call
+            ),
+            jit_compile=jit_compile,
+        )
+        found = function(tables, attention, call)
+        for name, values in search(tables, attention, **options, **call).items():
+            # Sums of coverage may be rounded in another order.
+            np.testing.assert_allclose(found[name], values, rtol=1e-6, err_msg=name)
 
 
 @tensorflow_only
 def test_a_saved_model_finds_the_same(tmp_path: Path):
+    """Through Python, and through the C API as TensorFlow Serving does: strings name the rows."""
     import tensorflow as tf
 
-    tables = random_tables(5, 70, seed=8)
-    options = {"beam_width": 4, "max_length": 7, "length_penalty": 0.8, "n_best": 3}
+    from components.export.session import SavedModelSession
+
+    tables, attention = random_tables(5, 70, seed=8), random_attention(5)
     module = tf.Module()
-    module.decoder = BeamSearchDecoder(**options)
-    module.search = tf.function(
-        lambda tables: search_tensors(module.decoder, tables, tf.shape(tables)[0]),
-        input_signature=[tf.TensorSpec((None, N_HASHES, 70))],
-    )
-    tf.saved_model.save(module, tmp_path, signatures={"serving_default": module.search})
+    module.tables, module.attention = tf.constant(tables), tf.constant(attention)
+
+    def search_rows(decoder, call, text):
+        rows = tf.strings.to_number(text, tf.int32)
+        return search_tensors(
+            decoder,
+            tf.gather(module.tables, rows),
+            tf.size(rows),
+            tf.gather(module.attention, rows),
+            return_attention=True,
+            **{name: tf.gather(values, rows) for name, values in call.items()},
+        )
+
+    signatures = {}
+    for index, options in enumerate(ALL_SORTS):
+        decoder = BeamSearchDecoder(**options)
+        call = all_sorts_of_calls(5, decoder)
+
+        signatures[f"sort_{index}"] = tf.function(
+            partial(search_rows, decoder, call), input_signature=[tf.TensorSpec([None], tf.string)]
+        )
+    module.functions = list(signatures.values())
+    tf.saved_model.save(module, tmp_path, signatures=signatures)
     loaded = tf.saved_model.load(tmp_path)
-    for batch_size in (5, 1, 3):
-        expected = search(tables[:batch_size], **options)
-        assert_same(loaded.search(tables[:batch_size]), expected)
-        assert_same(loaded.signatures["serving_default"](tf.constant(tables[:batch_size])), expected)
-    assert loaded.search(tables[:0])["sequences"].shape == (0, 3, 7)
+    with SavedModelSession(tmp_path) as session:
+        for index, options in enumerate(ALL_SORTS):
+            call = all_sorts_of_calls(5, BeamSearchDecoder(**options))
+            expected = search(tables, attention, **options, **call)
+            for rows in ([0, 1, 2, 3, 4], [3], [4, 1, 1]):
+                text = [str(row) for row in rows]
+                by_python = loaded.signatures[f"sort_{index}"](tf.constant(text))
+                by_c = session.run(text, signature=f"sort_{index}")
+                for name, values in expected.items():
+                    for found in (by_python[name], by_c[name]):
+                        np.testing.assert_allclose(found, values[rows], rtol=1e-6, err_msg=name)
+    nothing = loaded.signatures["sort_0"](tf.constant([], tf.string))
+    assert nothing["sequences"].shape == (0, 3, 7)
 
 
 # 15: precision
@@ -556,6 +954,14 @@ def test_config_round_trip():
         "end_id": 5,
         "pad_id": 6,
         "forbidden_ids": [1, 4],
+        "length_normalization": "average",
+        "coverage_penalty": 0.3,
+        "no_repeat_ngram": 2,
+        "sample": True,
+        "temperature": 0.7,
+        "top_k": 5,
+        "top_p": 0.9,
+        "seed": 1,
     }
     layer = keras.saving.deserialize_keras_object(
         keras.saving.serialize_keras_object(BeamSearchDecoder(**options, name="search"))
@@ -563,6 +969,8 @@ def test_config_round_trip():
     assert isinstance(layer, BeamSearchDecoder)
     assert layer.name == "search"
     assert layer.get_config().items() >= options.items()
+    groups = BeamSearchDecoder(groups=2, diversity=0.5).get_config()
+    assert groups.items() >= {"groups": 2, "diversity": 0.5}.items()
     assert BeamSearchDecoder().get_config().items() >= {**DEFAULTS, "forbidden_ids": [0, 2]}.items()
 
 
@@ -584,6 +992,20 @@ def test_a_start_that_is_the_end_is_not_forbidden():
         ({"length_penalty": -90}, "length_penalty=-90 with max_length=64; expected penalties"),
         ({"pad_id": -1}, r"pad_id=-1 and forbidden_ids=\[-1, 2\]; expected no negative id"),
         ({"forbidden_ids": (3, 0)}, r"end_id=3, pad_id=0 and forbidden_ids=\[0, 3\]; expected"),
+        ({"length_normalization": "none"}, "length_normalization='none'; expected 'gnmt' or 'average'"),
+        ({"coverage_penalty": -0.1}, "coverage_penalty=-0.1; expected a number of at least 0"),
+        ({"diversity": float("nan")}, "diversity=nan; expected a number of at least 0"),
+        ({"no_repeat_ngram": -1}, "no_repeat_ngram=-1; expected the n of n-grams"),
+        (
+            {"temperature": 0, "sample": True},
+            "temperature=0, top_k=0 and top_p=1.0; expected temperature > 0",
+        ),
+        ({"top_p": 1.5, "sample": True}, "top_p=1.5; expected temperature > 0, top_k >= 0"),
+        ({"seed": -1}, "seed=-1; expected an integer of at least 0"),
+        ({"top_k": 5}, "top_k=5 and top_p=1.0 with sample=False; expected their defaults"),
+        ({"groups": 3}, "groups=3 and beam_width=4; expected a number of groups that divides"),
+        ({"groups": 2, "sample": True}, "groups=2 with sample=True; expected groups=1"),
+        ({"diversity": 1.0}, "diversity=1.0 with groups=1; expected more groups"),
     ],
 )
 def test_refuses_impossible_options(options, message):
@@ -594,3 +1016,22 @@ def test_refuses_impossible_options(options, message):
 def test_refuses_a_vocabulary_without_the_end():
     with pytest.raises(ValueError, match=r"shape \(1, 4, 3\) from step; .* above end_id=3. Return one"):
         search(constant_tables(-1, -1, -1))
+
+
+def test_refuses_a_prefix_that_is_too_long():
+    with pytest.raises(
+        ValueError, match=r"prefix of shape \(1, 3\) with max_length=2; expected .* Raise max_l"
+    ):
+        search(random_tables(1, 5), prefix=np.array([[1, 1, 1]], "int32"), max_length=2)
+
+
+def test_refuses_attention_that_is_not_there():
+    tables = random_tables(1, 5)
+    with pytest.raises(
+        ValueError, match=r"no source_mask with coverage_penalty=0.5 and return_attention=False"
+    ):
+        search(tables, coverage_penalty=0.5)
+    with pytest.raises(
+        ValueError, match=r"Received log_probs and states from step .* Return it as the third"
+    ):
+        search(tables, coverage_penalty=0.5, source_mask=np.ones((1, SOURCE), bool))
