@@ -7,7 +7,13 @@ from layers.beam_search_decoder import BeamSearchDecoder
 from layers.clockwork_rnn import ClockworkRNN, ClockworkRNNCell
 from layers.cnn_lstm import CNNLSTM
 from layers.echo_state_rnn import EchoStateRNN, EchoStateRNNCell
+from layers.end_to_end_memory_network import EndToEndMemoryNetwork
+from layers.hard_attention import HardAttention
+from layers.hard_selection import HardSelection
 from layers.identity_rnn import IdentityRNN
+from layers.luong_attention import LuongAttention
+from layers.memory_network import MemoryNetwork
+from layers.monotonic_attention import MonotonicAttention
 from layers.recurrent_stack import RecurrentStack
 from layers.ridge_readout import RidgeSums, fit_ridge
 from layers.text_cnn import TextCNN
@@ -24,7 +30,13 @@ __all__ = [
     "ClockworkRNNCell",
     "EchoStateRNN",
     "EchoStateRNNCell",
+    "EndToEndMemoryNetwork",
+    "HardAttention",
+    "HardSelection",
     "IdentityRNN",
+    "LuongAttention",
+    "MemoryNetwork",
+    "MonotonicAttention",
     "RecurrentStack",
     "RidgeSums",
     "TextCNN",

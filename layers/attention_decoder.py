@@ -1,39 +1,75 @@
-"""The decoder of Bahdanau et al. (2015): recurrent cells that look at a memory at every step.
+"""A recurrent decoder that looks at a memory at every step (Bahdanau et al., 2015; Luong et al., 2015).
 
-`AttentionDecoder(cells, attention=None, dropout=0.0, seed=None)` with
-`step(inputs, states, keys=None, memory=None, mask=None) -> (outputs, states, weights)`,
-`get_initial_state(batch_size) -> states` and `call(inputs, memory=None, initial_states=None,
-memory_mask=None, training=None, return_weights=False) -> outputs` (or `(outputs, weights)`).
+`AttentionDecoder(cells, attention=None, reader=None, order="before", input_feeding=False, residual=False,
+encoder_residual=False, dropout=0.0, seed=None)` with
+`get_initial_state(batch_size, memory=None, training=None, reader_memory=None) -> states`,
+`step(inputs, states, keys=None, memory=None, mask=None, summary=None, reader_keys=None,
+reader_memory=None, reader_mask=None) -> (outputs, states, weights)` and
+`call(inputs, memory=None, initial_states=None, memory_mask=None, summary=None, reader_memory=None,
+reader_memory_mask=None, reader_values=None, training=None, return_attention=False, feedback=None,
+forced=None)`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 from keras import ops
 
-States = list[list[keras.KerasTensor]]
+from layers.step_loop import concatenate, run_steps, split
+
+Tensor: TypeAlias = keras.KerasTensor
+States: TypeAlias = dict[str, list[Any]]
+
+
+class _Table(NamedTuple):
+    """What an attention reads: the memory, its keys, and where it may be read."""
+
+    keys: Any
+    memory: Tensor
+    mask: Tensor | None
 
 
 @keras.saving.register_keras_serializable(package="rnnpipe")
 class AttentionDecoder(keras.layers.Layer):
-    """Stacked recurrent cells that read a memory, such as an encoder's outputs, before every step.
+    """Stacked recurrent cells that read a memory, such as an encoder's outputs, at every step.
 
-    The query of step `t` is the hidden state of the top cell after step `t - 1`. The context `c_t` that the
-    attention returns for it is concatenated to the input of the step, `[y_{t-1}; c_t]`, which the first cell
-    reads; the output is `[s_t; c_t]`, `s_t` being the top cell's output. Without attention the cells
-    read `y_{t-1}` and the output is `s_t`.
+    With `order="before"` (Bahdanau et al.) the query of step `t` is the hidden state of the top cell after
+    step `t - 1`. The context `c_t` that the attention returns for it is concatenated to the input of the
+    step, `[y_{t-1}; c_t]`, which the first cell reads. The output is `[s_t; c_t]`, `s_t` being the top
+    cell's output.
+
+    With `order="after"` (Luong et al.) the cells come first, and the query is `s_t`. The output is the
+    attentional vector `tanh(W_c [c_t; s_t])`, as wide as `s_t`; with `input_feeding` that of the last step
+    is concatenated to the input of the step, `[y_{t-1}; h_{t-1}]`, so that the decoder knows what it has
+    looked at.
+
+    A `reader` is a second attention with the same query, such as a memory network; its context is
+    concatenated to that of the first, and may come from another memory. Without either the cells read
+    `y_{t-1}` and the output is `s_t`.
 
     `call` decodes a whole known sequence (teacher forcing), `step` one position of one or several
     hypotheses; both compute the same.
 
+    The states are a dict: `"cells"` holds for each cell the list of its states, `"attention"` and `"reader"`
+    the states of those that have any, `"feed"` the last attentional vector in a list.
+
     Args:
         cells: List of Keras recurrent cells, such as `keras.layers.GRUCell(64)`, the lowest first. Their own
-            `dropout` and `recurrent_dropout` must be 0.
-        attention: Layer with `project_keys` and `attend`, such as `BahdanauAttention`, or `None`.
+            `dropout` and `recurrent_dropout` must be 0. The first state of each is its hidden state.
+        attention: `Attention` such as `BahdanauAttention`, or `None`.
+        reader: `Attention` such as `MemoryNetwork` that is read as well, or `None`.
+        order: `"before"` or `"after"`: when the memory is read, seen from the cells. Defaults to `"before"`.
+        input_feeding: Whether the cells also read the last attentional vector; only with `order="after"`.
+            Defaults to `False`.
+        residual: Whether to add its input to a cell's output, from the second cell on. All cells must have
+            the same width. Defaults to `False`.
+        encoder_residual: Whether every step also reads the `summary` of the source, as in Cho et al.: one
+            linear map of it is added to what the first cell reads, another to the top cell's output.
+            Defaults to `False`.
         dropout: Float in [0, 1), fraction of each cell's inputs (the context among them) dropped in
             training. As in Keras' recurrent layers, all steps of a sequence share one mask. Defaults to 0.
         seed: Integer seed of the dropout, or `None`.
@@ -41,17 +77,27 @@ class AttentionDecoder(keras.layers.Layer):
 
     Call arguments:
         inputs: Tensor of shape `(batch, time, features)`, the embedded target shifted by one step.
-        memory: Tensor of shape `(batch, source, memory_width)`. Required with attention, not read without.
-        initial_states: For each cell the list of its states, each of shape `(batch, cell_units)`. Zeros by
-            default.
+        memory: Tensor of shape `(batch, source, memory_width)`. Required with `attention`.
+        initial_states: States as `get_initial_state` returns them, which makes them by default.
         memory_mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read; `None`
             if it may be read everywhere.
-        training: Whether to apply dropout.
-        return_weights: Whether to return the attention's weights too. Defaults to `False`.
+        summary: Tensor of shape `(batch, summary_width)`. Required with `encoder_residual`.
+        reader_memory: What the reader reads, of shape `(batch, slots, width)`. Defaults to `memory`.
+        reader_memory_mask: Boolean tensor of shape `(batch, slots)`, or `None`.
+        reader_values: Tensor of the shape of `reader_memory`, for a memory of pairs, of which
+            `reader_memory` holds the keys; for readers such as `MemoryNetwork` that take them.
+        training: Whether to apply dropout, and whether the attention is to sample.
+        return_attention: Whether to return the attention's weights and states too. Defaults to `False`.
+        feedback: Function of the outputs of a step, of shape `(batch, output_width)`, that returns an input
+            of the next one, of shape `(batch, features)`: for scheduled sampling (Bengio et al.). It must
+            not draw random numbers.
+        forced: Boolean tensor of shape `(batch, time)`, required with `feedback`: `True` where a step takes
+            its input, `False` where it takes what `feedback` returned. The first step takes its input.
 
     Returns:
-        The outputs, of shape `(batch, time, units + memory_width)` (`(batch, time, units)` without
-        attention); with `return_weights` also the weights, of shape `(batch, time, source)`.
+        The outputs, of shape `(batch, time, width)`: `units + context_width` wide with `order="before"`,
+        else `units`. With `return_attention` also the weights, of shape `(batch, time, source)`, and the
+        list of the attention's states after each step, of shapes `(batch, time, ...)`.
 
     Example:
         ```python
@@ -62,186 +108,336 @@ class AttentionDecoder(keras.layers.Layer):
 
         # The first of these steps, taken for five hypotheses of each source:
         keys = decoder.attention.project_keys(memory)
-        states = [[np.zeros((32, 5, 16))]]
+        states = {"cells": [[np.zeros((32, 5, 16))]]}
         inputs = np.repeat(targets[:, :1], 5, axis=1)
         outputs, states, weights = decoder.step(inputs, states, keys, memory)  # `outputs` is (32, 5, 80).
         ```
 
-    Reference:
-        [Neural Machine Translation by Jointly Learning to Align and Translate](
-        https://arxiv.org/abs/1409.0473) (Bahdanau et al., 2015), section 3.1 and appendix A.2.2
+    References:
+        - [Neural Machine Translation by Jointly Learning to Align and Translate](
+          https://arxiv.org/abs/1409.0473) (Bahdanau et al., 2015), section 3.1 and appendix A.2.2
+        - [Effective Approaches to Attention-based Neural Machine Translation](
+          https://arxiv.org/abs/1508.04025) (Luong et al., 2015), sections 3 and 3.3
+        - [Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine Translation](
+          https://arxiv.org/abs/1406.1078) (Cho et al., 2014), section 2.2
+        - [Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks](
+          https://arxiv.org/abs/1506.03099) (Bengio et al., 2015)
     """
 
     def __init__(
         self,
         cells: Sequence[keras.layers.Layer],
         attention: keras.layers.Layer | None = None,
+        reader: keras.layers.Layer | None = None,
+        order: str = "before",
+        input_feeding: bool = False,
+        residual: bool = False,
+        encoder_residual: bool = False,
         dropout: float = 0.0,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        if not isinstance(cells, list | tuple) or not cells:
-            raise ValueError(
-                "Received an invalid value for argument `cells`, expected a non-empty list of recurrent "
-                f"cells, got {cells}."
-            )
-        for cell in cells:
-            if not hasattr(cell, "state_size"):
-                raise ValueError(
-                    "Received an invalid value for argument `cells`, expected recurrent cells such as "
-                    f"`keras.layers.GRUCell(64)`, got {cell}."
-                )
-            if getattr(cell, "dropout", 0) or getattr(cell, "recurrent_dropout", 0):
-                raise ValueError(
-                    "Received an invalid value for argument `cells`, expected cells without dropout of their "
-                    f"own (pass `dropout` to the decoder), got {cell}."
-                )
-        if attention is not None and not (
-            hasattr(attention, "project_keys") and hasattr(attention, "attend")
-        ):
-            raise ValueError(
-                "Received an invalid value for argument `attention`, expected a layer with the methods "
-                f"`project_keys` and `attend`, or `None`, got {attention}."
+        _check_cells(cells, residual)
+        for name, layer in (("attention", attention), ("reader", reader)):
+            if layer is not None and not (hasattr(layer, "project_keys") and hasattr(layer, "attend")):
+                raise _invalid(name, "a layer with the methods `project_keys` and `attend`, or `None`", layer)
+        if order not in ("before", "after"):
+            raise _invalid("order", "'before' or 'after'", repr(order))
+        if input_feeding and (order == "before" or attention is reader is None):
+            raise _invalid(
+                "input_feeding", "`False` unless an `attention` or a `reader` reads with order='after'", True
             )
         if not 0 <= dropout < 1:
-            raise ValueError(
-                "Received an invalid value for argument `dropout`, expected a float in [0, 1), "
-                f"got {dropout}."
-            )
+            raise _invalid("dropout", "a float in [0, 1)", dropout)
         super().__init__(**kwargs)
         self.supports_masking = True
         self.cells = list(cells)
         self.attention = attention
+        self.reader = reader
+        self.order = order
+        self.input_feeding = input_feeding
+        self.residual = residual
+        self.encoder_residual = encoder_residual
         self.dropout = dropout
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed) if dropout else None
         self.state_sizes = [_as_list(cell.state_size) for cell in self.cells]
+        self.attentional_layer = None
+        if order == "after" and (attention or reader):
+            self.attentional_layer = self._dense(_width(cells[-1]), activation="tanh", name="attentional")
+
+    def _dense(self, units: int, name: str, **kwargs: Any) -> keras.layers.Dense:
+        # Without bias, as the papers have it.
+        return keras.layers.Dense(units, use_bias=False, dtype=self.dtype_policy, name=name, **kwargs)
+
+    @property
+    def _attentions(self) -> dict[str, Any]:
+        """The attentions that there are, under their names among the states."""
+        both = {"attention": self.attention, "reader": self.reader}
+        return {name: layer for name, layer in both.items() if layer is not None}
 
     def build(
-        self, inputs_shape: Sequence[int | Any], memory_shape: Sequence[int | Any] | None = None
+        self,
+        inputs_shape: Sequence[int | Any],
+        memory_shape: Sequence[int | Any] | None = None,
+        summary_shape: Sequence[int | Any] | None = None,
+        reader_memory_shape: Sequence[int | Any] | None = None,
     ) -> None:
-        """Creates the weights from the shapes of `inputs` and `memory`."""
-        batch_size, width, context_width = inputs_shape[0], inputs_shape[-1], 0
-        if self.attention is not None:
-            memory_shape = _required(memory_shape)
-            if not self.attention.built:
-                self.attention.build((batch_size, self.state_sizes[-1][0]), memory_shape)
-            context_width = memory_shape[-1]
-        width += context_width
+        """Creates the weights from the shapes of `inputs`, `memory`, `summary` and `reader_memory`."""
+        batch_size, units, context_width = inputs_shape[0], _width(self.cells[-1]), 0
+        query_width = self.state_sizes[-1][0] if self.order == "before" else units
+        for name, layer in self._attentions.items():
+            shape = reader_memory_shape if name == "reader" and reader_memory_shape else memory_shape
+            shape = _required("memory", shape, f"a decoder with `{name}`")
+            if not layer.built:
+                layer.build((batch_size, query_width), shape)
+            context_width += layer.context_width(shape[-1])
+        width = inputs_shape[-1] + (units if self.input_feeding else 0)
+        self.output_size = units
+        if self.attentional_layer is not None:
+            self.attentional_layer.build((batch_size, context_width + units))
+        else:
+            width += context_width
+            self.output_size += context_width
+        if self.encoder_residual:
+            shape = _required("summary", summary_shape, "a decoder with `encoder_residual`")
+            self.input_residual = self._dense(width, name="input_residual")
+            self.output_residual = self._dense(units, name="output_residual")
+            self.input_residual.build(shape)
+            self.output_residual.build(shape)
         self._input_widths = []
-        for cell, sizes in zip(self.cells, self.state_sizes, strict=True):
+        for cell in self.cells:
             if not cell.built:
                 cell.build((batch_size, width))
             self._input_widths.append(width)
-            width = getattr(cell, "output_size", None) or sizes[0]
-        self.output_size = width + context_width
+            width = _width(cell)
 
-    def get_initial_state(self, batch_size: int) -> States:
-        """Returns states of zeros.
+    def get_initial_state(
+        self,
+        batch_size: Any,
+        memory: Tensor | None = None,
+        training: bool | None = None,
+        reader_memory: Tensor | None = None,
+    ) -> States:
+        """Returns the states before the first step, those of the cells zeros.
 
         Args:
             batch_size: How many rows the states have.
+            memory: As for `call`.
+            training: Whether the states are for training.
+            reader_memory: As for `call`.
 
         Returns:
-            For each cell the list of its states, each of shape `(batch_size, cell_units)`.
+            A dict as the class describes it, of tensors of shape `(batch_size, ...)`.
         """
-        return [
-            [ops.zeros((batch_size, size), dtype=self.compute_dtype) for size in sizes]
-            for sizes in self.state_sizes
-        ]
+
+        def zeros(size: int) -> Tensor:
+            return ops.zeros((batch_size, size), dtype=self.compute_dtype)
+
+        states: States = {"cells": [[zeros(size) for size in sizes] for sizes in self.state_sizes]}
+        for name, layer in self._attentions.items():
+            read = reader_memory if name == "reader" and reader_memory is not None else memory
+            own = layer.get_initial_state(_required("memory", read, f"a decoder with `{name}`"), training)
+            if own:
+                states[name] = own
+        if self.input_feeding:
+            states["feed"] = [zeros(_width(self.cells[-1]))]
+        return states
 
     def step(
         self,
-        inputs: keras.KerasTensor,
+        inputs: Tensor,
         states: States,
-        keys: keras.KerasTensor | None = None,
-        memory: keras.KerasTensor | None = None,
-        mask: keras.KerasTensor | None = None,
-    ) -> tuple[keras.KerasTensor, States, keras.KerasTensor | None]:
+        keys: Any = None,
+        memory: Tensor | None = None,
+        mask: Tensor | None = None,
+        summary: Tensor | None = None,
+        reader_keys: Any = None,
+        reader_memory: Tensor | None = None,
+        reader_mask: Tensor | None = None,
+    ) -> tuple[Tensor, States, Tensor | None]:
         """Decodes one position, without dropout.
 
         Args:
             inputs: Tensor of shape `(batch, features)`, or `(batch, beams, features)` for several hypotheses
-                of each source; they share the source's keys and memory, which are never repeated.
-            states: For each cell the list of its states, each of shape `(batch, [beams,] cell_units)`.
+                of each source; they share all that belongs to the source, which is never repeated.
+            states: As `get_initial_state` or the last step returned them, with an axis of beams after the
+                batch if `inputs` has one.
             keys: What `attention.project_keys` made of `memory`.
             memory: Tensor of shape `(batch, source, memory_width)`.
             mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read.
+            summary: Tensor of shape `(batch, summary_width)`, with `encoder_residual`.
+            reader_keys: What `reader.project_keys` made of what the reader reads.
+            reader_memory: What the reader reads, if it is not `memory`.
+            reader_mask: Boolean tensor of shape `(batch, slots)`, for `reader_memory`.
 
         Returns:
-            The output, of shape `(batch, [beams,] units + memory_width)`, the new states, shaped as
-            `states`, and the attention's weights, of shape `(batch, [beams,] source)`, `None` without
-            attention.
+            The output, of shape `(batch, [beams,] output_width)`, the new states, shaped as `states`, and
+            the attention's weights, of shape `(batch, [beams,] source)`, `None` without attention.
         """
-        return self._step(inputs, states, keys, memory, mask, scales=None)
+        if reader_memory is None:
+            reader_memory, reader_mask = memory, mask
+        tables = {
+            "attention": _Table(keys, memory, mask),
+            "reader": _Table(reader_keys, reader_memory, reader_mask),
+        }
+        return self._step(inputs, states, tables, self._project_summary(summary))
 
     def _step(
         self,
-        inputs: keras.KerasTensor,
+        inputs: Tensor,
         states: States,
-        keys: keras.KerasTensor | None,
-        memory: keras.KerasTensor | None,
-        mask: keras.KerasTensor | None,
-        scales: list[keras.KerasTensor] | None,
-    ) -> tuple[keras.KerasTensor, States, keras.KerasTensor | None]:
-        outputs = ops.cast(inputs, self.compute_dtype)
-        context = weights = None
-        if self.attention is not None:
-            context, weights = self.attention.attend(states[-1][0], keys, memory, mask)
-            context = ops.cast(context, self.compute_dtype)
-            outputs = ops.concatenate([outputs, context], axis=-1)
+        tables: dict[str, _Table],
+        residuals: tuple[Tensor, Tensor] | None,
+        scales: list[Tensor] | None = None,
+        noises: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, States, Tensor | None]:
         # Cells know no beams: to them every hypothesis is a row of the batch.
-        merge, split = _no_change, _no_change
+        merge, unmerge, expand = _no_change, _no_change, _no_change
         if len(inputs.shape) == 3:
-            merge, split = _merge_beams, partial(_split_beams, ops.shape(inputs)[:2])
-        outputs = merge(outputs)
+            merge, unmerge = _merge_beams, partial(_split_beams, ops.shape(inputs)[:2])
+            expand = partial(ops.expand_dims, axis=1)
+        new_states: States = {}
+        contexts: list[Tensor] = []
+        weights = None
+        read = partial(self._read, states=states, tables=tables, noises=noises or {})
+        outputs = self._concatenate([inputs, *states.get("feed", [])])
+        if self.attentional_layer is None:
+            contexts, weights, new_states = read(states["cells"][-1][0])
+            outputs = self._concatenate([outputs, *contexts])
+        if residuals is not None:
+            outputs = outputs + expand(residuals[0])
+        outputs, new_states["cells"] = self._run_cells(
+            merge(outputs), states["cells"], merge, unmerge, scales
+        )
+        outputs = unmerge(outputs)
+        if residuals is not None:
+            outputs = outputs + expand(residuals[1])
+        if self.attentional_layer is None:
+            return self._concatenate([outputs, *contexts]), new_states, weights
+        contexts, weights, read_states = read(outputs)
+        outputs = self.attentional_layer(self._concatenate([*contexts, outputs]))
+        outputs = ops.cast(outputs, self.compute_dtype)
+        if self.input_feeding:
+            new_states["feed"] = [outputs]
+        return outputs, {**new_states, **read_states}, weights
+
+    def _run_cells(
+        self,
+        outputs: Tensor,
+        states: list[list[Tensor]],
+        merge: Callable[[Tensor], Tensor],
+        unmerge: Callable[[Tensor], Tensor],
+        scales: list[Tensor] | None,
+    ) -> tuple[Tensor, list[list[Tensor]]]:
         new_states = []
         for index, (cell, cell_states) in enumerate(zip(self.cells, states, strict=True)):
-            if scales is not None:
-                outputs = outputs * scales[index]
-            outputs, cell_states = cell(outputs, [merge(state) for state in cell_states])
-            # Sublayers may have a dtype policy of their own, but a loop's states must keep their dtype.
-            new_states.append([split(ops.cast(state, self.compute_dtype)) for state in cell_states])
-        outputs = split(ops.cast(outputs, self.compute_dtype))
-        if context is not None:
-            outputs = ops.concatenate([outputs, context], axis=-1)
-        return outputs, new_states, weights
+            cell_inputs = outputs if scales is None else outputs * scales[index]
+            new_outputs, cell_states = cell(cell_inputs, [merge(state) for state in cell_states])
+            # Sublayers may have a dtype policy of their own.
+            new_states.append([unmerge(ops.cast(state, self.compute_dtype)) for state in cell_states])
+            new_outputs = ops.cast(new_outputs, self.compute_dtype)
+            outputs = new_outputs + outputs if self.residual and index > 0 else new_outputs
+        return outputs, new_states
+
+    def _read(
+        self, query: Tensor, states: States, tables: dict[str, _Table], noises: dict[str, Tensor]
+    ) -> tuple[list[Tensor], Tensor | None, States]:
+        """Returns the contexts of the attentions, the weights of the first, and their new states."""
+        contexts, new_states, weights_of = [], {}, {}
+        for name, layer in self._attentions.items():
+            context, weights_of[name], own = layer.attend(
+                query, *tables[name], states.get(name, []), noises.get(name)
+            )
+            contexts.append(context)
+            if own:
+                new_states[name] = own
+        return contexts, weights_of.get("attention"), new_states
+
+    def _concatenate(self, tensors: Sequence[Tensor]) -> Tensor:
+        tensors = [ops.cast(tensor, self.compute_dtype) for tensor in tensors]
+        return tensors[0] if len(tensors) == 1 else ops.concatenate(tensors, axis=-1)
+
+    def _project_summary(self, summary: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """Returns what a summary adds to the first cell's input and to the top cell's output."""
+        if not self.encoder_residual:
+            return None
+        summary = _required("summary", summary, "a decoder with `encoder_residual`")
+        maps = (self.input_residual, self.output_residual)
+        return tuple(ops.cast(layer(summary), self.compute_dtype) for layer in maps)
 
     def call(
         self,
-        inputs: keras.KerasTensor,
-        memory: keras.KerasTensor | None = None,
+        inputs: Tensor,
+        memory: Tensor | None = None,
         initial_states: States | None = None,
-        memory_mask: keras.KerasTensor | None = None,
+        memory_mask: Tensor | None = None,
+        summary: Tensor | None = None,
+        reader_memory: Tensor | None = None,
+        reader_memory_mask: Tensor | None = None,
+        reader_values: Tensor | None = None,
         training: bool | None = None,
-        return_weights: bool = False,
-    ) -> keras.KerasTensor | tuple[keras.KerasTensor, keras.KerasTensor]:
+        return_attention: bool = False,
+        feedback: Callable[[Tensor], Tensor] | None = None,
+        forced: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, Tensor, list[Tensor]]:
         """Decodes whole sequences with known inputs; see the class for arguments and result."""
-        if return_weights and self.attention is None:
+        if return_attention and self.attention is None:
+            raise _invalid("return_attention", "`False` for a decoder without attention", True)
+        if (feedback is None) != (forced is None):
             raise ValueError(
-                "Received an invalid value for argument `return_weights`, expected `False` for a decoder "
-                "without attention, got True."
+                "Received only one of the arguments `feedback` and `forced`, expected both or neither."
             )
-        batch_size = ops.shape(inputs)[0]
+        batch_size, time = ops.shape(inputs)[:2]
+        if reader_memory is None:
+            reader_memory, reader_memory_mask = memory, memory_mask
+        tables, noises = {}, {}
+        for name, layer in self._attentions.items():
+            read, mask = (reader_memory, reader_memory_mask) if name == "reader" else (memory, memory_mask)
+            read = _required("memory", read, f"a decoder with `{name}`")
+            pairs = () if name != "reader" or reader_values is None else (reader_values,)
+            tables[name] = _Table(layer.project_keys(read, *pairs), read, mask)
+            noise = layer.draw_noise(batch_size, time, ops.shape(read)[1]) if training else None
+            if noise is not None:
+                noises[name] = noise
         if initial_states is None:
-            initial_states = self.get_initial_state(batch_size)
-        if len(initial_states) != len(self.cells):
+            initial_states = self.get_initial_state(batch_size, memory, training, reader_memory)
+        if len(initial_states["cells"]) != len(self.cells):
             raise ValueError(
-                "Received an invalid value for argument `initial_states`, expected one list of states for "
-                f"each of the {len(self.cells)} cells, got {len(initial_states)}."
+                "Received an invalid value for argument `initial_states`, expected under 'cells' one list of "
+                f"states for each of the {len(self.cells)} cells, got {len(initial_states['cells'])}."
             )
-        keys = None if self.attention is None else self.attention.project_keys(_required(memory))
+        residuals = self._project_summary(summary)
         scales = self._dropout_scales(batch_size) if training and self.dropout else None
-        step = partial(self._step, keys=keys, memory=memory, mask=memory_mask, scales=scales)
-        cell = _StepCell(step, self.state_sizes, self.compute_dtype, return_weights)
-        loop = keras.layers.RNN(cell, return_sequences=True, dtype=self.dtype_policy, name="loop")
-        # `call` and not `__call__`, which would let a mask that the inputs carry repeat steps of the output.
-        outputs = loop.call(inputs, initial_state=keras.tree.flatten(initial_states))
-        if not return_weights:
-            return outputs
-        return outputs[..., : self.output_size], outputs[..., self.output_size :]
 
-    def _dropout_scales(self, batch_size: int) -> list[keras.KerasTensor]:
+        def step(inputs: Tensor, states: States, step_noises: list[Tensor]) -> tuple[Tensor, States]:
+            named_noises = dict(zip(noises, step_noises, strict=True))
+            outputs, states, weights = self._step(inputs, states, tables, residuals, scales, named_noises)
+            if return_attention:
+                outputs = concatenate([outputs, weights, *states.get("attention", [])])
+            return outputs, states
+
+        read_states = initial_states.get("attention", [])
+        output_dtype = self.compute_dtype
+        if return_attention:
+            output_dtype = keras.backend.result_type(output_dtype, *(state.dtype for state in read_states))
+        outputs = run_steps(
+            step,
+            ops.cast(inputs, self.compute_dtype),
+            initial_states,
+            list(noises.values()),
+            output_dtype,
+            feedback=feedback and (lambda outputs: feedback(outputs[..., : self.output_size])),
+            forced=forced,
+        )
+        if not return_attention:
+            return outputs
+        widths = [self.output_size, ops.shape(memory)[1], *(ops.shape(state)[-1] for state in read_states)]
+        outputs, weights, *read_states = split(outputs, widths)
+        outputs, weights = (ops.cast(each, self.compute_dtype) for each in (outputs, weights))
+        return outputs, weights, read_states
+
+    def _dropout_scales(self, batch_size: Any) -> list[Tensor]:
         return [
             keras.random.dropout(
                 ops.ones((batch_size, width), dtype=self.compute_dtype),
@@ -257,6 +453,11 @@ class AttentionDecoder(keras.layers.Layer):
             **super().get_config(),
             "cells": [keras.saving.serialize_keras_object(cell) for cell in self.cells],
             "attention": keras.saving.serialize_keras_object(self.attention),
+            "reader": keras.saving.serialize_keras_object(self.reader),
+            "order": self.order,
+            "input_feeding": self.input_feeding,
+            "residual": self.residual,
+            "encoder_residual": self.encoder_residual,
             "dropout": self.dropout,
             "seed": self.seed,
         }
@@ -264,60 +465,61 @@ class AttentionDecoder(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> AttentionDecoder:
         """Makes a decoder from what `get_config` returned."""
-        cells = [keras.saving.deserialize_keras_object(cell) for cell in config["cells"]]
-        attention = keras.saving.deserialize_keras_object(config["attention"])
-        return cls(**{**config, "cells": cells, "attention": attention})
+        layers = {
+            name: keras.saving.deserialize_keras_object(config[name])
+            for name in ("cells", "attention", "reader")
+        }
+        return cls(**{**config, **layers})
 
 
-class _StepCell:
-    """One call's decoding step as `keras.layers.RNN` wants its cell.
-
-    The step holds keys and memory, so that the loop captures instead of carrying them, and the object lives
-    as long as the call, so that calls from several threads do not meet.
-    """
-
-    def __init__(
-        self, step: Any, state_sizes: list[list[int]], compute_dtype: str, return_weights: bool
-    ) -> None:
-        self.step = step
-        self.state_sizes = state_sizes
-        self.state_size = keras.tree.flatten(state_sizes)
-        self.compute_dtype = compute_dtype
-        self.return_weights = return_weights
-
-    def call(
-        self, inputs: keras.KerasTensor, states: Sequence[keras.KerasTensor]
-    ) -> tuple[keras.KerasTensor, list[keras.KerasTensor]]:
-        nested = keras.tree.pack_sequence_as(self.state_sizes, list(states))
-        outputs, new_states, weights = self.step(inputs, nested)
-        if self.return_weights:
-            outputs = ops.concatenate([outputs, weights], axis=-1)
-        return outputs, keras.tree.flatten(new_states)
-
-    __call__ = call
+def _check_cells(cells: Any, residual: bool) -> None:
+    if not isinstance(cells, list | tuple) or not cells:
+        raise _invalid("cells", "a non-empty list of recurrent cells", cells)
+    for cell in cells:
+        if not hasattr(cell, "state_size"):
+            raise _invalid("cells", "recurrent cells such as `keras.layers.GRUCell(64)`", cell)
+        if getattr(cell, "dropout", 0) or getattr(cell, "recurrent_dropout", 0):
+            raise _invalid(
+                "cells", "cells without dropout of their own (pass `dropout` to the decoder)", cell
+            )
+    widths = [_width(cell) for cell in cells]
+    if residual and len(set(widths)) > 1:
+        raise _invalid("cells", "cells of the same width for `residual`", f"the widths {widths}")
 
 
-def _required(memory: Any) -> Any:
-    """Returns the memory, or its shape, which a decoder with attention must be given."""
-    if memory is None:
+def _invalid(argument: str, expected: str, received: Any) -> ValueError:
+    return ValueError(
+        f"Received an invalid value for argument `{argument}`, expected {expected}, got {received}."
+    )
+
+
+def _required(argument: str, value: Any, needed_by: str) -> Any:
+    """Returns a call argument, or its shape, that the decoder's options need."""
+    if value is None:
+        shape = {"memory": "(batch, source, memory_width)", "summary": "(batch, summary_width)"}[argument]
         raise ValueError(
-            "Received no value for argument `memory`, expected a tensor of shape "
-            "`(batch, source, memory_width)` for a decoder with attention."
+            f"Received no value for argument `{argument}`, expected a tensor of shape `{shape}` for "
+            f"{needed_by}."
         )
-    return memory
+    return value
 
 
 def _as_list(size: int | Sequence[int]) -> list[int]:
     return [size] if isinstance(size, int) else list(size)
 
 
-def _no_change(tensor: keras.KerasTensor) -> keras.KerasTensor:
+def _width(cell: Any) -> int:
+    """Returns the width of a cell's output."""
+    return getattr(cell, "output_size", None) or _as_list(cell.state_size)[0]
+
+
+def _no_change(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _merge_beams(tensor: keras.KerasTensor) -> keras.KerasTensor:
+def _merge_beams(tensor: Tensor) -> Tensor:
     return ops.reshape(tensor, (-1, tensor.shape[-1]))
 
 
-def _split_beams(batch_and_beams: tuple[int, int], tensor: keras.KerasTensor) -> keras.KerasTensor:
+def _split_beams(batch_and_beams: tuple[int, int], tensor: Tensor) -> Tensor:
     return ops.reshape(tensor, (*batch_and_beams, tensor.shape[-1]))

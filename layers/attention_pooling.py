@@ -1,7 +1,8 @@
 """A sequence to one vector, by attention (Yang et al., 2016; Lin et al., 2017).
 
-`AttentionPooling(units=None, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer)`
-with `call(inputs, mask=None, return_attention_scores=False)`.
+`AttentionPooling(units=None, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+selection=None)` with `call(inputs, mask=None, return_attention_scores=False, training=None,
+return_selection=False)`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from layers.hard_selection import HardSelection
 from layers.masked_softmax import masked_softmax
 from layers.seeds import with_shifted_seed
 
@@ -27,6 +29,10 @@ class AttentionPooling(keras.layers.Layer):
     This is the word attention of Yang et al., or a single row of the attention matrix of Lin et al., who
     leave `b` out.
 
+    With a `selection` the pooling is hard: the result is the step with the highest score, or in training one
+    sampled from the softmax. What trains the scores then, such as `selection.reinforce_loss`, is up to the
+    caller, who gets what it needs by `return_selection`.
+
     Args:
         units: Positive integer, width of the score's hidden layer, or `None` for the width of the inputs.
             Defaults to `None`.
@@ -34,22 +40,33 @@ class AttentionPooling(keras.layers.Layer):
         bias_initializer: Initializer of `b`. Defaults to `"zeros"`.
         kernel_regularizer: Regularizer of `W` and `v`. Defaults to `None`.
         bias_regularizer: Regularizer of `b`. Defaults to `None`.
+        selection: `HardSelection` for hard pooling, or `None`. Defaults to `None`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
 
     Call arguments:
         inputs: Tensor of shape `(batch, time, features)`.
         mask: Boolean tensor of shape `(batch, time)`, `True` at real steps; `None` if all are.
         return_attention_scores: Whether to return the weights too. Defaults to `False`.
+        training: Whether to sample the step; counts for hard pooling only.
+        return_selection: Whether to return weights, log probabilities and entropies too; for hard pooling
+            only. Defaults to `False`.
 
     Returns:
         Tensor of shape `(batch, features)`; with `return_attention_scores` also the weights, of shape
-        `(batch, time)`.
+        `(batch, time)`; with `return_selection` these and the choices' log probabilities and entropies, as
+        `HardSelection` defines them, both of shape `(batch,)`.
 
     Example:
         ```python
         encoded = np.random.random((32, 20, 64))
         pooled = AttentionPooling()(encoded)  # (32, 64)
         pooled, weights = AttentionPooling(16)(encoded, return_attention_scores=True)  # And (32, 20).
+
+        hard = AttentionPooling(selection=HardSelection())
+        pooled = hard(encoded)  # One step of each row.
+        pooled, _, log_probs, entropies = hard(encoded, training=True, return_selection=True)
+        losses = loss_of(pooled)  # (32,)
+        losses += hard.selection.reinforce_loss(losses, log_probs, entropies, ops.ones(32))
         ```
 
     References:
@@ -57,6 +74,8 @@ class AttentionPooling(keras.layers.Layer):
           (Yang et al., 2016), equations 5 to 7
         - [A Structured Self-attentive Sentence Embedding](https://arxiv.org/abs/1703.03130)
           (Lin et al., 2017)
+        - [Show, Attend and Tell](https://arxiv.org/abs/1502.03044) (Xu et al., 2015), section 4.1, on hard
+          attention
     """
 
     def __init__(
@@ -66,6 +85,7 @@ class AttentionPooling(keras.layers.Layer):
         bias_initializer: Any = "zeros",
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
+        selection: HardSelection | None = None,
         **kwargs: Any,
     ) -> None:
         if units is not None and (not isinstance(units, int) or units <= 0):
@@ -73,12 +93,18 @@ class AttentionPooling(keras.layers.Layer):
                 "Received an invalid value for argument `units`, expected a positive integer or `None`, "
                 f"got {units}."
             )
+        if selection is not None and not isinstance(selection, HardSelection):
+            raise ValueError(
+                "Received an invalid value for argument `selection`, expected a `HardSelection` or `None`, "
+                f"got {selection}."
+            )
         super().__init__(**kwargs)
         self.units = units
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.selection = selection
 
     def build(self, inputs_shape: Sequence[int | None]) -> None:
         """Creates the weights from the shape of `inputs`."""
@@ -105,17 +131,31 @@ class AttentionPooling(keras.layers.Layer):
         inputs: keras.KerasTensor,
         mask: keras.KerasTensor | None = None,
         return_attention_scores: bool = False,
-    ) -> keras.KerasTensor | tuple[keras.KerasTensor, keras.KerasTensor]:
+        training: bool | None = None,
+        return_selection: bool = False,
+    ) -> keras.KerasTensor | tuple[keras.KerasTensor, ...]:
         """Pools the steps; see the class for arguments and result."""
+        if return_selection and self.selection is None:
+            raise ValueError(
+                "Received an invalid value for argument `return_selection`, expected `False` for a pooling "
+                "without `selection`, got True."
+            )
         if mask is not None:
-            mask = ops.expand_dims(ops.cast(mask, "bool"), axis=-1)
+            mask = ops.cast(mask, "bool")
             # What lies there may be infinite, and 0 times that is NaN.
-            inputs = ops.where(mask, inputs, ops.zeros_like(inputs))
+            inputs = ops.where(ops.expand_dims(mask, axis=-1), inputs, ops.zeros_like(inputs))
         hidden = ops.tanh(ops.matmul(inputs, self.kernel) + self.bias)
-        weights = masked_softmax(ops.matmul(hidden, self.score), mask, axis=1)
+        scores = ops.squeeze(ops.matmul(hidden, self.score), axis=-1)
+        read: list[keras.KerasTensor] = []
+        if self.selection is None:
+            weights = masked_softmax(scores, mask)
+        else:
+            weights, *read = self.selection(scores, mask=mask, training=training)
         weights = ops.cast(weights, self.compute_dtype)
-        pooled = ops.squeeze(ops.matmul(ops.transpose(weights, (0, 2, 1)), inputs), axis=1)
-        return (pooled, ops.squeeze(weights, axis=-1)) if return_attention_scores else pooled
+        pooled = ops.squeeze(ops.matmul(ops.expand_dims(weights, axis=1), inputs), axis=1)
+        if return_selection:
+            return pooled, weights, *(ops.squeeze(each, axis=-1) for each in read)
+        return (pooled, weights) if return_attention_scores else pooled
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
         """Returns no mask: the outputs have no steps."""
@@ -129,4 +169,11 @@ class AttentionPooling(keras.layers.Layer):
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+            "selection": keras.saving.serialize_keras_object(self.selection),
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> AttentionPooling:
+        """Makes a pooling from what `get_config` returned."""
+        selection = keras.saving.deserialize_keras_object(config.get("selection"))
+        return cls(**{**config, "selection": selection})

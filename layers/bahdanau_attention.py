@@ -12,11 +12,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from layers.attention import Attention
 from layers.masked_softmax import masked_softmax
 
 
 @keras.saving.register_keras_serializable(package="rnnpipe")
-class BahdanauAttention(keras.layers.Layer):
+class BahdanauAttention(Attention):
     """Additive attention with learned projections of query and memory.
 
     A query `q` and a position `m` of the memory are scored by
@@ -82,7 +83,7 @@ class BahdanauAttention(keras.layers.Layer):
         # One bias is enough: the two projections are added.
         self.query_projection = self._dense(units, use_bias=False, name="query_projection")
         self.key_projection = self._dense(units, use_bias=True, name="key_projection")
-        self.score = self._dense(1, use_bias=False, name="score")
+        self.score_projection = self._dense(1, use_bias=False, name="score")
 
     def _dense(self, units: int, use_bias: bool, name: str) -> keras.layers.Dense:
         return keras.layers.Dense(
@@ -101,7 +102,7 @@ class BahdanauAttention(keras.layers.Layer):
         """Creates the weights from the shapes of `query` and `memory`."""
         self.query_projection.build(query_shape)
         self.key_projection.build(memory_shape)
-        self.score.build((None, self.units))
+        self.score_projection.build((None, self.units))
 
     def project_keys(self, memory: keras.KerasTensor) -> keras.KerasTensor:
         """Projects the memory to the keys that `attend` compares with its queries.
@@ -114,49 +115,27 @@ class BahdanauAttention(keras.layers.Layer):
         """
         return self.key_projection(memory)
 
-    def attend(
+    def score(self, query: keras.KerasTensor, keys: keras.KerasTensor) -> keras.KerasTensor:
+        """Returns the scores, of shape `(batch, queries, source)`.
+
+        Args:
+            query: Tensor of shape `(batch, queries, query_width)`.
+            keys: What `project_keys` made of the memory, of shape `(batch, source, units)`.
+        """
+        query = self.query_projection(query)
+        hidden = ops.tanh(ops.expand_dims(query, axis=2) + ops.expand_dims(keys, axis=1))
+        return ops.squeeze(self.score_projection(hidden), axis=-1)
+
+    def align(
         self,
         query: keras.KerasTensor,
         keys: keras.KerasTensor,
-        memory: keras.KerasTensor,
-        mask: keras.KerasTensor | None = None,
-    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Reads the memory once for every query.
-
-        Args:
-            query: Tensor of shape `(batch, query_width)` or `(batch, queries, query_width)`.
-            keys: What `project_keys` made of `memory`, of shape `(batch, source, units)`.
-            memory: Tensor of shape `(batch, source, memory_width)`.
-            mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read.
-
-        Returns:
-            The context, of shape `(batch, [queries,] memory_width)`, and the weights, of shape
-            `(batch, [queries,] source)`.
-        """
-        memory = ops.cast(memory, self.compute_dtype)
-        query = self.query_projection(query)
-        single = len(query.shape) == 2
-        if single:
-            query = ops.expand_dims(query, axis=1)
-        hidden = ops.tanh(ops.expand_dims(query, axis=2) + ops.expand_dims(keys, axis=1))
-        scores = ops.squeeze(self.score(hidden), axis=-1)
-        if mask is not None:
-            mask = ops.expand_dims(ops.cast(mask, "bool"), axis=1)
-        weights = masked_softmax(scores, mask)
-        weights = ops.cast(weights, self.compute_dtype)
-        context = ops.matmul(weights, memory)  # Faster to train than `ops.einsum`.
-        if single:
-            context, weights = ops.squeeze(context, axis=1), ops.squeeze(weights, axis=1)
-        return context, weights
-
-    def call(
-        self, query: keras.KerasTensor, memory: keras.KerasTensor, mask: keras.KerasTensor | None = None
-    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Projects the memory and reads it once for every query; see the class for arguments and result."""
-        return self.attend(query, self.project_keys(memory), memory, mask)
-
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
-        """Returns no mask: `mask` belongs to the memory, which the outputs no longer contain."""
+        mask: keras.KerasTensor | None,
+        states: Sequence[keras.KerasTensor],
+        noise: keras.KerasTensor | None,
+    ) -> tuple[keras.KerasTensor, list[keras.KerasTensor]]:
+        """Returns the softmax of the scores; see `Attention`."""
+        return masked_softmax(self.score(query, keys), mask), list(states)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -29,7 +29,7 @@ class LayerModel(keras.Model):
         self.layer = layer
 
     def call(self, inputs: Inputs, training: bool | None = None) -> Any:
-        return self.layer(**inputs)
+        return self.layer(**inputs, training=training)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "layer": keras.saving.serialize_keras_object(self.layer)}
@@ -97,7 +97,9 @@ def check_gradients(
     sources = [*tensors.values(), *(weight.value for weight in layer.trainable_weights)]
     trained = [array for array, weight in zip(weights, layer.weights, strict=True) if weight.trainable]
     step = 1e-6
-    for array, gradient in zip([*inputs.values(), *trained], tape.gradient(loss, sources), strict=True):
+    # Gradients of look-ups are sparse.
+    gradients = [tf.convert_to_tensor(gradient).numpy() for gradient in tape.gradient(loss, sources)]
+    for array, gradient in zip([*inputs.values(), *trained], gradients, strict=True):
         for entry in random.choice(array.size, size=min(array.size, 12), replace=False):
             index = np.unravel_index(entry, array.shape)
             kept = array[index]
@@ -106,7 +108,7 @@ def check_gradients(
             array[index] = kept - step
             expected = (upper - expected_loss()) / (2 * step)
             array[index] = kept
-            np.testing.assert_allclose(gradient.numpy()[index], expected, rtol=1e-6, atol=1e-7)
+            np.testing.assert_allclose(gradient[index], expected, rtol=1e-6, atol=1e-7)
 
 
 def shapes_of(outputs: Any) -> list[tuple[int | None, ...]]:
@@ -286,7 +288,7 @@ def _check_mixed_precision(layer: keras.Layer, half: keras.Layer, inputs: Inputs
     half.set_weights(layer.get_weights())
     rounded = half(**inputs)
     assert {keras.backend.standardize_dtype(t.dtype) for t in keras.tree.flatten(rounded)} == {"float16"}
-    assert {w.dtype for w in half.weights} == {"float32"}
+    assert {w.dtype for w in half.weights} <= {"float32", "int32"}
     assert shapes_of(rounded) == shapes_of(outputs)
     assert_close(rounded, outputs, atol=0.02)
 

@@ -15,7 +15,7 @@ from layer_checks import (
     to_numpy,
 )
 
-from layers.attention_pooling import AttentionPooling
+from layers import AttentionPooling, HardSelection
 
 BATCH, TIME, FEATURES, UNITS = 4, 6, 3, 5
 
@@ -131,3 +131,54 @@ def test_mask_is_not_passed_on(inputs, mask):
     pooled = layer(masked)
     assert getattr(pooled, "_keras_mask", None) is None
     assert_close(pooled, layer(inputs, mask=mask))
+
+
+def test_hard_layer(inputs, mask, tmp_path):
+    """Trained through its result alone, by the relaxation."""
+    # Large enough that rounding to half precision changes no choice.
+    initializer = keras.initializers.RandomNormal(stddev=1.0, seed=1)
+    check_layer(
+        lambda **kwargs: AttentionPooling(
+            UNITS, initializer, **{"selection": HardSelection("straight_through"), **kwargs}
+        ),
+        {"inputs": inputs, "mask": mask},
+        expected_shapes=[(BATCH, FEATURES)],
+        expected_trainable_weights=3,
+        expected_non_trainable_weights=1,
+        tmp_path=tmp_path,
+        invalid_arguments={"selection": ["reinforce", True]},
+    )
+
+
+def test_hard_pooling_takes_the_step_with_the_largest_weight(inputs, mask):
+    layer = AttentionPooling(UNITS, bias_initializer="random_normal", selection=HardSelection())
+    pooled, weights, log_prob, entropy = to_numpy(layer(inputs, mask=mask, return_selection=True))
+    trained = [weight.numpy() for weight in layer.trainable_weights]
+    _, soft = numpy_pooling(inputs.astype("float64"), mask, trained)
+    chosen = np.eye(TIME)[soft.argmax(axis=1)] * mask.any(axis=1, keepdims=True)
+    assert_close(weights, chosen, atol=0)
+    assert_close(pooled, (chosen[..., None] * inputs).sum(axis=1))
+    logarithms = np.log(np.where(soft > 0, soft, 1))
+    assert_close(log_prob, (chosen * logarithms).sum(axis=1))
+    assert_close(entropy, -(soft * logarithms).sum(axis=1))
+    assert_close(layer(inputs, mask=mask), pooled, atol=0)
+    assert_close(layer(inputs, mask=mask, return_attention_scores=True), (pooled, weights), atol=0)
+    assert_close(layer(inputs, mask=mask, training=False), pooled, atol=0)
+
+
+def test_hard_pooling_samples_in_training(inputs, mask):
+    rows = 4000
+    layer = AttentionPooling(UNITS, selection=HardSelection(soft_mixing=0.0, seed=1))
+    inputs, mask = np.repeat(inputs[1:2], rows, axis=0), np.repeat(mask[1:2], rows, axis=0)
+    pooled, weights, log_prob, _ = to_numpy(layer(inputs, mask=mask, training=True, return_selection=True))
+    _, soft = numpy_pooling(inputs[:1], mask[:1], [weight.numpy() for weight in layer.trainable_weights])
+    assert (weights.max(axis=1) == 1).all()
+    np.testing.assert_allclose(pooled, (weights[..., None] * inputs).sum(axis=1), atol=1e-6)
+    assert (np.abs(weights.mean(axis=0) - soft[0]) <= 5 * np.sqrt(soft[0] * (1 - soft[0]) / rows)).all()
+    np.testing.assert_allclose(log_prob, np.log((weights * soft).sum(axis=1)), atol=1e-5)
+
+
+def test_soft_pooling_has_no_selection_to_return(inputs):
+    message = "Received an invalid value for argument `return_selection`, expected `False` for a pooling"
+    with pytest.raises(ValueError, match=message):
+        AttentionPooling()(inputs, return_selection=True)

@@ -9,6 +9,7 @@ from layer_checks import FLOAT64_ROUNDING, assert_close, check_layer, examples, 
 from numpy_references import additive_attention
 
 from layers import BahdanauAttention
+from layers.attention import Attention
 
 BATCH, SOURCE, QUERY_WIDTH, MEMORY_WIDTH, UNITS = 3, 5, 4, 6, 7
 tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="uses a GradientTape")
@@ -64,7 +65,9 @@ def test_projecting_once_and_attending_is_calling(query, memory, mask):
     called = layer(query, memory, mask=mask)
     keys = layer.project_keys(memory)
     assert keys.shape == (BATCH, SOURCE, UNITS)
-    assert_close(layer.attend(query, keys, memory, mask), called, atol=0)
+    context, weights, states = layer.attend(query, keys, memory, mask)
+    assert_close((context, weights), called, atol=0)
+    assert states == []
 
 
 def test_every_query_is_answered_as_if_alone(memory, mask):
@@ -178,3 +181,8 @@ def test_invalid_units(units):
     message = f"Received an invalid value for argument `units`, expected a positive integer, got {units}\\."
     with pytest.raises(ValueError, match=message):
         BahdanauAttention(units)
+
+
+def test_a_base_that_does_not_weigh(query, memory):
+    with pytest.raises(NotImplementedError, match="Attention does not say how it weighs the memory"):
+        Attention()(query, memory)

@@ -1,0 +1,151 @@
+"""What attentions have in common, and what a decoder may ask of them.
+
+`Attention` with `project_keys(memory)`, `get_initial_state(memory, training)`, `draw_noise(...)`,
+`attend(query, keys, memory, mask, states, noise)` and `call(query, memory, mask=None, training=None)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import keras
+from keras import ops
+
+Tensor: TypeAlias = keras.KerasTensor
+
+
+class Attention(keras.layers.Layer):
+    """Base of the attentions: reads a memory once for every query.
+
+    The context is the sum of the memory's positions, each with its weight. Subclasses say in `align` how the
+    weights come from query and keys, and in `project_keys` what of the memory does not depend on the query:
+    a decoder computes that once per source. Several queries of one source (the beams of a search, the steps
+    of a sequence) share its memory and keys, which are never repeated.
+
+    An attention that looks at its own past, or that is trained by sampling, has states: `get_initial_state`
+    makes them, `attend` takes and returns them. A decoder carries them from step to step as it does its
+    cells'. What is random in training comes in as `noise`, drawn ahead of the loop over the steps.
+    """
+
+    def context_width(self, memory_width: int) -> int:
+        """Returns the width of the context: that of the memory, of whose positions it is a sum.
+
+        Args:
+            memory_width: Width of the memory.
+        """
+        return memory_width
+
+    def project_keys(self, memory: Tensor) -> Any:
+        """Returns what `align` compares with its queries; the memory itself by default.
+
+        Args:
+            memory: Tensor of shape `(batch, source, memory_width)`.
+        """
+        return ops.cast(memory, self.compute_dtype)
+
+    def get_initial_state(self, memory: Tensor, training: bool | None = None) -> list[Tensor]:
+        """Returns the states before the first step, tensors of shape `(batch, ...)`; none by default.
+
+        Args:
+            memory: Tensor of shape `(batch, source, memory_width)`.
+            training: Whether the states are for training.
+        """
+        return []
+
+    def draw_noise(self, batch: Any, queries: Any, source: Any) -> Tensor | None:
+        """Draws what `attend` needs in training for all its queries; nothing by default.
+
+        Args:
+            batch: Number of rows.
+            queries: Number of queries of each row.
+            source: Number of positions of the memory.
+
+        Returns:
+            Tensor of shape `(batch, queries, source)`, or `None`.
+        """
+        return None
+
+    def align(
+        self,
+        query: Tensor,
+        keys: Any,
+        mask: Tensor | None,
+        states: Sequence[Tensor],
+        noise: Tensor | None,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Returns the weights, of shape `(batch, queries, source)`, and the new states.
+
+        Args:
+            query: Tensor of shape `(batch, queries, query_width)`.
+            keys: What `project_keys` returned.
+            mask: Boolean tensor of shape `(batch, 1, source)`, `True` where the memory may be read.
+            states: Tensors of shape `(batch, queries, ...)`.
+            noise: Part of what `draw_noise` returned, of shape `(batch, queries, source)`; `None` outside of
+                training.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how it weighs the memory.")
+
+    def attend(
+        self,
+        query: Tensor,
+        keys: Any,
+        memory: Tensor,
+        mask: Tensor | None = None,
+        states: Sequence[Tensor] = (),
+        noise: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Reads the memory once for every query.
+
+        Args:
+            query: Tensor of shape `(batch, query_width)` or `(batch, queries, query_width)`.
+            keys: What `project_keys` made of `memory`.
+            memory: Tensor of shape `(batch, source, memory_width)`.
+            mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read.
+            states: What `get_initial_state` or the last call returned; with a `queries` axis after `batch` if
+                the query has one.
+            noise: In training, what `draw_noise` returned for these queries, of shape
+                `(batch, [queries,] source)`. `None` is inference.
+
+        Returns:
+            The context, of shape `(batch, [queries,] memory_width)`, the weights, of shape
+            `(batch, [queries,] source)`, and the new states.
+        """
+        memory = ops.cast(memory, self.compute_dtype)
+        single = len(query.shape) == 2
+        if single:
+            query, noise = _expand(query), None if noise is None else _expand(noise)
+            states = [_expand(state) for state in states]
+        if mask is not None:
+            mask = ops.expand_dims(ops.cast(mask, "bool"), axis=1)
+        weights, states = self.align(query, keys, mask, states, noise)
+        weights = ops.cast(weights, self.compute_dtype)
+        context = ops.matmul(weights, memory)  # Faster to train than `ops.einsum`.
+        if single:
+            context, weights = ops.squeeze(context, axis=1), ops.squeeze(weights, axis=1)
+            states = [ops.squeeze(state, axis=1) for state in states]
+        return context, weights, list(states)
+
+    def call(
+        self, query: Tensor, memory: Tensor, mask: Tensor | None = None, training: bool | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Projects the memory and reads it once for every query; see the class for arguments and result."""
+        states = self.get_initial_state(memory, training)
+        queries = 1
+        if len(query.shape) == 3:
+            queries = ops.shape(query)[1]
+            states = [ops.repeat(_expand(state), queries, axis=1) for state in states]
+        noise = None
+        if training:
+            noise = self.draw_noise(ops.shape(query)[0], queries, ops.shape(memory)[1])
+        if noise is not None and len(query.shape) == 2:
+            noise = ops.squeeze(noise, axis=1)
+        context, weights, _ = self.attend(query, self.project_keys(memory), memory, mask, states, noise)
+        return context, weights
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+        """Returns no mask: `mask` belongs to the memory, which the outputs no longer contain."""
+
+
+def _expand(tensor: Tensor) -> Tensor:
+    return ops.expand_dims(tensor, axis=1)
