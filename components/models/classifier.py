@@ -9,7 +9,7 @@ from keras import ops
 
 from components.models.config import ModelConfig
 from components.models.embedding import source_embedding
-from components.models.pooling import pool
+from components.models.pooling import HardAttentionPooling, pool
 from layers import AttentionPooling
 
 _LEAST = 1e-6  # the probability of a label whose estimate is 0 or less
@@ -44,9 +44,14 @@ class Classifier(keras.Model):
         self.embedding = source_embedding(self.config, vocabulary_size, "embedding")
         self.dropout = keras.layers.Dropout(self.config.dropout)
         self.encoder = self.config.encoder.encoder(vocabulary_size)
-        self.attention_pooling = (
-            AttentionPooling(name="attention_pooling") if self.config.pooling == "attention" else None
-        )
+        self.attention_pooling: Any = None
+        if self.config.pooling == "attention":
+            self.attention_pooling = AttentionPooling(name="attention_pooling")
+        elif isinstance(self.config.pooling, HardAttentionPooling):
+            self.attention_pooling = self.config.pooling.pooling()
+        # Log probabilities and entropies of the choices in the last forward pass, if it was one of training.
+        self._log_probs: Any = None
+        self._entropies: Any = None
         self.readout = keras.layers.Dense(classes, dtype="float32", name="logits")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -59,14 +64,47 @@ class Classifier(keras.Model):
         inputs = self.dropout(self.embedding(tokens), training=training) if self.embedding else tokens
         outputs, states = self.encoder(inputs, mask=mask, training=training)
         mask = self.encoder.compute_mask(inputs, mask)
-        if self.attention_pooling is not None:
+        pooling = self.config.pooling or "last"
+        if isinstance(pooling, HardAttentionPooling):
+            pooled, _, *choices = self.attention_pooling(
+                outputs, mask=mask, training=training, return_selection=True
+            )
+            self._log_probs, self._entropies = choices if training else (None, None)
+            return pooled
+        if pooling == "attention":
             return self.attention_pooling(outputs, mask=mask)
-        return pool(outputs, states, mask, self.config.pooling or "last")
+        return pool(outputs, states, mask, pooling)
 
     def call(self, tokens: Any, training: bool | None = None) -> Any:
         """Returns the logits; see the class."""
         answer = self.readout(self.dropout(self.features(tokens, training=training), training=training))
         return ops.log(ops.maximum(answer, _LEAST)) if self.config.readout else answer
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Adds to the compiled loss what trains a hard pooling.
+
+        The choice of a step is credited with the cross-entropy of its text. That has a gradient only: the
+        value stays the compiled loss, comparable with the validation's.
+        """
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        if not training or self._log_probs is None:
+            return loss
+        cross_entropies = keras.losses.sparse_categorical_crossentropy(y, y_pred, from_logits=True)
+        weights = ops.ones_like(cross_entropies)
+        if sample_weight is not None:
+            weights = ops.cast(sample_weight, weights.dtype)
+        credit = self.attention_pooling.selection.reinforce_loss(
+            weights * cross_entropies, self._log_probs, weights * self._entropies, weights
+        )
+        credit = ops.divide_no_nan(ops.sum(credit), ops.sum(weights))
+        return loss + (credit - ops.stop_gradient(credit))
 
     def get_config(self) -> dict[str, Any]:
         """Returns what `from_config` needs."""

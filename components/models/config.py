@@ -11,30 +11,31 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from components.models.attentions import Attention
 from components.models.decoders import Decoder
 from components.models.encoders import EchoStateRNNEncoder, Encoder
-from components.models.fields import Rate, Units
+from components.models.fields import Count, Rate, Units
+from components.models.pooling import HardAttentionPooling
 from components.strict import Strict, Task
 
 if TYPE_CHECKING:
     import keras
 
 
-class BahdanauAttentionConfig(Strict):
-    """Additive attention (Bahdanau et al., 2015)."""
+class MemoryNetworkConfig(Strict):
+    """Several reads of the source in a row, each with what the last one found (Sukhbaatar et al., 2015)."""
 
-    type: Literal["bahdanau"]
+    type: Literal["memory_network"]
     units: Units | None = None
-    """Width of the score's hidden layer; the decoder's units by default."""
+    """Width of the embedded memory; the decoder's units by default."""
+    hops: Count = 3
+    """Reads in a row."""
 
-    def attention(self, decoder_units: int) -> keras.layers.Layer:
-        """Makes layers.BahdanauAttention."""
-        from layers import BahdanauAttention
+    def reader(self, decoder_units: int) -> keras.layers.Layer:
+        """Makes layers.MemoryNetwork."""
+        from layers import MemoryNetwork
 
-        return BahdanauAttention(self.units or decoder_units, name="attention")
-
-
-Attention = BahdanauAttentionConfig
+        return MemoryNetwork(self.units or decoder_units, hops=self.hops, name="reader")
 
 
 class RidgeReadoutConfig(Strict):
@@ -55,21 +56,34 @@ class ModelConfig(Strict):
     """The network between tokens and answer."""
 
     embedding_size: Units = 64
-    """Width of the token embeddings (tfidf has none)."""
+    """Width of the token embeddings (tfidf and memory_network have their own)."""
     train_embeddings: bool = True
     """Whether the source's embeddings are trained with the rest; otherwise they stay as they were drawn."""
     dropout: Rate = 0.0
     """Fraction of the embeddings, and of what the output layer reads, dropped in training."""
     encoder: Encoder
     """The layer type that reads the text."""
-    pooling: Literal["last", "mean", "max", "attention"] | None = None
-    """classification: how the encoder's outputs become one vector (default: last)."""
+    pooling: Literal["last", "mean", "max", "attention"] | HardAttentionPooling | None = None
+    """classification: how the encoder's outputs become one vector: `last` (the default) state, their `mean`
+    or `max`, soft `attention`, or a section for hard attention."""
     readout: Readout | None = None
     """classification: how the output layer is fitted; by gradient with the rest if nothing is said."""
     attention: Attention | None = None
     """seq2seq: how the decoder looks at the source; without it, it only starts from the encoder's state."""
+    memory: MemoryNetworkConfig | None = None
+    """seq2seq: how the decoder looks at the source a second time, beside the attention."""
     decoder: Decoder | None = None
     """seq2seq: the layer type that writes the answer."""
+    bridge: Literal["dense", "copy", "zeros"] = "dense"
+    """seq2seq: where the decoder's layers start: from a `dense` layer of the encoder's final state each, from
+    a `copy` of the encoder's layer beside it (of the same width), or from `zeros`."""
+    tied_embeddings: bool = False
+    """seq2seq: whether the output layer uses the target's embeddings (Press and Wolf, 2017)."""
+
+    @property
+    def attention_order(self) -> Literal["before", "after"]:
+        """When the decoder looks at the source, seen from its cells."""
+        return "before" if self.attention is None else self.attention.order
 
 
 def readout_problem(model: ModelConfig, task: Task) -> str | None:
@@ -85,7 +99,7 @@ def readout_problem(model: ModelConfig, task: Task) -> str | None:
         )
     if model.dropout or model.encoder.dropout:
         return "received a closed form with dropout, which acts in training by gradient only; remove dropout"
-    if model.pooling == "attention":
+    if model.pooling == "attention" or isinstance(model.pooling, HardAttentionPooling):
         return (
             "received a closed form with attention pooling, which would stay untrained; set pooling to mean"
         )

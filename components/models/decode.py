@@ -2,19 +2,87 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.strict import Strict
 
+Count = Annotated[int, Field(ge=1)]
+CountOrOff = Annotated[int, Field(ge=0)]
+
 
 class DecodeConfig(Strict):
-    """How a seq2seq model's answer is searched for."""
+    """How a seq2seq model's answer is searched for, or drawn."""
 
-    beam_width: Annotated[int, Field(ge=1)] = 4
-    """Hypotheses kept at each step; 1 is greedy."""
+    beam_width: Count = 4
+    """Hypotheses kept at each step; 1 is greedy. With `sample`: answers drawn, of which the best is taken."""
+    n_best: Count | None = None
+    """Answers that the signature `n_best` gives to one text, at most `beam_width`, which is the default."""
     length_penalty: float = 0.6
-    """Scores are divided by ((5 + length) / 6) ** length_penalty (Wu et al., 2016)."""
-    max_length: Annotated[int, Field(ge=1)] = 64
+    """Log probabilities are divided by the normalized length to this power (Wu et al., 2016); above 0 it
+    favours long answers."""
+    length_normalization: Literal["gnmt", "average"] = "gnmt"
+    """How lengths are normalized: `gnmt` is (5 + length) / 6, `average` the length itself."""
+    coverage_penalty: Annotated[float, Field(ge=0)] = 0.0
+    """How much answers are favoured that have looked at all of the source (Wu et al., 2016). Needs
+    `model.attention`."""
+    min_length: CountOrOff = 0
+    """Shortest answer, in target tokens."""
+    max_length: Count = 64
     """Longest answer, in target tokens."""
+    no_repeat_ngram: CountOrOff = 0
+    """No answer has the same tokens, so many in a row, twice; 0 lets answers repeat."""
+    prefix: str | None = None
+    """Text that every answer begins with. It counts for the lengths, but not for the score."""
+    groups: Count = 1
+    """Groups of hypotheses that are searched side by side (Vijayakumar et al., 2018); must divide
+    `beam_width`."""
+    diversity: Annotated[float, Field(ge=0)] = 0.0
+    """How much groups avoid each other's tokens."""
+    sample: bool = False
+    """Draws tokens by their probability instead of searching. A text always gets the same answer."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """With `sample`: log probabilities are divided by it; below 1 probable tokens are drawn more often."""
+    top_k: CountOrOff = 0
+    """With `sample`: only so many most probable tokens are drawn; 0 for all."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """With `sample`: only the fewest most probable tokens are drawn that are together at least this probable
+    (Holtzman et al., 2020)."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """With `sample`: another seed draws other answers."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> DecodeConfig:
+        if self.n_best is not None and self.n_best > self.beam_width:
+            raise ValueError(
+                f"n_best received {self.n_best}, expected at most beam_width ({self.beam_width})"
+            )
+        if self.min_length > self.max_length:
+            raise ValueError(
+                f"min_length received {self.min_length}, expected at most max_length ({self.max_length})"
+            )
+        if self.prefix == "":
+            raise ValueError("prefix received no text; remove it, or say what answers begin with")
+        if self.beam_width % self.groups:
+            raise ValueError(
+                f"groups received {self.groups}, expected a divisor of beam_width ({self.beam_width})"
+            )
+        if self.diversity and self.groups == 1:
+            raise ValueError(
+                f"diversity received {self.diversity} for a single group; set groups, or remove it"
+            )
+        self._check_sampling()
+        return self
+
+    def _check_sampling(self) -> None:
+        if self.sample and self.groups > 1:
+            raise ValueError(
+                f"groups received {self.groups} with sample, whose draws differ by themselves; remove it"
+            )
+        for name in ("temperature", "top_k", "top_p"):
+            if not self.sample and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"{name} received {getattr(self, name)}, but nothing is drawn; set sample to true, or "
+                    "remove it"
+                )

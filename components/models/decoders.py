@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.models.fields import Activation, Gated, Recurrent
 
@@ -13,6 +13,17 @@ if TYPE_CHECKING:
 
 
 class _RecurrentDecoder(Recurrent):
+    hidden_states: ClassVar[int] = 1
+    """How many of a cell's states are vectors as wide as `units`, which a bridge may set; they come first."""
+    residual: bool = False
+    """Adds each layer's input to its output, from the second layer on."""
+    encoder_residual: bool = False
+    """Adds a linear map of the encoder's final state to what the first layer reads at every step, and another
+    to what the last one returns (Cho et al., 2014)."""
+    input_feeding: bool = False
+    """With luong attention: the decoder also reads what it made of the source one step before (Luong et al.,
+    2015)."""
+
     def cell(self) -> keras.layers.Layer:
         """Makes one recurrent cell, unbuilt; the decoder asks for one a layer."""
         raise TypeError(f"{type(self).__name__} does not say which cell it stands for.")
@@ -49,6 +60,7 @@ class GRUDecoder(Gated, _RecurrentDecoder):
 class LSTMDecoder(Gated, _RecurrentDecoder):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997)."""
 
+    hidden_states: ClassVar[int] = 2
     type: Literal["lstm"]
 
     def cell(self) -> keras.layers.Layer:
@@ -60,4 +72,35 @@ class LSTMDecoder(Gated, _RecurrentDecoder):
         )
 
 
-Decoder = Annotated[SimpleRNNDecoder | GRUDecoder | LSTMDecoder, Field(discriminator="type")]
+class ClockworkRNNDecoder(_RecurrentDecoder):
+    """Groups of units that run at periods of their own (Koutnik et al., 2014)."""
+
+    type: Literal["clockwork_rnn"]
+    periods: list[Annotated[int, Field(ge=1, lt=2**31)]] = Field(default=[1, 2, 4, 8], min_length=1)
+    """Steps between two updates of each group of units, increasing; the units are shared out evenly."""
+    activation: Activation = "tanh"
+    """Of the state."""
+
+    @model_validator(mode="after")
+    def _periods_fit(self) -> ClockworkRNNDecoder:
+        if sorted(set(self.periods)) != self.periods:
+            raise ValueError(
+                f"periods received {self.periods}, expected increasing numbers, such as [1, 2, 4]"
+            )
+        if len(self.periods) > self.units:
+            raise ValueError(
+                f"units received {self.units} for {len(self.periods)} periods, "
+                "expected at least one unit for each period"
+            )
+        return self
+
+    def cell(self) -> keras.layers.Layer:
+        """Makes layers.ClockworkRNNCell."""
+        from layers import ClockworkRNNCell
+
+        return ClockworkRNNCell(self.units, periods=self.periods, activation=self.activation)
+
+
+Decoder = Annotated[
+    SimpleRNNDecoder | GRUDecoder | LSTMDecoder | ClockworkRNNDecoder, Field(discriminator="type")
+]

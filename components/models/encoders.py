@@ -254,6 +254,37 @@ class TfIdfEncoder(_Encoder):
         )
 
 
+class MemoryNetworkEncoder(_Encoder):
+    """A memory of sentences that the last one, the question, reads in hops (Sukhbaatar et al., 2015).
+
+    Only its final state has read the question: in a classification keep `pooling: last`. The paper clips
+    gradients at 40, by train.clip_norm.
+    """
+
+    type: Literal["memory_network"]
+    reads_tokens: ClassVar[bool] = True
+    units: Units = 64
+    """Width of the embeddings, of each sentence's outputs and of the final state."""
+    hops: Count = 3
+    """Reads of the memory in a row, each with what the last one found."""
+    max_sentences: Count = 50
+    """Sentences before the question that are kept, the newest ones."""
+    separator: Annotated[str, Field(min_length=1)] = "|"
+    """Which token ends a sentence. What follows the last one is the question."""
+
+    def encoder(self, vocabulary_size: int) -> keras.layers.Layer:
+        """Makes layers.EndToEndMemoryNetwork, which does not know its separator yet."""
+        from layers import EndToEndMemoryNetwork
+
+        return EndToEndMemoryNetwork(
+            vocabulary_size,
+            units=self.units,
+            hops=self.hops,
+            max_sentences=self.max_sentences,
+            name="encoder",
+        )
+
+
 Encoder = Annotated[
     SimpleRNNEncoder
     | GRUEncoder
@@ -263,6 +294,7 @@ Encoder = Annotated[
     | EchoStateRNNEncoder
     | CNNLSTMEncoder
     | TextCNNEncoder
-    | TfIdfEncoder,
+    | TfIdfEncoder
+    | MemoryNetworkEncoder,
     Field(discriminator="type"),
 ]

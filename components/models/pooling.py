@@ -1,10 +1,73 @@
-"""A sequence to one vector, without weights."""
+"""A sequence to one vector: what needs no layer, and the configuration of hard attention."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from keras import ops
+from pydantic import Field, model_validator
+
+from components.strict import Strict
+
+if TYPE_CHECKING:
+    from layers import AttentionPooling, HardSelection
+
+_Fraction = Annotated[float, Field(ge=0, le=1)]
+_Positive = Annotated[float, Field(gt=0)]
+
+
+class HardSelectionConfig(Strict):
+    """How hard attention chooses and learns to."""
+
+    estimator: Literal["reinforce", "straight_through"] = "reinforce"
+    """How the choice gets a gradient: by its effect on the loss (unbiased), or by a relaxation (steadier)."""
+    soft_mixing: _Fraction = 0.5
+    """Fraction of the training batches that average over all positions, as soft attention does."""
+    entropy: Annotated[float, Field(ge=0)] = 0.002
+    """reinforce: weight of a bonus for undecided choices, which keeps the search going."""
+    baseline_decay: _Fraction = 0.9
+    """reinforce: how much of the running mean of the loss stays in each batch; a loss counts against it."""
+    temperature: _Positive = 1.0
+    """straight_through: softness of the relaxation at the start."""
+    min_temperature: _Positive = 0.5
+    """straight_through: the temperature falls no further."""
+    temperature_decay: Annotated[float, Field(gt=0, le=1)] = 0.9999
+    """straight_through: what every batch multiplies the temperature by."""
+
+    @model_validator(mode="after")
+    def _temperature_falls(self) -> HardSelectionConfig:
+        if self.min_temperature > self.temperature:
+            raise ValueError(
+                f"min_temperature received {self.min_temperature}, expected at most the temperature, "
+                f"{self.temperature}"
+            )
+        return self
+
+    def selection(self) -> HardSelection:
+        """Makes layers.HardSelection."""
+        from layers import HardSelection
+
+        return HardSelection(
+            self.estimator,
+            baseline_decay=self.baseline_decay,
+            entropy=self.entropy,
+            soft_mixing=self.soft_mixing,
+            temperature=self.temperature,
+            min_temperature=self.min_temperature,
+            temperature_decay=self.temperature_decay,
+            name="selection",
+        )
+
+
+class HardAttentionPooling(HardSelectionConfig):
+    """One step of the encoder's outputs, chosen by attention (Xu et al., 2015)."""
+
+    type: Literal["hard_attention"]
+
+    def pooling(self) -> AttentionPooling:
+        """Makes layers.AttentionPooling."""
+        from layers import AttentionPooling
+
+        return AttentionPooling(selection=self.selection(), name="attention_pooling")
 
 
 def pool(outputs: Any, states: Any, mask: Any, pooling: str) -> Any:
@@ -20,6 +83,8 @@ def pool(outputs: Any, states: Any, mask: Any, pooling: str) -> Any:
     Returns:
         [B, D]; zeros for a row without any real step.
     """
+    from keras import ops
+
     if pooling == "last":
         return states[-1][0]
     real = ops.expand_dims(ops.cast(mask, outputs.dtype), -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ from keras import ops
 from components.models.config import ModelConfig
 from components.models.decode import DecodeConfig
 from components.models.embedding import source_embedding
+from components.models.row_seeds import row_seeds
 from layers import AttentionDecoder, BeamSearchDecoder
 
 
@@ -21,6 +23,11 @@ class Seq2Seq(keras.Model):
         config: the network, as a ModelConfig or its plain data; its `decoder` must be given.
         source_size: number of source token ids; 0 is padding.
         target_size: number of target token ids; 0 is padding.
+
+    Attributes:
+        draw_forced: for scheduled sampling (Bengio et al., 2015), a function that takes a shape [B, T] and
+            returns booleans, True where a training step reads the true previous token and not the model's
+            own; None for teacher forcing throughout.
 
     Call arguments:
         inputs: {"source": integers [B, S], "previous": integers [B, T]}, padded with 0 on the right;
@@ -40,87 +47,220 @@ class Seq2Seq(keras.Model):
             raise ValueError("A seq2seq model needs `decoder` in its config. Received: decoder=None")
         self.source_size = source_size
         self.target_size = target_size
+        self.draw_forced: Callable[[Sequence[Any]], Any] | None = None
         self.source_embedding = source_embedding(self.config, source_size, "source_embedding")
-        self.target_embedding = keras.layers.Embedding(
-            target_size, self.config.embedding_size, name="target_embedding"
-        )
         self.dropout = keras.layers.Dropout(self.config.dropout)
         self.encoder = self.config.encoder.encoder(source_size)
         self.decoder = AttentionDecoder(
             [decoder.cell() for _ in range(decoder.layers)],
             attention=self.config.attention.attention(decoder.units) if self.config.attention else None,
+            reader=self.config.memory.reader(decoder.units) if self.config.memory else None,
+            order=self.config.attention_order,
+            input_feeding=decoder.input_feeding,
+            residual=decoder.residual,
+            encoder_residual=decoder.encoder_residual,
             dropout=decoder.dropout,
             name="decoder",
         )
-        self.bridges = [
-            [
-                keras.layers.Dense(size, activation="tanh", name=f"bridge_{i}_{j}")
-                for j, size in enumerate(sizes)
+        # The states of each cell that a bridge sets; a clock is none.
+        self._hidden_sizes = [sizes[: decoder.hidden_states] for sizes in self.decoder.state_sizes]
+        self.bridges = []
+        if self.config.bridge == "dense":
+            self.bridges = [
+                [
+                    keras.layers.Dense(size, activation="tanh", name=f"bridge_{i}_{j}")
+                    for j, size in enumerate(sizes)
+                ]
+                for i, sizes in enumerate(self._hidden_sizes)
             ]
-            for i, sizes in enumerate(self.decoder.state_sizes)
-        ]
-        self.logits = keras.layers.Dense(target_size, dtype="float32", name="logits")
+        embedding_size = self.config.embedding_size
+        if self.config.tied_embeddings:
+            self.target_embedding = keras.layers.ReversibleEmbedding(
+                target_size, embedding_size, reverse_dtype="float32", name="target_embedding"
+            )
+            self.projection = keras.layers.Dense(embedding_size, use_bias=False, name="projection")
+            self.bias = self.add_weight((target_size,), initializer="zeros", dtype="float32", name="bias")
+        else:
+            self.target_embedding = keras.layers.Embedding(
+                target_size, embedding_size, name="target_embedding"
+            )
+            self.logits = keras.layers.Dense(target_size, dtype="float32", name="logits")
+        # Log probabilities and entropies, each [B, T], of what hard attention chose in a training step.
+        self._log_probs = self._entropies = None
 
     def build(self, input_shape: dict[str, tuple[int | None, ...]]) -> None:
         """Makes every variable; Keras also calls it when a saved model is loaded."""
-        self.call({name: keras.KerasTensor(shape, "int32") for name, shape in input_shape.items()})
+        self.call({name: ops.zeros((1, 1), "int32") for name in input_shape})
 
-    def encode(self, source: Any, training: bool | None = None) -> tuple[Any, Any, list[list[Any]]]:
+    def encode(self, source: Any, training: bool | None = None) -> tuple[Any, Any, Any, dict[str, list[Any]]]:
         """Reads the source.
 
         Args:
             source: integers [B, S], padded with 0 on the right.
-            training: whether dropout is on.
+            training: whether dropout is on, and whether hard attention is to sample.
 
         Returns:
-            memory [B, M, D], its mask [B, M], and the decoder's initial states, by layer, each [B, H]. M is
-            S unless the encoder shortens the text.
+            memory [B, M, D], its mask [B, M], its summary [B, H], and the decoder's states before the first
+            step. M is S unless the encoder shortens the text.
         """
         mask = ops.not_equal(source, 0)
         inputs = source
         if self.source_embedding:
             inputs = self.dropout(self.source_embedding(source), training=training)
-        memory, states = self.encoder(inputs, mask=mask, training=training)
-        summary = ops.concatenate(states[-1], axis=-1)
-        initial = [[bridge(summary) for bridge in bridges] for bridges in self.bridges]
-        return memory, self.encoder.compute_mask(inputs, mask), initial
+        memory, final = self.encoder(inputs, mask=mask, training=training)
+        summary = ops.concatenate(final[-1], axis=-1)
+        states = self.decoder.get_initial_state(ops.shape(source)[0], memory, training)
+        for cell_states, hidden in zip(states["cells"], self._bridge(final, summary), strict=True):
+            cell_states[: len(hidden)] = hidden
+        return memory, self.encoder.compute_mask(inputs, mask), summary, states
+
+    def _bridge(self, final: list[list[Any]], summary: Any) -> list[list[Any]]:
+        """Returns the hidden states that the decoder starts from, by layer; none where they are zeros."""
+        if self.config.bridge == "dense":
+            return [[bridge(summary) for bridge in bridges] for bridges in self.bridges]
+        if self.config.bridge == "zeros":
+            return [[] for _ in self._hidden_sizes]
+        sizes = [[state.shape[-1] for state in states] for states in final]
+        if sizes != self._hidden_sizes:
+            raise ValueError(
+                "Received bridge='copy' for an encoder whose layers end in states of the sizes "
+                f"{sizes}, expected those of the decoder, {self._hidden_sizes}; make `layers` and `units` "
+                "alike, or set bridge to 'dense'."
+            )
+        return final
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
-        """Returns the logits under teacher forcing; see the class."""
-        memory, mask, states = self.encode(inputs["source"], training=training)
+        """Returns the logits under teacher forcing or scheduled sampling; see the class."""
+        memory, mask, summary, states = self.encode(inputs["source"], training=training)
         embedded = self.dropout(self.target_embedding(inputs["previous"]), training=training)
-        outputs = self.decoder(
-            embedded, memory=memory, initial_states=states, memory_mask=mask, training=training
-        )
-        return self.logits(self.dropout(outputs, training=training))
+        forced = feedback = None
+        if training and self.draw_forced is not None:
+            forced = self.draw_forced(ops.shape(inputs["previous"]))
+            # Within the steps nothing may be drawn: the model's own tokens share one dropout mask.
+            kept = self.dropout(ops.ones_like(embedded[:, 0]), training=True)
 
-    def decode(self, source: Any, config: DecodeConfig) -> dict[str, Any]:
+            def feedback(outputs: Any) -> Any:
+                tokens = ops.argmax(self._logits(ops.stop_gradient(outputs)), axis=-1)
+                return self.target_embedding(tokens) * kept
+
+        selection = getattr(self.decoder.attention, "selection", None)
+        samples = bool(training) and selection is not None and selection.estimator == "reinforce"
+        outputs = self.decoder(
+            embedded,
+            memory=memory,
+            initial_states=states,
+            memory_mask=mask,
+            summary=summary,
+            training=training,
+            return_attention=samples,
+            feedback=feedback,
+            forced=forced,
+        )
+        if samples:
+            outputs, _, (_, log_probs, entropies) = outputs
+            self._log_probs, self._entropies = log_probs[..., 0], entropies[..., 0]
+        return self._logits(self.dropout(outputs, training=training))
+
+    def _logits(self, outputs: Any) -> Any:
+        if self.config.tied_embeddings:
+            return self.target_embedding(self.projection(outputs), reverse=True) + self.bias
+        return self.logits(outputs)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Adds to the compiled loss what trains hard attention.
+
+        The choices of a row are credited with the cross-entropy of its target. That has a gradient only: the
+        value stays the compiled loss, comparable with the validation's.
+        """
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        if not training or self._log_probs is None:
+            return loss
+        log_probs, entropies, self._log_probs, self._entropies = self._log_probs, self._entropies, None, None
+        cross_entropies = keras.losses.sparse_categorical_crossentropy(y, y_pred, from_logits=True)
+        weights = ops.ones_like(cross_entropies)
+        if sample_weight is not None:
+            weights = ops.cast(sample_weight, weights.dtype)
+        real = ops.cast(weights > 0, weights.dtype)
+        credit = self.decoder.attention.selection.reinforce_loss(
+            ops.sum(weights * cross_entropies, axis=-1),
+            ops.sum(real * log_probs, axis=-1),
+            ops.sum(real * entropies, axis=-1),
+            ops.sum(weights, axis=-1),
+        )
+        credit = ops.divide_no_nan(ops.sum(credit), ops.sum(weights))
+        return loss + (credit - ops.stop_gradient(credit))
+
+    def decode(
+        self,
+        source: Any,
+        config: DecodeConfig,
+        prefix: Sequence[int] = (),
+        return_attention: bool = False,
+        n_best: int = 1,
+    ) -> dict[str, Any]:
         """Searches the best answers.
 
         Args:
             source: integers [B, S], padded with 0 on the right.
-            config: width, penalty and longest answer of the search.
+            config: how to search. When it samples, a row's draws depend on its tokens and `config.seed`
+                alone, and so not on the batch.
+            prefix: token ids that every answer begins with.
+            return_attention: whether to return the attention's weights too.
+            n_best: answers of each row.
 
         Returns:
-            What `BeamSearchDecoder` returns, for one answer a row.
-        """
-        memory, mask, states = self.encode(source, training=False)
-        attention = self.decoder.attention
-        keys = attention.project_keys(memory) if attention else None
+            What `BeamSearchDecoder` returns.
 
-        def step(tokens: Any, states: Any) -> tuple[Any, Any]:
-            outputs, states, _ = self.decoder.step(
-                self.target_embedding(tokens), states, keys=keys, memory=memory, mask=mask
+        Raises:
+            ValueError: if the model has no attention and its weights are needed.
+        """
+        if self.decoder.attention is None and (return_attention or config.coverage_penalty):
+            raise ValueError(
+                "Received return_attention=True or a coverage_penalty for a model without attention, "
+                "expected return_attention=False and no coverage_penalty; or give the model an attention."
             )
-            return ops.log_softmax(self.logits(outputs), axis=-1), states
+        memory, mask, summary, states = self.encode(source, training=False)
+        attention, reader = self.decoder.attention, self.decoder.reader
+        keys = attention.project_keys(memory) if attention else None
+        reader_keys = reader.project_keys(memory) if reader else None
+
+        def step(tokens: Any, states: Any) -> tuple[Any, ...]:
+            outputs, states, weights = self.decoder.step(
+                self.target_embedding(tokens),
+                states,
+                keys=keys,
+                memory=memory,
+                mask=mask,
+                summary=summary,
+                reader_keys=reader_keys,
+            )
+            log_probs = ops.log_softmax(self._logits(outputs), axis=-1)
+            return (log_probs, states) if weights is None else (log_probs, states, weights)
 
         search = BeamSearchDecoder(
-            beam_width=config.beam_width,
-            max_length=config.max_length,
-            length_penalty=config.length_penalty,
+            **config.model_dump(exclude={"n_best", "prefix", "seed"}),
+            n_best=n_best,
             dtype="float32",
         )
-        return search(step, states, batch_size=ops.shape(source)[0])
+        batch_size = ops.shape(source)[0]
+        return search(
+            step,
+            states,
+            batch_size=batch_size,
+            prefix=ops.tile(ops.convert_to_tensor([list(prefix)], "int32"), (batch_size, 1))
+            if prefix
+            else None,
+            source_mask=mask,
+            seeds=row_seeds(source, config.seed) if config.sample else None,
+            return_attention=return_attention,
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Returns what `from_config` needs."""

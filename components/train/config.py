@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.strict import Strict
 
 Positive = Annotated[float, Field(gt=0)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
+Chance = Annotated[float, Field(ge=0, le=1)]
 
 
 class Adam(Strict):
@@ -45,6 +46,27 @@ class RMSprop(Strict):
 Optimizer = Annotated[Adam | SGD | RMSprop, Field(discriminator="type")]
 
 
+class ScheduledSampling(Strict):
+    """Less and less teacher forcing: the model learns to go on from its mistakes (Bengio et al., 2015)."""
+
+    start: Chance = 1.0
+    """Probability of the true token at the first training step."""
+    end: Chance = 0.75
+    """The same at the last one; the model's best token is read otherwise."""
+    schedule: Literal["linear", "exponential", "inverse_sigmoid"] = "linear"
+    """How it goes from start to end: in a straight line; by the same factor at every step; or along an S,
+    slowly at both ends."""
+
+    @model_validator(mode="after")
+    def _exponential_has_a_factor(self) -> ScheduledSampling:
+        if self.schedule == "exponential" and not (self.start and self.end):
+            raise ValueError(
+                f"schedule received 'exponential' from {self.start} to {self.end}, expected start and end "
+                "above 0"
+            )
+        return self
+
+
 class EarlyStopping(Strict):
     """Ends training when the validation loss no longer falls, and keeps the best epoch's weights."""
 
@@ -67,6 +89,12 @@ class TrainConfig(Strict):
     """`cosine` lets the learning rate fall to 0 over all epochs (Loshchilov and Hutter, 2017)."""
     clip_norm: Positive | None = 1.0
     """Largest global norm of the gradient; larger ones are scaled down to it."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Part of the probability that the training loss expects spread evenly over all tokens or labels (Szegedy
+    et al., 2016). The validation loss is without it."""
+    teacher_forcing: Chance | ScheduledSampling = 1.0
+    """seq2seq: probability that the decoder reads the true previous token in training; the model's best one
+    otherwise, which makes training slower. A section lets it change from step to step."""
     early_stopping: EarlyStopping | None = None
     """Without it every epoch is trained and the last one's weights are kept."""
     shuffle_buffer: Annotated[int, Field(ge=1)] = 100_000

@@ -14,18 +14,24 @@ from components.events import EpochFinished, StageProgress, Warned, emit
 from components.train.checkpoint import Checkpoints
 from components.train.config import TrainConfig
 from components.train.dataset import TokenData
+from components.train.losses import CrossEntropy
+from components.train.sampling import TeacherForcing
 
 
-def compile_model(model: keras.Model, config: TrainConfig, steps: int) -> None:
-    """Sets optimizer, masked loss and masked accuracy.
+def compile_model(model: keras.Model, config: TrainConfig, steps: int, seed: int = 0) -> CrossEntropy:
+    """Sets optimizer, masked loss and masked accuracy, and for a Seq2Seq scheduled sampling.
 
     The loss of a batch is the mean over its real tokens (or labelled texts); padding has weight 0, and a
     batch of nothing but padding has loss 0.
 
     Args:
         model: returns logits.
-        config: optimizer, schedule and clipping.
-        steps: batches in all epochs together, the length of the schedule.
+        config: optimizer, schedules, loss and clipping.
+        steps: batches in all epochs together, the length of the schedules.
+        seed: decides which tokens scheduled sampling takes from the model.
+
+    Returns:
+        The loss.
     """
     settings = config.optimizer.model_dump(exclude={"type"})
     if config.schedule == "cosine":
@@ -38,16 +44,18 @@ def compile_model(model: keras.Model, config: TrainConfig, steps: int) -> None:
             "config": {**settings, "global_clipnorm": config.clip_norm},
         }
     )
+    loss = CrossEntropy(config.label_smoothing)
     model.compile(
         optimizer=optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(
-            from_logits=True, reduction="mean_with_sample_weight"
-        ),
+        loss=loss,
         weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         # "auto" would compile anew for every padded length.
         jit_compile=False,
     )
     optimizer.build(model.trainable_variables)
+    if config.teacher_forcing != 1.0:
+        model.draw_forced = TeacherForcing(config.teacher_forcing, steps, optimizer, seed)
+    return loss
 
 
 class Trainer:
@@ -79,7 +87,7 @@ class Trainer:
         self.checkpoints = checkpoints
         self.boundaries = train.boundaries()
         self.steps = train.steps(self.boundaries)
-        compile_model(model, config, steps=self.steps * config.epochs)
+        self.loss = compile_model(model, config, steps=self.steps * config.epochs, seed=seed)
 
     def fit(self) -> dict[str, Any]:
         """Trains until the last epoch or until early stopping.
@@ -115,10 +123,12 @@ class Trainer:
         began = time.monotonic()
         order = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
         batches = self.train.batches(self.boundaries, seed=order, shuffle_buffer=self.config.shuffle_buffer)
-        fitted = self.model.fit(
-            batches, validation_data=watched, verbose=0, shuffle=False, callbacks=[progress]
-        )
+        fitted = self.model.fit(batches, verbose=0, shuffle=False, callbacks=[progress])
         metrics = {name: float(values[0]) for name, values in fitted.history.items()}
+        if watched is not None:
+            with self.loss.unsmoothed():
+                values = self.model.evaluate(watched, verbose=0, return_dict=True)
+            metrics |= {f"val_{name}": float(value) for name, value in values.items()}
         if not np.isfinite(metrics["loss"]):
             raise UserError(
                 f"The training loss became {metrics['loss']} in epoch {epoch}; expected a finite number. "

@@ -7,11 +7,13 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from components.errors import UserError
 from components.models.build import build_model
 from components.models.config import ModelConfig
+from components.models.encoders import MemoryNetworkEncoder
 from components.strict import FIELDS, Task
 from components.tokenize.labels import read_labels
-from components.tokenize.tokenizers import load_tokenizer
+from components.tokenize.tokenizers import UNKNOWN, Tokenizer, load_tokenizer
 
 
 def new_model(config: ModelConfig, task: Task, tokens: str, seed: int) -> keras.Model:
@@ -22,10 +24,18 @@ def new_model(config: ModelConfig, task: Task, tokens: str, seed: int) -> keras.
         task: classification or seq2seq.
         tokens: the artifact's directory.
         seed: of everything that is drawn in this process from now on.
+
+    Raises:
+        UserError: the tokenizer does not know the token that ends a sentence.
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    return build_model(config, task, model_sizes(task, tokens))
+    model = build_model(config, task, model_sizes(task, tokens))
+    if isinstance(config.encoder, MemoryNetworkEncoder):
+        field = FIELDS[task][0]
+        tokenizer = load_tokenizer(str(Path(tokens) / "tokenizer" / field))
+        model.encoder.set_separator(_separator_id(config.encoder.separator, tokenizer, field))
+    return model
 
 
 def model_sizes(task: Task, tokens: str) -> dict[str, int]:
@@ -42,3 +52,15 @@ def model_sizes(task: Task, tokens: str) -> dict[str, int]:
         else load_tokenizer(str(directory / field)).vocabulary_size
         for field in FIELDS[task]
     }
+
+
+def _separator_id(separator: str, tokenizer: Tokenizer, field: str) -> int:
+    ids = tokenizer.tokenize(tf.constant([separator]))[0].numpy().tolist()
+    if len(ids) == 1 and ids[0] != UNKNOWN:
+        return ids[0]
+    pieces = ", ".join(tokenizer.pieces[token] for token in ids)
+    raise UserError(
+        f"model.encoder.separator received {separator!r}, expected a token that the {field} tokenizer "
+        f"({tokenizer.config.type}) learnt from the train split, got {pieces or 'none'}. Set it to the token "
+        "that ends the sentences of your data, or put that token between them."
+    )

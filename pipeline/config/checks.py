@@ -1,6 +1,7 @@
 """What the types alone cannot say: whether the sections fit the task, and whether the files are there.
 
-Each check takes the task and one section, so that the sound sections are checked even while others are not.
+Nearly all checks take the task and one section, so that the sound sections are checked even while others are
+not.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from components.evaluate.config import METRICS, EvaluateConfig
 from components.ingest.config import IngestConfig
 from components.models.config import ModelConfig, readout_problem
 from components.models.decode import DecodeConfig
+from components.models.decoders import Decoder
+from components.models.encoders import Encoder, TextCNNEncoder
+from components.models.fields import Recurrent
 from components.strict import FIELDS, Task
 from components.tokenize.config import TokenizeConfig
+from components.train.config import TrainConfig
 from pipeline.config.problems import KeyPath, Problem, did_you_mean, joined, quoted, shown
 
 TEXTS: dict[Task, tuple[str, ...]] = {"classification": ("text",), "seq2seq": ("source", "target")}
@@ -93,8 +98,8 @@ def _check_model(task: Task, model: ModelConfig) -> Iterator[Problem]:
     if problem := readout_problem(model, task):
         yield Problem(("model", "readout"), problem)
     if task == "classification":
-        for part in ("attention", "decoder"):
-            if getattr(model, part) is not None:
+        for part in ("attention", "memory", "decoder", "bridge", "tied_embeddings"):
+            if getattr(model, part) != ModelConfig.model_fields[part].default:
                 yield Problem(("model", part), "classification has none; remove it, or set task to seq2seq")
         return
     if model.pooling is not None:
@@ -102,11 +107,69 @@ def _check_model(task: Task, model: ModelConfig) -> Iterator[Problem]:
     if model.decoder is None:
         written = "attention needs" if model.attention else "seq2seq expects"
         yield Problem(("model", "decoder"), f"missing; {written} a decoder, such as {{type: gru}}")
+    else:
+        yield from _check_decoder(model, model.decoder)
+
+
+def _check_decoder(model: ModelConfig, decoder: Decoder) -> Iterator[Problem]:
+    if decoder.input_feeding and model.attention_order == "before":
+        received = f"attention {model.attention.type}" if model.attention else "no attention"
+        yield Problem(
+            ("model", "decoder", "input_feeding"),
+            f"received true with {received}, expected attention luong, which looks at the source after the"
+            " cells; remove it, or set attention.type to luong",
+        )
+    states = _final_states(model.encoder)
+    if states and getattr(model.attention, "score", None) == "dot" and states[-1][0] != decoder.units:
+        yield Problem(
+            ("model", "attention", "score"),
+            f"received 'dot' for an encoder of width {states[-1][0]} and a decoder of width {decoder.units},"
+            " expected equal widths; make them so, or set score to general",
+        )
+    wanted = [[decoder.units] * decoder.hidden_states] * decoder.layers
+    if states and model.bridge == "copy" and states != wanted:
+        yield Problem(
+            ("model", "bridge"),
+            f"received 'copy' of {_in_words(states)} to {_in_words(wanted)}, expected the same of both; make"
+            " layers and units alike, or set bridge to dense",
+        )
+
+
+def _final_states(encoder: Encoder) -> list[list[int]] | None:
+    """Returns the widths of the final states by layer; None where they are not known.
+
+    The outputs are as wide as the last layer's first one.
+    """
+    if isinstance(encoder, TextCNNEncoder):
+        return [[encoder.filters * len(encoder.widths)]]
+    if isinstance(encoder, Recurrent):
+        directions = 2 if getattr(encoder, "bidirectional", False) else 1
+        count = 2 if encoder.type in ("lstm", "cnn_lstm") else 1
+        return [[encoder.units * directions] * count] * encoder.layers
+    return [[encoder.units]] if getattr(encoder, "layers", 1) else None
+
+
+def _in_words(states: list[list[int]]) -> str:
+    return f"{len(states)} x {len(states[0])} states of width {states[0][0]}"
+
+
+def _check_train(task: Task, train: TrainConfig) -> Iterator[Problem]:
+    if task == "classification" and train.teacher_forcing != 1.0:
+        yield Problem(
+            ("train", "teacher_forcing"),
+            "classification has no decoder to teach; remove it, or set task to seq2seq",
+        )
 
 
 def _check_decode(task: Task, decode: DecodeConfig | None) -> Iterator[Problem]:
     if task == "classification" and decode is not None:
         yield Problem(("decode",), "classification decodes nothing; remove it, or set task to seq2seq")
+
+
+def _check_coverage(model: ModelConfig, decode: DecodeConfig | None) -> Iterator[Problem]:
+    if decode is not None and decode.coverage_penalty and model.attention is None:
+        message = f"received {decode.coverage_penalty}, but the model has no attention; remove it, or set"
+        yield Problem(("decode", "coverage_penalty"), f"{message} model.attention")
 
 
 def _check_evaluate(task: Task, evaluate: EvaluateConfig) -> Iterator[Problem]:
@@ -136,6 +199,7 @@ _CHECKS: tuple[tuple[str, Callable[[Task, Any], Iterator[Problem]]], ...] = (
     ("ingest", _check_held_out),
     ("tokenize", _check_tokenize),
     ("model", _check_model),
+    ("train", _check_train),
     ("decode", _check_decode),
     ("evaluate", _check_evaluate),
 )
@@ -148,7 +212,12 @@ def misfits(task: Task, sections: Mapping[str, Any]) -> list[Problem]:
         task: What the pipeline learns.
         sections: Validated sections of a `PipelineConfig` by name; those that are left out are not checked.
     """
-    return [problem for name, check in _CHECKS if name in sections for problem in check(task, sections[name])]
+    found = [
+        problem for name, check in _CHECKS if name in sections for problem in check(task, sections[name])
+    ]
+    if task == "seq2seq" and {"model", "decode"} <= sections.keys():
+        found += _check_coverage(sections["model"], sections["decode"])
+    return found
 
 
 def missing_files(ingest: IngestConfig) -> Iterator[Problem]:

@@ -96,7 +96,8 @@ def _meant_member(node: Node, value: Any) -> Node:
                 return member
             case list() if member.get("type") == "array":
                 return member
-    return {}
+    mappings = [member for member in options if member.get("type") == "object"]
+    return mappings[0] if isinstance(value, dict) and len(mappings) == 1 else {}
 
 
 def _child(node: Node, key: int | str) -> Node:

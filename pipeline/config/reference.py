@@ -53,7 +53,7 @@ def _sections(node: Node, path: str) -> Iterator[tuple[str, Node]]:
 def _section(node: Node) -> str:
     types = {str(m["properties"]["type"]["const"]): m for m in members(node) if "type" in known_keys(m)}
     rows: dict[tuple[str, ...], list[str]] = {}
-    for type_name, member in (types or {"": members(node)[0]}).items():
+    for type_name, member in (types or {"": _mapping(node)}).items():
         for key, child in member["properties"].items():
             if key != "type" or not types:
                 default = "required" if key in member.get("required", []) else _default(child)
@@ -71,10 +71,15 @@ def _section(node: Node) -> str:
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
+def _mapping(node: Node) -> Node:
+    return next(member for member in members(node) if "properties" in member)
+
+
 def _values(node: Node) -> str:
-    return (
-        "section, below" if any("properties" in member for member in members(node)) else _code(describe(node))
-    )
+    plain = [member for member in members(node) if "properties" not in member]
+    if len(plain) == len(members(node)):
+        return _code(describe(node))
+    return _code(describe({"anyOf": plain})) + ", or a section, below" if plain else "section, below"
 
 
 def _default(node: Node) -> str:

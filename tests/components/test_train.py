@@ -15,9 +15,11 @@ from components.tokenize.config import Characters
 from components.tokenize.labels import write_labels
 from components.tokenize.tokenizers import SPECIAL_TOKENS, CharacterTokenizer
 from components.train.checkpoint import Checkpoints
-from components.train.config import TrainConfig
+from components.train.config import ScheduledSampling, TrainConfig
 from components.train.dataset import TokenData
 from components.train.loop import Trainer
+from components.train.losses import CrossEntropy
+from components.train.sampling import TeacherForcing
 from components.train.transform import Train
 
 LETTERS = "abcdef"
@@ -42,6 +44,21 @@ def tokens(tmp_path_factory):
     tokenizer = CharacterTokenizer(Characters(type="characters"), [*SPECIAL_TOKENS, *LETTERS])
     tokenizer.save(str(directory / "tokenizer" / "text"))
     write_labels(str(directory), ["no", "yes"])
+    return directory
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """A seq2seq data set: the text backwards."""
+    directory = tmp_path_factory.mktemp("tokenize_pairs")
+    (directory / "tokens").mkdir()
+    random = np.random.default_rng(1)
+    for split, count in [("train", 60), ("validation", 20)]:
+        path = directory / "tokens" / shard_name(split, 0, 1)
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for _ in range(count):
+                text = random.integers(4, 10, 3)
+                writer.write(encode_tokens({"source": text, "target": text[::-1]}))
     return directory
 
 
@@ -111,7 +128,7 @@ def test_texts_without_tokens_are_batched_as_one_step(tmp_path):
     assert sum(len(inputs) for inputs, *_ in batches) == 26
 
 
-def trainer(tokens, checkpoints, seed=3, **settings):
+def trainer(tokens, checkpoints, seed=3, model=MODEL, **settings):
     import keras
 
     from components.models.build import build_model
@@ -119,9 +136,15 @@ def trainer(tokens, checkpoints, seed=3, **settings):
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     config = TrainConfig.model_validate({"batch_size": 16, "buckets": 3, **settings})
-    model = build_model(MODEL, "classification", {"text": 10, "label": 2})
+    task = "seq2seq" if model.decoder else "classification"
+    sizes = {"text": 10, "label": 2, "source": 10, "target": 10}
     return Trainer(
-        model, config, data(tokens), data(tokens, "validation"), seed, Checkpoints(str(checkpoints))
+        build_model(model, task, sizes),
+        config,
+        data(tokens, task=task),
+        data(tokens, "validation", task=task),
+        seed,
+        Checkpoints(str(checkpoints)),
     )
 
 
@@ -133,9 +156,29 @@ class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("settings", [{"schedule": "cosine"}, {"early_stopping": {"patience": 10}}])
-def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(tokens, tmp_path, settings):
+HARD = ModelConfig.model_validate(
+    {
+        "embedding_size": 4,
+        "dropout": 0.1,
+        "encoder": {"type": "simple_rnn", "units": 4},
+        "attention": {"type": "hard"},
+        "decoder": {"type": "simple_rnn", "units": 4, "dropout": 0.1},
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"schedule": "cosine", "label_smoothing": 0.1},
+        {"early_stopping": {"patience": 10}},
+        {"model": HARD, "teacher_forcing": {"end": 0.2}, "batch_size": 30, "buckets": 1},
+    ],
+    ids=["smoothed", "stopping", "sampled"],
+)
+def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(tokens, pairs, tmp_path, settings):
     settings = {"epochs": 4, **settings}
+    tokens = pairs if "model" in settings else tokens
     whole = trainer(tokens, tmp_path / "whole", **settings)
     expected = whole.fit()
 
@@ -195,6 +238,91 @@ def test_early_stopping_ends_and_keeps_the_best_weights(tokens, tmp_path):
     assert len(losses) == history["best_epoch"] + 2
     batches = data(tokens, "validation").batches(stopping.boundaries)
     assert stopping.model.evaluate(batches, verbose=0)[0] == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_label_smoothing_by_hand():
+    random = np.random.default_rng(0)
+    logits, targets = random.normal(size=(2, 3, 5)).astype("float32"), random.integers(5, size=(2, 3))
+    weights = np.array([[1, 1, 0], [1, 0, 0]], "float32")
+    log_probs = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    expected = 0.7 * np.eye(5)[targets] + 0.3 / 5
+    loss = CrossEntropy(0.3)
+    smoothed, plain = (
+        -((expected * log_probs).sum(axis=-1) * weights).sum() / 3
+        for expected in (expected, np.eye(5)[targets])
+    )
+    np.testing.assert_allclose(loss(targets, logits, weights), smoothed, rtol=1e-5)
+    with loss.unsmoothed():
+        np.testing.assert_allclose(loss(targets, logits, weights), plain, rtol=1e-5)
+    np.testing.assert_allclose(loss(targets, logits, weights), smoothed, rtol=1e-5)
+    np.testing.assert_allclose(CrossEntropy()(targets, logits, weights), plain, rtol=1e-5)
+    assert loss(targets, logits, 0 * weights) == 0
+    assert CrossEntropy.from_config(loss.get_config()).label_smoothing == 0.3
+
+
+def test_the_training_loss_is_smoothed_and_the_validation_loss_is_not(tokens, tmp_path):
+    import keras
+
+    smoothed = trainer(
+        tokens,
+        tmp_path,
+        epochs=1,
+        label_smoothing=0.99,
+        clip_norm=None,
+        optimizer={"type": "sgd", "learning_rate": 1e-9},
+    )
+    # Far from even, so that smoothing costs much.
+    smoothed.model.readout.bias.assign([-5, 5])
+    (epoch,) = smoothed.fit()["epochs"]
+    smoothed.model.compile(
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
+    )
+    batches = data(tokens, "validation").batches(smoothed.boundaries)
+    plain = smoothed.model.evaluate(batches, verbose=0, return_dict=True)
+    assert epoch["val_loss"] == pytest.approx(plain["loss"], rel=1e-5)
+    assert epoch["loss"] == pytest.approx(5, abs=0.3)
+
+
+def forcing(seed=3, steps=101, **settings):
+    import keras
+
+    optimizer = keras.optimizers.SGD()
+    return TeacherForcing(ScheduledSampling.model_validate(settings), steps, optimizer, seed), optimizer
+
+
+@pytest.mark.parametrize(
+    ("schedule", "quarter", "half"),
+    [
+        ("linear", 0.8, 0.6),
+        ("exponential", 0.2**0.25, 0.2**0.5),
+        # 1 - 0.8 (1 / (1 + e^-5) - 1 / (1 + e^-2.5)) / (1 / (1 + e^-5) - 1 / (1 + e^5))
+        ("inverse_sigmoid", 0.9439, 0.6),
+    ],
+)
+def test_teacher_forcing_falls_with_the_training_step(schedule, quarter, half):
+    ratio = forcing(end=0.2, schedule=schedule)[0].ratio
+    actual = [float(ratio(step)) for step in (0, 25, 50, 100, 1000)]
+    assert actual == pytest.approx([1, quarter, half, 0.2, 0.2], abs=1e-4)
+    values = [float(ratio(step)) for step in range(101)]
+    assert values == sorted(values, reverse=True)
+
+
+def test_forced_tokens_are_drawn_by_seed_and_step():
+    drawn, optimizer = forcing(start=0.3, end=0.3)
+    first = drawn([50, 100])
+    assert np.mean(first) == pytest.approx(0.3, abs=0.03)
+    np.testing.assert_array_equal(first, drawn([50, 100]))
+    assert (np.asarray(forcing(seed=4, start=0.3, end=0.3)[0]([50, 100])) != np.asarray(first)).any()
+    optimizer.iterations.assign(1)
+    assert (np.asarray(drawn([50, 100])) != np.asarray(first)).any()
+
+
+def test_teacher_forcing_is_no_part_of_the_model(pairs, tmp_path):
+    plain = trainer(pairs, tmp_path / "plain", model=HARD)
+    sampled = trainer(pairs, tmp_path / "sampled", model=HARD, teacher_forcing=0.5)
+    assert plain.model.draw_forced is None
+    assert sampled.model.draw_forced is not None
+    assert len(plain.model.variables) == len(sampled.model.variables)
 
 
 def test_clipping_bounds_the_step(tokens, tmp_path):

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 DATA = Path(__file__).parents[2] / "data"
-SETS = {"dates": ("text", "iso"), "languages": ("text", "label")}
+SETS = {"dates": ("text", "iso"), "languages": ("text", "label"), "stories": ("story", "answer")}
 SPLITS = ("train", "validation", "test")
 
 

@@ -40,10 +40,13 @@ def test_the_base_of_these_tests_is_sound():
 
 
 ENCODER_WORDS = (
-    "'simple_rnn', 'gru', 'lstm', 'identity_rnn', 'clockwork_rnn', 'echo_state_rnn', 'cnn_lstm', 'text_cnn'"
-    " or 'tfidf'"
+    "'simple_rnn', 'gru', 'lstm', 'identity_rnn', 'clockwork_rnn', 'echo_state_rnn', 'cnn_lstm', 'text_cnn',"
+    " 'tfidf' or 'memory_network'"
 )
-TRAIN_KEYS = "epochs, batch_size, optimizer, schedule, clip_norm, early_stopping, shuffle_buffer, buckets"
+TRAIN_KEYS = (
+    "epochs, batch_size, optimizer, schedule, clip_norm, label_smoothing, teacher_forcing, early_stopping,"
+    " shuffle_buffer, buckets"
+)
 METRIC_WORDS = "'accuracy', 'macro_f1', 'exact_match', 'character_error_rate' or 'bleu'"
 
 
@@ -163,6 +166,34 @@ METRIC_WORDS = "'accuracy', 'macro_f1', 'exact_match', 'character_error_rate' or
             "9: model.attention: classification has none; remove it, or set task to seq2seq",
         ),
         (
+            "  memory: {type: memory_network}",
+            "9: model.memory: classification has none; remove it, or set task to seq2seq",
+        ),
+        ("  bridge: zeros", "9: model.bridge: classification has none; remove it, or set task to seq2seq"),
+        (
+            "  tied_embeddings: true",
+            "9: model.tied_embeddings: classification has none; remove it, or set task to seq2seq",
+        ),
+        (
+            "train: {teacher_forcing: 0.5}",
+            "9: train.teacher_forcing: classification has no decoder to teach; remove it, or set task to"
+            " seq2seq",
+        ),
+        (
+            "train: {teacher_forcing: 1.5}",
+            "9: train.teacher_forcing: received 1.5, expected a number of at least 0 and of at most 1 or a"
+            " mapping with the keys start, end and schedule",
+        ),
+        (
+            "train: {teacher_forcing: {start: 1.0, end: 0.0, schedule: exponential}}",
+            "9: train.teacher_forcing.schedule: received 'exponential' from 1.0 to 0.0, expected start and"
+            " end above 0",
+        ),
+        (
+            "train: {label_smoothing: 1.0}",
+            "9: train.label_smoothing: received 1.0, expected a number of at least 0 and below 1",
+        ),
+        (
             "tokenize: {}",
             "9: tokenize.text: missing; classification expects a tokenizer for text, or no section tokenize",
         ),
@@ -253,7 +284,36 @@ def test_a_readout_that_does_not_suit_the_model(overrides: tuple[str, ...], expe
         ("  pooling: max", "9: model.pooling: seq2seq has none; remove it, or set task to classification"),
         (
             "  attention: {type: b}\n  decoder: {type: gru}",
-            "9: model.attention.type: received 'b', expected 'bahdanau'",
+            "9: model.attention.type: received 'b', expected 'bahdanau', 'luong', 'monotonic' or 'hard'",
+        ),
+        (
+            "  decoder: {type: gru, input_feeding: true}",
+            "9: model.decoder.input_feeding: received true with no attention, expected attention luong, which"
+            " looks at the source after the cells; remove it, or set attention.type to luong",
+        ),
+        (
+            "  attention: {type: hard}\n  decoder: {type: gru, input_feeding: true}",
+            "10: model.decoder.input_feeding: received true with attention hard, expected attention luong,"
+            " which looks at the source after the cells; remove it, or set attention.type to luong",
+        ),
+        (
+            "    bidirectional: true\n  attention: {type: luong, score: dot}\n"
+            "  decoder: {type: gru, units: 8}",
+            "10: model.attention.score: received 'dot' for an encoder of width 16 and a decoder of width 8,"
+            " expected equal widths; make them so, or set score to general",
+        ),
+        (
+            "  bridge: copy\n  decoder: {type: lstm, units: 8}",
+            "9: model.bridge: received 'copy' of 1 x 1 states of width 8 to 1 x 2 states of width 8, expected"
+            " the same of both; make layers and units alike, or set bridge to dense",
+        ),
+        (
+            "  decoder: {type: clockwork_rnn, units: 3}",
+            "9: model.decoder.units: received 3 for 4 periods, expected at least one unit for each period",
+        ),
+        (
+            "  decoder: {type: clockwork_rnn, periods: [2, 1]}",
+            "9: model.decoder.periods: received [2, 1], expected increasing numbers, such as [1, 2, 4]",
         ),
         (
             "tokenize:\n  source: {type: words}",
@@ -268,6 +328,60 @@ def test_a_readout_that_does_not_suit_the_model(overrides: tuple[str, ...], expe
 )
 def test_a_mistake_in_an_added_line_of_seq2seq(added: str, expected: str):
     assert problems(SEQ2SEQ + added) == [f"run.yaml:{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("decode", "expected"),
+    [
+        ("{beam_width: 0}", ".beam_width: received 0, expected a whole number of at least 1"),
+        (
+            "{zzz: 5}",
+            ".zzz: unknown key; known: beam_width, n_best, length_penalty, length_normalization,"
+            " coverage_penalty, min_length, max_length, no_repeat_ngram, prefix, groups, diversity, sample,"
+            " temperature, top_k, top_p, seed",
+        ),
+        ("{beam_width: 2, n_best: 3}", ".n_best: received 3, expected at most beam_width (2)"),
+        (
+            "{min_length: 9, max_length: 8}",
+            ".min_length: received 9, expected at most max_length (8)",
+        ),
+        (
+            "{length_normalization: mean}",
+            ".length_normalization: received 'mean', expected 'gnmt' or 'average'",
+        ),
+        ("{prefix: ''}", ".prefix: received no text; remove it, or say what answers begin with"),
+        (
+            "{prefix: 5}",
+            ".prefix: received 5, expected text or null; put it in quotes",
+        ),
+        ("{groups: 3}", ".groups: received 3, expected a divisor of beam_width (4)"),
+        (
+            "{diversity: 0.5}",
+            ".diversity: received 0.5 for a single group; set groups, or remove it",
+        ),
+        (
+            "{sample: true, groups: 2}",
+            ".groups: received 2 with sample, whose draws differ by themselves; remove it",
+        ),
+        (
+            "{top_k: 5}",
+            ".top_k: received 5, but nothing is drawn; set sample to true, or remove it",
+        ),
+        ("{sample: true, top_p: 0.0}", ".top_p: received 0.0, expected a number above 0 and of at most 1"),
+        (
+            "{sample: true, temperature: 0}",
+            ".temperature: received 0, expected a number above 0",
+        ),
+    ],
+)
+def test_a_mistake_in_decode(decode: str, expected: str):
+    assert problems(SEQ2SEQ, f"decode={decode}") == [f"--set decode={decode}: decode{expected}"]
+
+
+def test_a_coverage_penalty_without_attention():
+    text = SEQ2SEQ + "  decoder: {type: gru}\ndecode:\n  coverage_penalty: 0.2\n"
+    message = "received 0.2, but the model has no attention; remove it, or set model.attention"
+    assert problems(text) == [f"run.yaml:11: decode.coverage_penalty: {message}"]
 
 
 FILE_KINDS = "a mapping with the keys train, validation and test, text or a list of text"
@@ -561,3 +675,20 @@ def test_the_error_is_its_text():
     error = ConfigError("a: b\nc: d")
     assert error.args == ("a: b\nc: d",)
     assert error.problems == ["a: b", "c: d"]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "{encoder: {type: lstm, units: 4, bidirectional: true, layers: 2}, bridge: copy,"
+        " decoder: {type: lstm, units: 8, layers: 2}}",
+        "{encoder: {type: cnn_lstm, units: 8}, attention: {type: luong, score: dot}, bridge: copy,"
+        " decoder: {type: lstm, units: 8}}",
+        "{encoder: {type: text_cnn, filters: 4, widths: [2, 3]}, attention: {type: luong, score: dot},"
+        " bridge: copy, decoder: {type: clockwork_rnn, units: 8}}",
+        "{encoder: {type: tfidf, units: 8}, bridge: copy, decoder: {type: gru, units: 8}}",
+    ],
+)
+def test_what_fits_together_is_taken(model: str):
+    Path("run.yaml").write_text(SEQ2SEQ)
+    load_config(Path("run.yaml"), [f"model={model}"])

@@ -7,6 +7,7 @@ import pytest
 import tiny
 
 from components.models.encoders import Encoder
+from components.strict import FIELDS
 from pipeline.config import load_config
 
 ROOT = Path(__file__).parents[2]
@@ -15,6 +16,9 @@ ENCODERS = {
     get_args(encoder.model_fields["type"].annotation)[0]: encoder
     for encoder in get_args(get_args(Encoder)[0])
 }
+
+# The tiny texts are no sentences.
+OVERRIDES = {"memory_network": ["tokenize.text.type=characters", "model.encoder.separator=a"]}
 
 
 @pytest.fixture(autouse=True)
@@ -32,13 +36,16 @@ def test_an_example_trains_and_exports(name, tmp_path):
     """On data that a test can wait for, and with an epoch."""
     tiny.write_data(tmp_path)
     files = {split: f"{tmp_path}/{split}.tsv" for split in ("train", "validation", "test")}
+    task = load_config(ROOT / "examples" / f"{name}.yaml").task
     overrides = [
         f"ingest.files={files}",
+        f"ingest.columns={dict(zip(FIELDS[task], ('text', 'label'), strict=True))}",
         f"root={tmp_path}/runs",
         f"export.directory={tmp_path}/serving",
         "train.epochs=1",
         "evaluate.bless=always",
         "tracking.enabled=false",
+        *OVERRIDES.get(name, []),
     ]
     code, said = tiny.run(ROOT / "examples" / f"{name}.yaml", *overrides)
     assert code == 0, said
@@ -50,7 +57,7 @@ def test_an_example_trains_and_exports(name, tmp_path):
 @pytest.mark.parametrize("name", sorted(ENCODERS))
 def test_an_encoder_trains_and_exports_for_seq2seq(name, tmp_path):
     config = tiny.make(tmp_path, tiny.SEQ2SEQ)
-    size = {"text_cnn": "filters: 4"}.get(name, "units: 8")
+    size = {"text_cnn": "filters: 4", "memory_network": "units: 8, separator: a"}.get(name, "units: 8")
     # The rate of the tiny pipeline would make rectified units explode on long texts.
     overrides = [
         f"model.encoder={{type: {name}, {size}}}",

@@ -1,0 +1,55 @@
+"""The training loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="rnnpipe")
+class CrossEntropy(keras.losses.Loss):
+    """Cross-entropy of integer targets and logits, with label smoothing (Szegedy et al., 2016, section 7).
+
+    With smoothing e the expected probabilities of V classes are e / V each, and 1 - e more for the target.
+    The loss of a batch is the weighted mean over its targets, 0 if all weights are.
+
+    Args:
+        label_smoothing: e, in [0, 1).
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__(name="cross_entropy", reduction="mean_with_sample_weight")
+        self.label_smoothing = label_smoothing
+        # A variable, because graphs keep the values of Python.
+        self._smoothing = tf.Variable(label_smoothing, trainable=False, dtype="float32", name="smoothing")
+
+    def call(self, targets: Any, logits: Any) -> Any:
+        """Returns the loss of each target.
+
+        Args:
+            targets: integers [...].
+            logits: [..., V].
+        """
+        losses = keras.losses.sparse_categorical_crossentropy(targets, logits, from_logits=True)
+        if not self.label_smoothing:
+            return losses
+        evenly = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
+        return losses + self._smoothing * (evenly - losses)
+
+    @contextmanager
+    def unsmoothed(self) -> Iterator[None]:
+        """Is the plain cross-entropy in the meantime, which models with any smoothing can be compared by."""
+        self._smoothing.assign(0.0)
+        try:
+            yield
+        finally:
+            self._smoothing.assign(self.label_smoothing)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {"label_smoothing": self.label_smoothing}
