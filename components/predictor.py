@@ -1,18 +1,25 @@
-"""The function that is evaluated and then served: strings in, strings and scores out."""
+"""The functions that are evaluated and then served: strings in, strings and scores out."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import components.models.classifier
 import components.models.seq2seq  # noqa: F401 (both register their class for loading)
+from components.errors import UserError
 from components.models.decode import DecodeConfig
 from components.strict import FIELDS, Task
 from components.tokenize.labels import read_labels
-from components.tokenize.tokenizers import Tokenizer, load_tokenizer
+from components.tokenize.tokenizers import UNKNOWN, Tokenizer, load_tokenizer
+
+Signature = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+
+_TEXT = [tf.TensorSpec([None], tf.string, name="text")]
 
 
 def pad(tokens: tf.RaggedTensor) -> tf.Tensor:
@@ -22,7 +29,7 @@ def pad(tokens: tf.RaggedTensor) -> tf.Tensor:
 
 
 class Predictor(tf.Module):
-    """Tokenizer, model and decoder as one function of strings.
+    """Tokenizer, model and decoder as functions of strings; `signatures` are those that are served.
 
     Args:
         task: which of the two kinds of model this is.
@@ -30,6 +37,9 @@ class Predictor(tf.Module):
         tokenizers: by text field of the task.
         labels: the label of each class (classification).
         decode: how answers are searched for (seq2seq; None for its defaults).
+
+    Raises:
+        UserError: if the target tokenizer cannot write `decode.prefix`, or no answer has room for it.
     """
 
     def __init__(
@@ -46,8 +56,23 @@ class Predictor(tf.Module):
         self.tokenizers = tokenizers
         self.labels = labels
         self.decode = decode or DecodeConfig()
+        self.prefix = _prefix_ids(self.decode, tokenizers["target"]) if task == "seq2seq" else ()
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    @property
+    def signatures(self) -> dict[str, Signature]:
+        """What is served, by name: `serving_default` is the predictor itself; seq2seq also has `n_best`.
+
+        With attention it has `explain`, too, unless the encoder shortens the text: what is attended to would
+        be no token.
+        """
+        served: dict[str, Signature] = {"serving_default": self}
+        if self.task == "seq2seq":
+            served["n_best"] = self.n_best
+            if self.model.decoder.attention is not None and _keeps_steps(self.model):
+                served["explain"] = self.explain
+        return served
+
+    @tf.function(input_signature=_TEXT, autograph=False)
     def __call__(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answers a batch of texts.
 
@@ -56,10 +81,69 @@ class Predictor(tf.Module):
 
         Returns:
             prediction: strings [B]; score: float32 [B], the probability of the label, or the log probability
-            of the answer (penalised for its length); classification adds probabilities [B, C].
+            of the answer (penalised as `decode` says); classification adds probabilities [B, C].
         """
         answer = self._classify if self.task == "classification" else self._rewrite
-        return answer(pad(self.tokenizers[FIELDS[self.task][0]].tokenize(text)))
+        return answer(self._read(text))
+
+    @tf.function(input_signature=_TEXT, autograph=False)
+    def n_best(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Gives each text its best answers (seq2seq).
+
+        Several token sequences may read alike; only the best of them counts.
+
+        Args:
+            text: strings [B], UTF-8.
+
+        Returns:
+            predictions: strings [B, N]; scores: float32 [B, N]; finished: booleans [B, N], False where the
+            answer was cut at the largest length. The finished ones come first, then those that were cut, each
+            kind by descending score; the first is what the predictor itself answers. Where there are fewer
+            answers than N, the last places hold "", -inf (which TF Serving's REST API writes as -Infinity;
+            strict JSON parsers do not read that) and False.
+        """
+        count = self.decode.n_best or self.decode.beam_width
+        found = self.model.decode(self._read(text), self.decode, self.prefix, n_best=count)
+        answers = self.tokenizers["target"].detokenize(found["sequences"])
+        alike = tf.equal(answers[:, :, None], answers[:, None]) & found["found"][:, None]
+        is_first = ~tf.reduce_any(alike & np.tri(count, k=-1, dtype=bool), axis=2)
+        kept = found["found"] & is_first
+        order = tf.argsort(tf.where(kept, 0, 1), axis=1, stable=True)
+        kept, answers, scores, finished = (
+            tf.gather(values, order, batch_dims=1)
+            for values in (kept, answers, found["scores"], found["finished"])
+        )
+        return {
+            "predictions": tf.where(kept, answers, ""),
+            "scores": tf.where(kept, scores, -np.inf),
+            "finished": kept & finished,
+        }
+
+    @tf.function(input_signature=_TEXT, autograph=False)
+    def explain(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Answers, and shows where the decoder looked for each token (seq2seq with attention).
+
+        Args:
+            text: strings [B], UTF-8.
+
+        Returns:
+            prediction, score: as the predictor itself; source_tokens: strings [B, S], target_tokens: strings
+            [B, T], as the vocabulary writes them, padded with ""; attention: float32 [B, T, S], for each
+            token of the answer the weight of each token of the source, 0 at padding. The end token has no
+            row.
+        """
+        tokens = self._read(text)
+        found = self.model.decode(tokens, self.decode, self.prefix, return_attention=True)
+        longest = tf.reduce_max(tf.concat([[0], found["lengths"][:, 0]], axis=0))
+        return {
+            **self._best(found),
+            "source_tokens": _pieces(self.tokenizers["source"], tokens),
+            "target_tokens": _pieces(self.tokenizers["target"], found["sequences"][:, 0, :longest]),
+            "attention": found["attention"][:, 0, :longest],
+        }
+
+    def _read(self, text: tf.Tensor) -> tf.Tensor:
+        return pad(self.tokenizers[FIELDS[self.task][0]].tokenize(text))
 
     def _classify(self, tokens: tf.Tensor) -> dict[str, tf.Tensor]:
         probabilities = tf.nn.softmax(self.model(tokens, training=False))
@@ -71,11 +155,46 @@ class Predictor(tf.Module):
         }
 
     def _rewrite(self, tokens: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = self.model.decode(tokens, self.decode)
+        return self._best(self.model.decode(tokens, self.decode, self.prefix))
+
+    def _best(self, found: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {
             "prediction": self.tokenizers["target"].detokenize(found["sequences"][:, 0]),
             "score": found["scores"][:, 0],
         }
+
+
+def _pieces(tokenizer: Tokenizer, ids: tf.Tensor) -> tf.Tensor:
+    return tf.gather(tf.constant(["", *tokenizer.pieces[1:]]), ids)
+
+
+def _keeps_steps(model: keras.Model) -> bool:
+    """Whether the encoder has one output for each token."""
+    return all(model.encode(tf.zeros([1, steps], tf.int32))[0].shape[1] == steps for steps in (4, 7))
+
+
+def _prefix_ids(decode: DecodeConfig, target: Tokenizer) -> tuple[int, ...]:
+    if decode.prefix is None:
+        return ()
+    text = tf.constant([decode.prefix])
+    ids = tuple(target.tokenize(text, cut=False)[0].numpy().tolist())
+    received = f"decode.prefix received {decode.prefix!r}"
+    if not ids:
+        raise UserError(f"{received}, in which the target tokenizer finds nothing; remove it.")
+    if UNKNOWN in ids:
+        units = list(target.count(text, target.config))
+        known = [UNKNOWN not in row for row in target.tokenize(tf.constant(units), cut=False).to_list()]
+        lacking = ", ".join(repr(unit) for unit, is_known in zip(units, known, strict=True) if not is_known)
+        raise UserError(
+            f"{received}, but the target vocabulary lacks {lacking}; expected {target.config.type} of the "
+            "train split's targets."
+        )
+    if len(ids) > decode.max_length:
+        raise UserError(
+            f"{received}, which is {len(ids)} target tokens long; expected at most decode.max_length "
+            f"({decode.max_length}). Shorten it, or raise decode.max_length."
+        )
+    return ids
 
 
 def load_predictor(
@@ -91,6 +210,9 @@ def load_predictor(
 
     Returns:
         The predictor, with the model's weights loaded.
+
+    Raises:
+        UserError: if the tokenizers and `decode` do not fit together; see Predictor.
     """
     # On a GPU, TensorFloat-32 would answer a little differently from the CPU that a model is replayed on.
     tf.config.experimental.enable_tensor_float_32_execution(False)

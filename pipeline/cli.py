@@ -38,6 +38,14 @@ class StageName(str, Enum):
     export = "export"
 
 
+class SignatureName(str, Enum):
+    """What a served model can be asked for."""
+
+    serving_default = "serving_default"
+    n_best = "n_best"
+    explain = "explain"
+
+
 ConfigFile = Annotated[Path, typer.Argument(metavar="[CONFIG]", help="The pipeline's YAML file.")]
 Overrides = Annotated[
     list[str] | None,
@@ -116,11 +124,15 @@ def schema() -> None:
 def predict(
     model: Annotated[str, typer.Argument(help="A served model's directory, such as serving/dates.")],
     batch_size: Annotated[int, typer.Option(min=1, help="Lines answered at once.")] = 64,
+    signature: Annotated[
+        SignatureName,
+        typer.Option(help="n_best: several answers; explain: what each token of the answer looked at."),
+    ] = SignatureName.serving_default,
 ) -> None:
     """Answer the lines of standard input, one JSON object a line, from the SavedModel alone."""
     from pipeline.predict import predict as answers
 
-    for line in answers(model, sys.stdin.buffer, batch_size):
+    for line in answers(model, sys.stdin.buffer, batch_size, signature.value):
         print(line, flush=True)
 
 

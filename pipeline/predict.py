@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from components.errors import UserError
 from components.export.push import versions
 from components.export.session import SavedModelError, SavedModelSession
@@ -16,17 +18,30 @@ from components.export.session import SavedModelError, SavedModelSession
 _READ_BYTES = 1 << 16
 
 
-def predict(model: str, lines: Iterable[bytes], batch_size: int = 64) -> Iterator[str]:
+# What a row shows of a signature's outputs.
+_SHOWN = {
+    "serving_default": ("prediction", "score"),
+    "n_best": ("predictions", "scores", "finished"),
+    "explain": ("prediction", "score", "source_tokens", "target_tokens", "attention"),
+}
+
+
+def predict(
+    model: str, lines: Iterable[bytes], batch_size: int = 64, signature: str = "serving_default"
+) -> Iterator[str]:
     """Answers lines in their order.
 
     Args:
         model: A SavedModel's directory, or one that holds versions of it, of which the newest answers.
         lines: UTF-8. Lines of a binary stream are answered as they come, without waiting for a full batch.
         batch_size: The most lines answered at once.
+        signature: `serving_default`, `n_best` or `explain`.
 
     Yields:
-        For each line a JSON object with `input`, `prediction` and `score` (null if it is not finite), or with
-        `input` and `error` for a line that is not UTF-8.
+        For each line a JSON object with `input` and the signature's outputs without their padding:
+        `prediction` and `score` (null if it is not finite); of `n_best`: `predictions`, `scores` and
+        `finished`; of `explain` also `source_tokens`, `target_tokens` and `attention`, a list of weights for
+        each token of the answer. A line that is not UTF-8 has `input` and `error`.
 
     Raises:
         UserError: If there is no such model, or it cannot answer.
@@ -34,14 +49,20 @@ def predict(model: str, lines: Iterable[bytes], batch_size: int = 64) -> Iterato
     directory = find_model(model)
     try:
         with SavedModelSession(directory) as session:
-            outputs = sorted(session.signature().outputs)
-            if not {"prediction", "score"} <= {*outputs}:
+            if signature not in session.signatures:
                 raise UserError(
-                    f"{directory} gives {outputs}; expected `prediction` and `score`, as in a model that "
-                    "`rnnpipe run` exported."
+                    f"{directory} has the signatures {', '.join(session.signatures)}; expected {signature}, "
+                    "which seq2seq models have (explain: those with attention over the tokens)."
+                )
+            outputs = sorted(session.signature(signature).outputs)
+            if not {*_SHOWN[signature]} <= {*outputs}:
+                expected = ", ".join(f"`{name}`" for name in _SHOWN[signature])
+                raise UserError(
+                    f"{directory} gives {outputs}; expected {expected}, as in a model that `rnnpipe run` "
+                    "exported."
                 )
             for batch in _batches(lines, batch_size):
-                yield from _answer(session, batch)
+                yield from _answer(session, signature, batch)
     except SavedModelError as error:
         raise UserError(f"{directory} cannot be served: {error}") from error
 
@@ -95,15 +116,39 @@ def _ready(lines: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
         yield [begun]
 
 
-def _answer(session: SavedModelSession, lines: list[bytes]) -> Iterator[str]:
+def _answer(session: SavedModelSession, signature: str, lines: list[bytes]) -> Iterator[str]:
     rows = [_decoded(line.removesuffix(b"\n").removesuffix(b"\r")) for line in lines]
     good = [row for row in rows if "error" not in row]
     if good:
-        answers = session.run([row["input"] for row in good])
-        for row, prediction, score in zip(good, answers["prediction"], answers["score"], strict=True):
-            row["prediction"] = prediction.decode(errors="replace")
-            row["score"] = float(str(score)) if math.isfinite(score) else None  # the shortest float32
+        answers = session.run([row["input"] for row in good], signature)
+        for index, row in enumerate(good):
+            shown = _unpadded({name: answers[name][index] for name in _SHOWN[signature]})
+            row.update({name: _plain(value) for name, value in shown.items()})
     return (json.dumps(row, ensure_ascii=False) for row in rows)
+
+
+def _unpadded(answer: dict[str, Any]) -> dict[str, Any]:
+    """What a signature gives to one text, without what stands behind its last answer or token."""
+    if "scores" in answer:
+        found = answer["scores"] > -math.inf
+        return {name: values[found] for name, values in answer.items()}
+    if "attention" in answer:
+        sources, targets = answer["source_tokens"] != b"", answer["target_tokens"] != b""
+        tokens = {"source_tokens": answer["source_tokens"][sources]}
+        tokens["target_tokens"] = answer["target_tokens"][targets]
+        return {**answer, **tokens, "attention": answer["attention"][targets][:, sources]}
+    return answer
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: text, a number or nothing for one that is not finite, or lists of them."""
+    if isinstance(value, np.ndarray):
+        return [_plain(each) for each in value]
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, np.bool_):
+        return bool(value)
+    return float(str(value)) if math.isfinite(value) else None  # the shortest float32
 
 
 def _decoded(line: bytes) -> dict[str, Any]:

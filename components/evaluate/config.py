@@ -38,6 +38,8 @@ class EvaluateConfig(Strict):
     """Default: all that fit the task. Those with a threshold in `bless` are measured as well."""
     batch_size: Annotated[int, Field(ge=1)] = 128
     """Texts answered at once."""
+    attention_maps: Annotated[int, Field(ge=0)] = 4
+    """seq2seq with attention: of so many examples, the first ones, it is drawn what the decoder looked at."""
     bless: dict[Metric, Threshold] | Literal["always"] | None = None
     """Bounds by metric. Without any, no model is pushed; `always` pushes every model."""
 

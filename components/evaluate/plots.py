@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from components.evaluate.fonts import drawable
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -21,6 +23,9 @@ _TRAINING, _VALIDATION = "#2b6cb0", "#dd6b20"
 _COUNTED_CLASSES = 20  # up to here each cell shows its count
 _LABELLED_CLASSES = 100  # up to here each class has its label
 _LABEL_LENGTH = 24
+_MAPPED_TOKENS = 60  # of each side; the rest is left out
+_TOKEN_LENGTH = 16
+_TICKS: dict[str, Any] = {"fontsize": 9, "parse_math": False}
 
 
 def training_curves(epochs: Sequence[Mapping[str, float]], path: str | Path, best_epoch: int = 0) -> None:
@@ -77,10 +82,9 @@ def confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]], pat
     scale = figure.add_axes((1 + 0.25 / side, 0, 0.2 / side, 1))
     figure.colorbar(image, cax=scale, label="fraction of the class's examples")
     shown = range(0, len(labels), math.ceil(len(labels) / _LABELLED_CLASSES))
-    names = [_drawable(labels[i]) for i in shown]
-    crowded = 0.09 * (max(map(len, names)) + 1) > side / len(names)  # inches
-    axes.set_xticks(shown, names, rotation=90 if crowded else 0, fontsize=9, parse_math=False)
-    axes.set_yticks(shown, names, fontsize=9, parse_math=False)
+    names, families = drawable([labels[i] for i in shown], _LABEL_LENGTH)
+    axes.set_xticks(shown, names, rotation=90 if _crowded(names, side) else 0, fontfamily=families, **_TICKS)
+    axes.set_yticks(shown, names, fontfamily=families, **_TICKS)
     axes.set_xlabel("predicted")
     axes.set_ylabel("expected")
     axes.set_title(f"{np.trace(matrix):,} of {matrix.sum():,} right")
@@ -114,6 +118,46 @@ def length_against_quality(buckets: Sequence[Mapping[str, float]], path: str | P
     figure.savefig(path)
 
 
+def attention_map(
+    source: Sequence[str], target: Sequence[str], weights: Sequence[Sequence[float]], path: str | Path
+) -> None:
+    """Draws what the decoder looked at for each token of its answer (Bahdanau et al., 2015, figure 3).
+
+    Args:
+        source: the source's tokens, in any script; at least one.
+        target: the answer's tokens; at least one. Of both the first 60 are drawn.
+        weights: of each target token (row) on each source token (column) [T, S].
+        path: the PNG file to write.
+    """
+    shown = np.asarray(weights)[:_MAPPED_TOKENS, :_MAPPED_TOKENS]
+    rows, columns = shown.shape
+    width, height = (max(0.24 * count, 1.5) for count in (columns, rows))
+    figure = _figure(width, height, layout=None)
+    axes = figure.add_axes((0, 0, 1, 1))  # the image grows around it by what the labels take
+    image = axes.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    scale = figure.add_axes((1 + 0.25 / width, 0, 0.15 / width, 1))
+    figure.colorbar(image, cax=scale, label="weight")
+    tokens = [token.replace(" ", "␣") for token in [*source[:columns], *target[:rows]]]
+    names, families = drawable(tokens, _TOKEN_LENGTH)
+    turned = _crowded(names[:columns], width)
+    axes.set_xticks(
+        range(columns), names[:columns], rotation=90 if turned else 0, fontfamily=families, **_TICKS
+    )
+    axes.set_yticks(range(rows), names[columns:], fontfamily=families, **_TICKS)
+    axes.set_xlabel(_counted("source", columns, len(source)))
+    axes.set_ylabel(_counted("answer", rows, len(target)))
+    figure.savefig(path, bbox_inches="tight")
+
+
+def _counted(side: str, shown: int, total: int) -> str:
+    return side if shown == total else f"{side}, the first {shown} of {total} tokens"
+
+
+def _crowded(names: Sequence[str], width: float) -> bool:
+    """Whether labels side by side would not fit into so many inches."""
+    return 0.09 * (max(map(len, names)) + 1) > width / len(names)
+
+
 def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
     # It would tell every user, once, that it builds its cache of fonts.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
@@ -125,17 +169,3 @@ def _figure(width: float, height: float, layout: Literal["constrained"] | None =
 def _range_label(bucket: Mapping[str, Any]) -> str:
     lengths = f"{bucket['from']}–{bucket['to']}" if bucket["from"] < bucket["to"] else f"{bucket['from']}"
     return f"{lengths}\nn = {bucket['examples']:,}"
-
-
-def _drawable(label: str) -> str:
-    """Cuts a label that is too long, and writes the characters that the font lacks as <code point>."""
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-
-    glyphs = get_font(findfont(FontProperties())).get_charmap()
-    drawn = ""
-    for character in label:
-        known = character.isprintable() and ord(character) in glyphs
-        drawn += character if known else f"<{ord(character):X}>"
-        if len(drawn) > _LABEL_LENGTH:
-            return drawn[:_LABEL_LENGTH] + "…"
-    return drawn

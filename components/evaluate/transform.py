@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import apache_beam as beam
 import numpy as np
@@ -25,12 +25,22 @@ from components.strict import FIELDS, Split, Task
 
 _ROW = ("input", "target", "prediction", "score", "correct")
 
-Loader = Callable[[str, str, Task, DecodeConfig | None], Callable[[Any], Any]]
+
+class Served(Protocol):
+    """What is evaluated; components.predictor.Predictor."""
+
+    @property
+    def signatures(self) -> Mapping[str, Callable[[Any], Any]]:
+        """Its functions of texts by name; `explain` says what the decoder looked at."""
+
+    def __call__(self, text: Any) -> Any:
+        """Answers a batch of texts."""
 
 
-def _load_served(
-    tokenize_directory: str, model_path: str, task: Task, decode: DecodeConfig | None
-) -> Callable[[Any], Any]:
+Loader = Callable[[str, str, Task, DecodeConfig | None], Served]
+
+
+def _load_served(tokenize_directory: str, model_path: str, task: Task, decode: DecodeConfig | None) -> Served:
     from components.predictor import load_predictor
 
     return load_predictor(tokenize_directory, model_path, task, decode)
@@ -74,7 +84,7 @@ class Evaluate(beam.PTransform):
 
     def expand(self, inputs: beam.PCollection) -> beam.PCollection:
         """{"ingest", "tokenize", "train": directory} to {"examples", "metrics", "blessed", "reasons"}."""
-        predict = _Predict(self._task, self._decode, self._config.batch_size, self._output, self._load)
+        predict = _Predict(self._task, self._decode, self._config, self._output, self._load)
         predicted = (
             inputs
             | "find examples" >> beam.ParDo(_FindExamples(self._task, self._decode))
@@ -161,11 +171,12 @@ class _Predict(beam.DoFn):
     PARTS = "parts"
 
     def __init__(
-        self, task: Task, decode: DecodeConfig | None, batch_size: int, output: str, load: Loader
+        self, task: Task, decode: DecodeConfig | None, config: EvaluateConfig, output: str, load: Loader
     ) -> None:
         self._task = task
         self._decode = decode
-        self._batch_size = batch_size
+        self._batch_size = config.batch_size
+        self._maps = config.attention_maps
         self._output = output
         self._load = load
         self._model = Shared()
@@ -176,11 +187,14 @@ class _Predict(beam.DoFn):
         from components.examples import text_batches
 
         predictor = self._model.acquire(lambda: self._loaded(shard.inputs), tag=shard.inputs["train"])
+        explain = predictor.signatures.get("explain") if shard.before < self._maps else None
         read, expected = FIELDS[self._task]
         done = shard.before
         part = os.path.join(self._output, f"predictions-{shard.index:05d}.jsonl")
         with open(part, "w", encoding="utf-8") as file:
             for batch in text_batches([shard.path], FIELDS[self._task], self._batch_size):
+                if explain and done < self._maps:
+                    self._draw_attention(explain, batch[read], done)
                 answered = predictor(tf.constant(batch[read]))
                 texts = (
                     _decoded(batch[read]),
@@ -196,7 +210,25 @@ class _Predict(beam.DoFn):
                 yield answers
         yield TaggedOutput(self.PARTS, part)
 
-    def _loaded(self, inputs: dict[str, str]) -> Callable[[Any], Any]:
+    def _draw_attention(
+        self, explain: Callable[[Any], Any], texts: np.ndarray[Any, Any], before: int
+    ) -> None:
+        """Draws the maps of those of the texts that are among the first examples of the split."""
+        import tensorflow as tf
+
+        from components.evaluate.plots import attention_map
+
+        directory = os.path.join(self._output, "plots")
+        os.makedirs(directory, exist_ok=True)
+        explained = explain(tf.constant(texts[: self._maps - before]))
+        columns = (explained[name].numpy() for name in ("source_tokens", "target_tokens", "attention"))
+        for number, (source, target, weights) in enumerate(zip(*columns, strict=True), start=before + 1):
+            source, target = ([token for token in _decoded(tokens) if token] for tokens in (source, target))
+            if source and target:
+                weights = weights[: len(target), : len(source)]
+                attention_map(source, target, weights, os.path.join(directory, f"attention_{number:02}.png"))
+
+    def _loaded(self, inputs: dict[str, str]) -> Served:
         return self._load(
             inputs["tokenize"], os.path.join(inputs["train"], "model.keras"), self._task, self._decode
         )

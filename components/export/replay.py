@@ -5,7 +5,8 @@
 MODEL is a SavedModel that takes one string tensor and gives `prediction` and `score`; EXAMPLES holds a JSON
 object a line with `input`, `prediction` and `score`. N of them, spread over the file, are answered in
 batches, and some also alone and beside a very long or an empty text: an answer must not depend on the others
-in its batch. Prints a JSON report. Exit code 0: everything was answered as it was evaluated; 1: it was not.
+in its batch. What the signatures `n_best` and `explain` say, where there are any, must agree with that.
+Prints a JSON report. Exit code 0: everything was answered as it was evaluated; 1: it was not.
 
 A prediction has to be equal. A score may differ by 1e-4, absolutely or relative to its size: more than the
 order of float32 sums makes, less than a wrong weight does.
@@ -27,12 +28,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-Answer = tuple[str, float]
-Answerer = Callable[[Sequence[str]], list[Answer]]
+if TYPE_CHECKING:
+    from components.export.signature_checks import Answer, Check
 
-TOLERANCE = 1e-4
+    Answerer = Callable[[Sequence[str]], list[Answer]]
+
 HARD_INPUTS = {"an empty text": "", "an emoji": "🙂", "10,000 characters": "x" * 10_000}
 _BATCH_SIZE = 32
 _ALONE = 8  # how many are also answered alone, and beside each hard input
@@ -50,11 +52,11 @@ def main() -> int:
     options = parser.parse_args()
     with open(options.evaluated, encoding="utf-8") as lines:
         examples = spread([json.loads(line) for line in lines], options.examples)
-    session = _load_session_module()
+    session, checks = _sibling("session"), _sibling("signature_checks")
     try:
         if not examples:
             raise session.SavedModelError(f"{options.evaluated} holds no examples to prove it with")
-        report = replay(session, options.model, examples)
+        report = replay(session, checks, options.model, examples)
     except session.SavedModelError as error:
         report = {"ok": False, "error": str(error)}
     print(json.dumps(report, indent=1, allow_nan=False))
@@ -67,44 +69,46 @@ def spread(examples: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     return [examples[index * len(examples) // count] for index in range(count)]
 
 
-def agrees(example: dict[str, Any], answer: Answer) -> bool:
-    """Whether the answer is the evaluated one, within the tolerance; scores may also both be not finite."""
-    prediction, score = answer
-    if example["score"] is None or not math.isfinite(score):
-        close = example["score"] is None and not math.isfinite(score)
-    else:
-        close = math.isclose(example["score"], score, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
-    return close and example["prediction"] == prediction
-
-
-def replay(session: ModuleType, model: str, examples: list[dict[str, Any]]) -> dict[str, Any]:
+def replay(
+    session: ModuleType, checks: ModuleType, model: str, examples: list[dict[str, Any]]
+) -> dict[str, Any]:
     """Answers the examples and the hard inputs, and compares.
 
     Args:
         session: The module session.py.
+        checks: The module signature_checks.py.
         model: Directory of the SavedModel.
         examples: What was evaluated: `input`, `prediction`, `score`; at least one.
 
     Returns:
         The report: ok, replayed, mismatched, mismatches (the first ten), undefined (what is wrong with the
-        answer to a hard input, by its name), largest_score_difference, load_seconds, latency_milliseconds (by
-        batch size) and foreign_modules.
+        answer to a hard input, by its name), signatures (of each beside `serving_default`: how many texts it
+        answered, how many wrongly, and the faults of the first ten), largest_score_difference, load_seconds,
+        latency_milliseconds (by batch size) and foreign_modules.
 
     Raises:
         SavedModelError: If the model does not load, or cannot answer the examples.
     """
     inputs = [example["input"] for example in examples]
+    evaluated = [
+        checks.Answer(row["prediction"], math.nan if row["score"] is None else row["score"])
+        for row in examples
+    ]
     company = inputs[:_ALONE]
     answers: list[tuple[int, Answer]] = []
     undefined: dict[str, str] = {}
+    questions: list[list[tuple[str, Answer]]] = []
     started = time.perf_counter()
     with session.SavedModelSession(model) as served:
         load_seconds = time.perf_counter() - started
-        answer = _answerer(session, served)
+        answer = _answerer(session, checks, served)
         for start in range(0, len(inputs), _BATCH_SIZE):
-            answers += enumerate(answer(inputs[start : start + _BATCH_SIZE]), start)
+            batch = inputs[start : start + _BATCH_SIZE]
+            found = answer(batch)
+            answers += enumerate(found, start)
+            questions.append(list(zip(batch, found, strict=True)))
         for index, text in enumerate(company):
-            answers += [(index, found) for found in answer([text])]
+            answers += [(index, each) for each in answer([text])]
         for name, text in HARD_INPUTS.items():
             try:
                 alone, *beside, together = [*answer([text]), *answer([*company, text])]
@@ -112,49 +116,85 @@ def replay(session: ModuleType, model: str, examples: list[dict[str, Any]]) -> d
                 undefined[name] = str(error)
                 continue
             answers += enumerate(beside)
-            if not (math.isfinite(alone[1]) and math.isfinite(together[1])):
-                undefined[name] = f"its score is {alone[1]} alone and {together[1]} in a batch"
+            if math.isfinite(alone.score) and math.isfinite(together.score):
+                questions.append([(text, alone)])
+            else:
+                undefined[name] = f"its score is {alone.score} alone and {together.score} in a batch"
+        signatures = {
+            name: _inspect(session, check, served, name, questions)
+            for name, check in checks.CHECKS.items()
+            if name in served.signatures
+        }
         latency = {str(size): _latency(answer, inputs, size) for size in (1, _BATCH_SIZE)}
-    wrong = {index: found for index, found in answers if not agrees(examples[index], found)}
+    wrong = {index: each for index, each in answers if not checks.agree(evaluated[index], each)}
     foreign = sorted({name.partition(".")[0] for name in sys.modules} & _FOREIGN)
     return {
-        "ok": not (wrong or undefined or foreign),
+        "ok": not (wrong or undefined or foreign or any(each["faulty"] for each in signatures.values())),
         "replayed": len(examples),
         "mismatched": len(wrong),
         "mismatches": [
             {
                 "input": inputs[index],
                 "evaluated": {name: examples[index][name] for name in ("prediction", "score")},
-                "served": {"prediction": found[0], "score": found[1] if math.isfinite(found[1]) else None},
+                "served": {
+                    "prediction": each.prediction,
+                    "score": each.score if math.isfinite(each.score) else None,
+                },
             }
-            for index, found in sorted(wrong.items())[:_SHOWN]
+            for index, each in sorted(wrong.items())[:_SHOWN]
         ],
         "undefined": undefined,
-        "largest_score_difference": max(_differences(examples, answers), default=None),
+        "signatures": signatures,
+        "largest_score_difference": max(_differences(evaluated, answers), default=None),
         "load_seconds": load_seconds,
         "latency_milliseconds": latency,
         "foreign_modules": foreign,
     }
 
 
-def _differences(examples: list[dict[str, Any]], answers: list[tuple[int, Answer]]) -> Iterator[float]:
-    for index, (_, score) in answers:
-        if examples[index]["score"] is not None and math.isfinite(score):
-            yield abs(examples[index]["score"] - score)
+def _differences(evaluated: list[Answer], answers: list[tuple[int, Answer]]) -> Iterator[float]:
+    differences = (abs(evaluated[index].score - each.score) for index, each in answers)
+    return filter(math.isfinite, differences)
 
 
-def _answerer(session: ModuleType, served: Any) -> Answerer:
-    outputs = {name: info.dtype for name, info in served.signature().outputs.items()}
-    if outputs.get("prediction") != "string" or outputs.get("score") != "float32":
-        raise session.SavedModelError(
-            f"the model gives {outputs}; expected `prediction`, a string, and `score`, a float32"
-        )
+def _inspect(
+    session: ModuleType, check: Check, served: Any, name: str, batches: list[list[tuple[str, Answer]]]
+) -> dict[str, Any]:
+    """Asks a signature the texts of each batch, which `serving_default` gave the answers beside them."""
+    _require(session, served, name, check.outputs)
+    faults: list[tuple[str, str]] = []
+    for batch in batches:
+        texts = [text for text, _ in batch]
+        try:
+            found = served.run(texts, name)
+        except session.SavedModelError as error:
+            faults += [(text, str(error)) for text in texts]
+            continue
+        for index, (text, expected) in enumerate(batch):
+            fault = check.fault(expected, {output: values[index] for output, values in found.items()})
+            faults += [(text, fault)] if fault else []
+    names = {text: name for name, text in HARD_INPUTS.items()}
+    return {
+        "answered": sum(map(len, batches)),
+        "faulty": len(faults),
+        "faults": [{"input": names.get(text, text), "fault": fault} for text, fault in faults[:_SHOWN]],
+    }
+
+
+def _require(session: ModuleType, served: Any, name: str, outputs: dict[str, str]) -> None:
+    given = {output: info.dtype for output, info in served.signature(name).outputs.items()}
+    if not outputs.items() <= given.items():
+        raise session.SavedModelError(f"the signature {name} gives {given}; expected {outputs}")
+
+
+def _answerer(session: ModuleType, checks: ModuleType, served: Any) -> Answerer:
+    _require(session, served, "serving_default", {"prediction": "string", "score": "float32"})
 
     def answer(texts: Sequence[str]) -> list[Answer]:
         found = served.run(texts)
         predictions = [prediction.decode(errors="replace") for prediction in found["prediction"]]
         scores = [float(str(score)) for score in found["score"]]  # the shortest float32, as evaluated
-        return list(zip(predictions, scores, strict=True))
+        return list(map(checks.Answer, predictions, scores))
 
     return answer
 
@@ -177,8 +217,9 @@ def _latency(answer: Answerer, inputs: list[str], size: int) -> dict[str, float]
     }
 
 
-def _load_session_module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("session", Path(__file__).with_name("session.py"))
+def _sibling(name: str) -> ModuleType:
+    """Loads a file beside this one without the packages around it."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

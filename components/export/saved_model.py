@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-SIGNATURE = "serving_default"
-
 
 def export_saved_model(
-    function: Callable[[tf.Tensor], dict[str, tf.Tensor]],
+    signatures: Mapping[str, Callable[[tf.Tensor], dict[str, tf.Tensor]]],
     tokenizers: Sequence[tf.Module],
     directory: str,
     sources: Sequence[str] = (),
 ) -> None:
-    """Freezes a function from strings to answers into a SavedModel with the signature `serving_default`.
+    """Freezes functions from strings to answers into a SavedModel.
 
-    The variables are found as what the function captures. Only lookup tables have to be named, by the modules
+    The variables are found as what the functions capture. Only lookup tables have to be named, by the modules
     that hold them; a tracked Keras model would have each of its variables written a second time.
 
     Args:
-        function: Takes `text`, strings `[B]`; returns its outputs by name, each of shape `[B, ...]`.
-        tokenizers: The modules whose lookup tables the function uses.
+        signatures: The functions by the name that they are served under, `serving_default` among them. Each
+            takes `text`, strings `[B]`, and returns its outputs by name, each of shape `[B, ...]`.
+        tokenizers: The modules whose lookup tables the functions use.
         directory: Where to write; created.
         sources: Directories that the exported parts were read from, on which the model must not depend.
 
@@ -36,16 +36,25 @@ def export_saved_model(
     archive = keras.export.ExportArchive()
     for tokenizer in tokenizers:
         archive.track(tokenizer)
-    endpoint = archive.add_endpoint(
-        SIGNATURE,
-        lambda text: function(text),
-        input_signature=[tf.TensorSpec([None], tf.string, name="text")],
-    )
+    endpoints = [
+        archive.add_endpoint(
+            name,
+            functools.partial(_call, function),
+            input_signature=[tf.TensorSpec([None], tf.string, name="text")],
+        )
+        for name, function in signatures.items()
+    ]
     archive.write_out(directory, verbose=False)
-    variables = {id(variable) for variable in endpoint.get_concrete_function().variables}
+    variables = {
+        id(variable) for endpoint in endpoints for variable in endpoint.get_concrete_function().variables
+    }
     problems = structure_problems(directory, len(variables), [directory, *sources])
     if problems:
         raise RuntimeError(f"the SavedModel in {directory} is not sound: {'; '.join(problems)}")
+
+
+def _call(function: Callable[[tf.Tensor], dict[str, tf.Tensor]], text: tf.Tensor) -> dict[str, tf.Tensor]:
+    return function(text)
 
 
 def structure_problems(directory: str, variables: int, paths: Sequence[str] = ()) -> list[str]:
@@ -53,7 +62,7 @@ def structure_problems(directory: str, variables: int, paths: Sequence[str] = ()
 
     Args:
         directory: The directory that holds `saved_model.pb`.
-        variables: How many variables the served function uses.
+        variables: How many variables the served functions use.
         paths: Paths of this machine that must not occur in the model.
 
     Returns:

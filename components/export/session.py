@@ -215,10 +215,15 @@ class SavedModelSession:
     ) -> None:
         self.close()
 
+    @property
+    def signatures(self) -> list[str]:
+        """The names of the signatures."""
+        return sorted(self._signatures)
+
     def signature(self, name: str = "serving_default") -> Signature:
         """Names and types of what the signature `name` takes and gives."""
         if name not in self._signatures:
-            raise SavedModelError(f"no signature {name!r}; the model has {sorted(self._signatures)}")
+            raise SavedModelError(f"no signature {name!r}; the model has {self.signatures}")
         return self._signatures[name]
 
     def run(self, texts: Sequence[str | bytes], signature: str = "serving_default") -> dict[str, np.ndarray]:

@@ -65,5 +65,8 @@ class _Export(beam.DoFn):
         keras_model = str(Path(upstream["train"]) / "model.keras")
         predictor = load_predictor(upstream["tokenize"], keras_model, self._task, self._decode)
         export_saved_model(
-            predictor, list(predictor.tokenizers.values()), model, sources=list(upstream.values())
+            predictor.signatures,
+            list(predictor.tokenizers.values()),
+            model,
+            sources=list(upstream.values()),
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import UserError
-from components.export import replay, session  # noqa: F401 (replay loads it by path; it counts in the key)
+from components.export import replay, session, signature_checks  # noqa: F401 (replay loads both by path)
 
 _LONG = max(replay.HARD_INPUTS, key=lambda name: len(replay.HARD_INPUTS[name]))
 _SHOWN = 3
@@ -39,8 +39,8 @@ def validate(model: str, evaluated: str, examples: int, report_path: str) -> dic
         The report of the replay.
 
     Raises:
-        UserError: If the SavedModel does not load, answers anything differently, or has no answer to a text
-            that is empty, exotic or long.
+        UserError: If the SavedModel does not load, answers anything differently, has no answer to a text that
+            is empty, exotic or long, or a signature that contradicts the others.
     """
     process = subprocess.run(
         [sys.executable, replay.__file__, model, evaluated, "--examples", str(examples)],
@@ -63,7 +63,9 @@ def validate(model: str, evaluated: str, examples: int, report_path: str) -> dic
 
 def _overflows(report: dict[str, Any]) -> bool:
     """Whether all is well but for the long text."""
-    return list(report.get("undefined", {})) == [_LONG] and not report["mismatched"]
+    if list(report.get("undefined", {})) != [_LONG]:
+        return False
+    return not (report["mismatched"] or any(found["faulty"] for found in report["signatures"].values()))
 
 
 def _reasons(report: dict[str, Any]) -> str:
@@ -79,6 +81,13 @@ def _reasons(report: dict[str, Any]) -> str:
             f"{report['mismatched']} of {report['replayed']} examples answered differently in the SavedModel:"
             f" {shown}"
         )
+    for name, found in report["signatures"].items():
+        if found["faulty"]:
+            shown = "; ".join(
+                f"input {_quoted(each['input'])}: {each['fault']}" for each in found["faults"][:_SHOWN]
+            )
+            counts = f"{found['faulty']} of {found['answered']}"
+            reasons.append(f"the signature {name} answers {counts} texts wrongly: {shown}")
     return "; ".join(reasons)
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import apache_beam as beam
+import matplotlib.image
 import pytest
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -44,6 +45,7 @@ class Answering:
 
     loads = 0
     batches: ClassVar[list[int]] = []
+    signatures: ClassVar = {}
 
     def __init__(self, tokenize_directory, model_path, task, decode):
         assert Path(tokenize_directory).name == "tokenize"
@@ -56,6 +58,23 @@ class Answering:
         found = [ANSWERS[text.decode()] for text in texts.numpy()]
         scores = [float("-inf") if answer == "" else 0.1 for answer in found]
         return {"prediction": tf.constant(found), "score": tf.constant(scores, tf.float32)}
+
+
+class Explaining(Answering):
+    """Says that each character of the answer comes from all of the source."""
+
+    asked: ClassVar[list[str]] = []
+
+    @property
+    def signatures(self):
+        return {"explain": self.explain}
+
+    def explain(self, texts):
+        self.asked.extend(text.decode() for text in texts.numpy())
+        source = tf.strings.unicode_split(texts, "UTF-8").to_tensor()
+        target = tf.strings.unicode_split(self(texts)["prediction"], "UTF-8").to_tensor()
+        weights = tf.ones([len(texts), target.shape[1], source.shape[1]]) / 2
+        return {"source_tokens": source, "target_tokens": target, "attention": weights}
 
 
 @pytest.fixture
@@ -80,15 +99,13 @@ def upstream(tmp_path):
     return make
 
 
-def run(directories, tmp_path, task="seq2seq", config=None):
+def run(directories, tmp_path, task="seq2seq", config=None, load=Answering):
     """Runs the stage; returns its output directory, its summary, and the events."""
     output = tmp_path / "evaluate"
     output.mkdir()
     summaries, events = tmp_path / "summary", []
     Answering.loads, Answering.batches[:] = 0, []
-    stage = Evaluate(
-        config or EvaluateConfig(batch_size=2), DecodeConfig(), task, str(output), load=Answering
-    )
+    stage = Evaluate(config or EvaluateConfig(batch_size=2), DecodeConfig(), task, str(output), load=load)
     with (
         listening(events.append),
         beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline,
@@ -159,6 +176,17 @@ def test_classification_on_validation_where_there_is_no_test(upstream, tmp_path)
     assert not summary["blessed"]
     (warning,) = [event for event in events if isinstance(event, Warned)]
     assert "no test split: measured on validation" in warning.message
+
+
+@pytest.mark.parametrize(("count", "drawn"), [(0, []), (2, [1, 2]), (100, [1, 2, 3, 4, 5, 6])])
+def test_the_attention_of_the_first_examples_is_drawn(upstream, tmp_path, count, drawn):
+    Explaining.asked[:] = []
+    config = EvaluateConfig(batch_size=2, attention_maps=count)
+    output, _, _ = run(upstream(ROWS), tmp_path, config=config, load=Explaining)
+    assert sorted(Explaining.asked) == sorted(source for source, _ in ROWS[:count])
+    maps = sorted(path.name for path in (output / "plots").glob("attention_*"))
+    assert maps == [f"attention_{number:02}.png" for number in drawn]  # the seventh answer has no tokens
+    assert all(matplotlib.image.imread(output / "plots" / name).size for name in maps)
 
 
 def test_targets_longer_than_any_answer_are_told(upstream, tmp_path):

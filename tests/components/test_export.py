@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from components.errors import UserError
 from components.events import StageProgress, listening
 from components.export.config import ExportConfig
+from components.export.replay import HARD_INPUTS
 from components.export.saved_model import export_saved_model, structure_problems
 from components.export.session import SavedModelSession
 from components.export.transform import Export
@@ -42,7 +43,9 @@ def predictor(upstream, task):
 @pytest.fixture(scope="module")
 def exported(predictor, upstream, tmp_path_factory):
     directory = str(tmp_path_factory.mktemp("export") / "model")
-    export_saved_model(predictor, list(predictor.tokenizers.values()), directory, list(upstream.values()))
+    export_saved_model(
+        predictor.signatures, list(predictor.tokenizers.values()), directory, list(upstream.values())
+    )
     return directory
 
 
@@ -71,6 +74,10 @@ def test_the_stage_exports_and_proves(upstream, task, tmp_path):
     report = json.loads((tmp_path / "export" / "validation.json").read_text())
     assert report["ok"]
     assert report["largest_score_difference"] < 1e-5
+    others = {"classification": [], "seq2seq": ["n_best", "explain"]}[task]
+    assert report["signatures"] == {
+        name: {"answered": 64 + len(HARD_INPUTS), "faulty": 0, "faults": []} for name in others
+    }
     assert [
         (event.stage, event.done, event.total) for event in events if isinstance(event, StageProgress)
     ] == [("export", done, 2) for done in range(2)]
@@ -128,15 +135,19 @@ def test_a_model_that_is_not_the_evaluated_one_is_refused(copied, tmp_path, sabo
 
 def test_python_and_the_c_api_answer_alike(exported, predictor):
     inputs = ["", "a", "🙂", "abc äé東", "x" * 10_000, "\0", " \n", "日本"]
-    reloaded = tf.saved_model.load(exported).signatures["serving_default"](text=tf.constant(inputs))
+    reloaded = tf.saved_model.load(exported).signatures
     with SavedModelSession(exported) as session:
-        served = session.run(inputs)
-        assert session.signature().inputs["text"].dtype == "string"
-    for answers in (reloaded, predictor(tf.constant(inputs))):
-        assert set(answers) == set(served)
-        assert served["prediction"].tolist() == answers["prediction"].numpy().tolist()
-        for name in set(answers) - {"prediction"}:
-            np.testing.assert_allclose(served[name], answers[name].numpy(), rtol=1e-5, atol=1e-6)
+        assert session.signatures == sorted(predictor.signatures)
+        for name, signature in predictor.signatures.items():
+            served = session.run(inputs, name)
+            assert session.signature(name).inputs["text"].dtype == "string"
+            for answers in (reloaded[name](text=tf.constant(inputs)), signature(tf.constant(inputs))):
+                assert set(answers) == set(served)
+                for output, values in answers.items():
+                    if served[output].dtype == "float32":
+                        np.testing.assert_allclose(served[output], values, rtol=1e-5, atol=1e-6)
+                    else:
+                        np.testing.assert_array_equal(served[output], values)
 
 
 def test_every_variable_is_stored_once(exported, predictor):
@@ -184,7 +195,7 @@ def words(tmp_path):
 
 def test_a_vocabulary_file_travels_with_the_model(words, tmp_path):
     vocabulary = Vocabulary(words)
-    export_saved_model(vocabulary, [vocabulary], str(tmp_path / "model"))
+    export_saved_model({"serving_default": vocabulary}, [vocabulary], str(tmp_path / "model"))
     shutil.rmtree(words.parent)
     shutil.move(tmp_path / "model", tmp_path / "moved")
     with SavedModelSession(tmp_path / "moved") as session:
@@ -197,7 +208,9 @@ def test_a_vocabulary_file_travels_with_the_model(words, tmp_path):
 def test_a_path_of_this_machine_in_the_model_is_an_error(words, tmp_path):
     vocabulary = Vocabulary(words)  # TensorFlow names the table after its file
     with pytest.raises(RuntimeError, match=r"is not sound: saved_model.pb names .*read from here"):
-        export_saved_model(vocabulary, [vocabulary], str(tmp_path / "model"), [str(words.parent)])
+        export_saved_model(
+            {"serving_default": vocabulary}, [vocabulary], str(tmp_path / "model"), [str(words.parent)]
+        )
 
 
 def test_a_variable_that_is_stored_twice_is_an_error(tmp_path):
@@ -205,7 +218,9 @@ def test_a_variable_that_is_stored_twice_is_an_error(tmp_path):
     layer.build((None, 1))
     with pytest.raises(RuntimeError, match="is not sound: 4 variables are stored, but the model has 2"):
         export_saved_model(
-            lambda text: {"out": layer(tf.strings.length(text)[:, None])}, [layer], str(tmp_path / "model")
+            {"serving_default": lambda text: {"out": layer(tf.strings.length(text)[:, None])}},
+            [layer],
+            str(tmp_path / "model"),
         )
 
 
@@ -226,7 +241,7 @@ def test_a_remote_directory_is_refused_before_anything_runs():
     ],
 )
 def test_the_advice_fits_what_has_no_answer(undefined, advice, monkeypatch, tmp_path):
-    report = {"ok": False, "undefined": undefined, "mismatched": 0, "foreign_modules": []}
+    report = {"ok": False, "undefined": undefined, "mismatched": 0, "signatures": {}, "foreign_modules": []}
     ended = subprocess.CompletedProcess([], 1, stdout=json.dumps(report).encode(), stderr=b"")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
     with pytest.raises(UserError, match=advice):

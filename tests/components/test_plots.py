@@ -1,10 +1,16 @@
+import copy
 import warnings
 
 import matplotlib.image
+import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib.font_manager import fontManager
 
+from components.evaluate.fonts import _candidates, drawable
 from components.evaluate.plots import (
-    _drawable,
+    attention_map,
     confusion_matrix,
     length_against_quality,
     training_curves,
@@ -67,14 +73,71 @@ def test_length_against_quality(tmp_path, buckets):
     assert size(tmp_path / "lengths.png")
 
 
+MIXED = ["Жук", "東京", "مرحبا", "שלום", "हिन्दी", "▁cat", "##s", "$x^{$", " ", "\ue000", "é", "<unk>"]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 12), (12, 3), (61, 130)])
+def test_attention_maps_in_any_script(tmp_path, rows, columns):
+    source, target = ((MIXED * 11)[:count] for count in (columns, rows))
+    weights = [[1 / columns] * columns] * rows
+    attention_map(source, target, weights, tmp_path / "attention.png")
+    assert max(size(tmp_path / "attention.png")) < 2500
+
+
+def test_an_attention_map_has_the_source_on_its_x_axis_and_dark_where_the_weight_is(tmp_path):
+    attention_map(["a"] * 20, ["b"] * 4, [[1.0] * 10 + [0.0] * 10] * 4, tmp_path / "attention.png")
+    height, width = size(tmp_path / "attention.png")
+    assert width > 2 * height
+    row = matplotlib.image.imread(tmp_path / "attention.png")[height // 3, :, 0]  # red is low in dark blue
+    assert np.mean(row[width // 8 : width // 3]) < 0.2
+    assert np.mean(row[width // 2 : 2 * width // 3]) > 0.9
+
+
 @pytest.mark.parametrize(
-    ("label", "drawn"),
+    ("text", "written"),
     [
         ("żółć", "żółć"),
+        ("Ж שלום", "Ж שלום"),
         ("a\tb", "a<9>b"),
-        ("日", "<65E5>"),
+        ("\ue000", "<E000>"),
         ("x" * 30, "x" * 24 + "…"),
     ],
 )
-def test_what_the_font_lacks_is_drawn_as_code_points(label, drawn):
-    assert _drawable(label) == drawn
+def test_what_no_font_has_is_written_as_code_points(text, written):
+    assert drawable([text], 24)[0] == [written]
+
+
+@pytest.fixture
+def han_font(tmp_path, monkeypatch):
+    """Installs a font whose only glyphs are a box for 東 and one for a private character."""
+    pen = TTGlyphPen(None)
+    for place, move in enumerate([(0, 0), (0, 800), (800, 800), (800, 0)]):
+        (pen.lineTo if place else pen.moveTo)(move)
+    pen.closePath()
+    box = pen.glyph()
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder([".notdef", "box"])
+    builder.setupCharacterMap({ord("東"): "box", 0xF1234: "box"})
+    builder.setupGlyf({".notdef": box, "box": box})
+    builder.setupHorizontalMetrics({".notdef": (900, 0), "box": (900, 0)})
+    builder.setupHorizontalHeader(ascent=900, descent=-100)
+    builder.setupNameTable({"familyName": "Box Sans", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(tmp_path / "box.ttf")
+    manager = copy.copy(fontManager)
+    manager.ttflist = list(fontManager.ttflist)
+    manager.addfont(tmp_path / "box.ttf")
+    monkeypatch.setattr(fontManager, "ttflist", manager.ttflist)
+    _candidates.cache_clear()
+    yield
+    _candidates.cache_clear()
+
+
+def test_an_installed_font_is_found_by_its_glyphs(han_font, tmp_path):
+    written, families = drawable(["a東", "\U000f1234"], 24)
+    assert written[0] == "a東"
+    assert families[0] == "DejaVu Sans"
+    assert len(families) > 1
+    attention_map(["a東", "東"], ["b"], [[0.5, 0.5]], tmp_path / "attention.png")
+    confusion_matrix(["東", "x"], [[1, 0], [0, 1]], tmp_path / "confusion.png")

@@ -30,7 +30,7 @@ def every_type(text):
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     path = tmp_path_factory.mktemp("session") / "model"
-    export_saved_model(every_type, [], str(path))
+    export_saved_model({"serving_default": every_type}, [], str(path))
     return path
 
 
@@ -75,6 +75,19 @@ def test_strings_of_every_length_come_back(served, length):
     assert answer["pair"][2, 1] == text.encode() + b"!"
 
 
+def test_each_signature_answers_as_itself(tmp_path):
+    signatures = {
+        "serving_default": lambda text: {"length": tf.strings.length(text)},
+        "shout": lambda text: {"text": tf.strings.upper(text)},
+    }
+    export_saved_model(signatures, [], str(tmp_path / "model"))
+    with SavedModelSession(tmp_path / "model") as session:
+        assert session.signatures == ["serving_default", "shout"]
+        assert session.run(["abc"])["length"].tolist() == [3]
+        assert session.run(["abc"], "shout")["text"].tolist() == [b"ABC"]
+        assert session.signature("shout").outputs["text"].dtype == "string"
+
+
 def test_answers_outlive_the_session(directory):
     with SavedModelSession(directory) as session:
         answer = session.run(["x" * 100])
@@ -107,7 +120,7 @@ def test_what_tensorflow_says_is_raised(tmp_path):
         with tf.control_dependencies([tf.debugging.assert_none_equal(text, "bad", message="no bad words")]):
             return {"text": tf.identity(text)}
 
-    export_saved_model(refuse, [], str(tmp_path / "model"))
+    export_saved_model({"serving_default": refuse}, [], str(tmp_path / "model"))
     with SavedModelSession(tmp_path / "model") as session:
         with pytest.raises(SavedModelError, match="no bad words"):
             session.run(["good", "bad"])
@@ -116,7 +129,8 @@ def test_what_tensorflow_says_is_raised(tmp_path):
 
 def test_a_cut_variables_file_is_not_served(tmp_path):
     weights = tf.Variable(tf.range(1000.0))
-    export_saved_model(lambda text: {"sum": tf.reduce_sum(weights) + 0.0}, [], str(tmp_path / "model"))
+    total = {"serving_default": lambda text: {"sum": tf.reduce_sum(weights) + 0.0}}
+    export_saved_model(total, [], str(tmp_path / "model"))
     (data,) = (tmp_path / "model" / "variables").glob("*.data-*")
     data.write_bytes(data.read_bytes()[:-4])
     with pytest.raises(SavedModelError):

@@ -125,3 +125,9 @@ def test_an_unknown_stage_is_refused(tmp_path, stage):
     assert code == 2
     assert "ingest" in errors
     assert heavy == []
+
+
+def test_predict_knows_its_signatures(tmp_path):
+    code, _, errors, _ = call("predict", tmp_path, "--signature", "best")
+    assert code == 2
+    assert "'serving_default', 'n_best', 'explain'" in errors

@@ -27,10 +27,28 @@ def reverse(text):
     }
 
 
+def n_best(text):
+    """As many answers as the text has characters, of three."""
+    length = tf.strings.length(text, "UTF8_CHAR")[:, None]
+    found = tf.range(3)[None] < length
+    return {
+        "predictions": tf.where(found, tf.repeat(text[:, None], 3, axis=1), ""),
+        "scores": tf.where(found, -tf.range(3.0) / 10, float("-inf")),
+        "finished": found & (tf.range(3) < 1),
+    }
+
+
+def explain(text):
+    source = tf.strings.unicode_split(text, "UTF-8").to_tensor()
+    target = tf.strings.upper(source[:, :2])
+    weights = tf.where((target != "")[:, :, None] & (source != "")[:, None], 0.1, 0.0)
+    return {**reverse(text), "source_tokens": source, "target_tokens": target, "attention": weights}
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     directory = tmp_path_factory.mktemp("predict") / "größer 東京" / "model"
-    export_saved_model(reverse, [], str(directory))
+    export_saved_model({"serving_default": reverse, "n_best": n_best, "explain": explain}, [], str(directory))
     return str(directory)
 
 
@@ -39,7 +57,9 @@ def batches(monkeypatch):
     """Sizes of the batches that the model is asked."""
     sizes, run = [], SavedModelSession.run
     monkeypatch.setattr(
-        SavedModelSession, "run", lambda self, texts: (sizes.append(len(texts)), run(self, texts))[1]
+        SavedModelSession,
+        "run",
+        lambda self, texts, *rest: (sizes.append(len(texts)), run(self, texts, *rest))[1],
     )
     return sizes
 
@@ -99,6 +119,35 @@ def test_a_score_that_is_not_finite_is_null(model):
     assert answers(model, [b"endless"]) == [{"input": "endless", "prediction": "sseldne", "score": None}]
 
 
+def test_several_answers_end_with_the_last_one_found(model):
+    assert answers(model, [b"abcd", b"\xff", "é".encode(), b""], 64, "n_best") == [
+        {
+            "input": "abcd",
+            "predictions": ["abcd"] * 3,
+            "scores": [0.0, -0.1, -0.2],
+            "finished": [True, False, False],
+        },
+        {"input": "\\xff", "error": "not UTF-8: invalid start byte at byte 1"},
+        {"input": "é", "predictions": ["é"], "scores": [0.0], "finished": [True]},
+        {"input": "", "predictions": [], "scores": [], "finished": []},
+    ]
+
+
+def test_an_explanation_ends_with_the_last_tokens(model):
+    long, short = answers(model, [b"abc", "é".encode()], 64, "explain")
+    assert long["source_tokens"] == ["a", "b", "c"]
+    assert long["target_tokens"] == ["A", "B"]
+    assert long["attention"] == [[0.1, 0.1, 0.1]] * 2
+    assert short == {
+        "input": "é",
+        "prediction": "é",
+        "score": 0.1,
+        "source_tokens": ["é"],
+        "target_tokens": ["é"],
+        "attention": [[0.1]],
+    }
+
+
 def test_a_slow_stream_is_answered_line_by_line(model):
     """Each line is only written when the one before has been answered."""
     readable, writable = os.pipe()
@@ -153,9 +202,12 @@ def test_a_model_that_does_not_load_is_said(tmp_path):
 
 
 def test_a_model_with_other_outputs_is_said(tmp_path):
-    export_saved_model(lambda text: {"length": tf.strings.length(text)}, [], str(tmp_path / "m"))
-    with pytest.raises(UserError, match=r"m gives \['length'\]; expected `prediction` and `score`"):
+    lengths = {"serving_default": lambda text: {"length": tf.strings.length(text)}}
+    export_saved_model(lengths, [], str(tmp_path / "m"))
+    with pytest.raises(UserError, match=r"m gives \['length'\]; expected `prediction`, `score`, as in"):
         next(predict(str(tmp_path / "m"), [b"a"]))
+    with pytest.raises(UserError, match=r"m has the signatures serving_default; expected n_best, which seq2"):
+        next(predict(str(tmp_path / "m"), [b"a"], 1, "n_best"))
 
 
 PROCESS = """

@@ -1,0 +1,124 @@
+import math
+
+import numpy as np
+import pytest
+
+from components.export.signature_checks import CHECKS, Answer, agree
+
+
+@pytest.mark.parametrize(
+    ("score", "other", "same"),
+    [
+        (0.5, 0.5, True),
+        (0.5, 0.50009, True),
+        (0.5, 0.5002, False),
+        (0.0, 0.00009, True),
+        (-1000.0, -1000.09, True),
+        (-1000.0, -1000.11, False),
+        (math.nan, math.nan, True),
+        (math.nan, -math.inf, True),
+        (math.nan, 0.5, False),
+        (0.5, math.nan, False),
+        (0.5, math.inf, False),
+    ],
+)
+def test_scores_may_differ_by_rounding_only(score, other, same):
+    assert agree(Answer("b", score), Answer("b", other)) is same
+    assert not agree(Answer("b", score), Answer("c", other))
+
+
+def n_best(predictions, scores, finished):
+    outputs = {
+        "predictions": np.array([text.encode() for text in predictions], object),
+        "scores": np.array(scores, "float32"),
+        "finished": np.array(finished),
+    }
+    return CHECKS["n_best"].fault(Answer("a", -1.0), outputs)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "scores", "finished"),
+    [
+        (["a"], [-1.0], [True]),
+        (["a", "b", ""], [-1.0, -1.0, -2.0], [True, True, True]),
+        (["a", "b", "c"], [-1.0, -3.0, -2.0], [True, True, False]),  # what was cut ranks behind
+        (["a", "", ""], [-1.0, -2.0, -math.inf], [True, False, False]),
+    ],
+)
+def test_sound_lists_of_answers(predictions, scores, finished):
+    assert n_best(predictions, scores, finished) is None
+
+
+@pytest.mark.parametrize(
+    ("predictions", "scores", "finished", "fault"),
+    [
+        (["b", "a"], [-1.0, -2.0], [True, True], "the first is 'b' (score -1), not 'a' (score -1)"),
+        (["a", "b"], [-1.1, -2.0], [True, True], "the first is 'a' (score -1.1), not 'a' (score -1)"),
+        (["a", "b"], [-1.0, math.nan], [True, True], "the scores are [-1.0, nan]"),
+        (["a", "b"], [-1.0, math.inf], [True, True], "the scores are [-1.0, inf]"),
+        (["a", "b"], [-1.0, -math.inf], [True, False], "1 of the scores are finite, but the places"),
+        (["a", ""], [-1.0, -math.inf], [True, True], "1 of the scores are finite, but the places"),
+        (["a", "", "b"], [-1.0, -math.inf, -2.0], [True, False, True], "2 of the scores are finite, but"),
+        (
+            ["a", "b", "c"],
+            [-1.0, -3.0, -2.0],
+            [True, True, True],
+            "they are not sorted: the scores are [-1.0",
+        ),
+        (["a", "b"], [-1.0, -2.0], [False, True], "they are not sorted"),
+        (["a", "b", "b"], [-1.0, -2.0, -3.0], [True, True, True], "one occurs twice: ['a', 'b', 'b']"),
+    ],
+)
+def test_faults_of_a_list_of_answers(predictions, scores, finished, fault):
+    assert n_best(predictions, scores, finished).startswith(fault)
+
+
+SOUND = [[0.25, 0.75, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+
+
+def explained(attention, prediction="a", score=-1.0):
+    outputs = {
+        "prediction": prediction.encode(),
+        "score": np.float32(score),
+        "source_tokens": np.array([b"x", b"y", b""], object),
+        "target_tokens": np.array([b"a", b"", b""], object),
+        "attention": np.array(attention, "float32"),
+    }
+    return CHECKS["explain"].fault(Answer("a", -1.0), outputs)
+
+
+@pytest.mark.parametrize("first", [[0.25, 0.75, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.5, 0.2, 0.0]])
+def test_sound_explanations(first):
+    assert explained([first, *SOUND[1:]]) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "fault"),
+    [
+        ([-0.25, 1.25, 0.0], "a weight is negative or not finite"),
+        ([math.nan, 0.5, 0.0], "a weight is negative or not finite"),
+        ([math.inf, 0.5, 0.0], "a weight is negative or not finite"),
+        ([0.5, 0.75, 0.0], "the weights of token 1 add up to 1.25"),
+        ([0.5, 0.25, 0.25], "padding has a weight"),
+    ],
+)
+def test_faults_of_an_explanation(first, fault):
+    assert explained([first, *SOUND[1:]]) == fault
+
+
+def test_other_faults_of_an_explanation():
+    assert explained([SOUND[0], [0.0, 0.5, 0.0], SOUND[2]]) == "padding has a weight"
+    assert explained(SOUND[:2]) == "3 by 3 tokens have weights of the shape (2, 3)"
+    assert explained(SOUND, "b") == "the answer is 'b' (score -1), not 'a' (score -1)"
+    assert explained(SOUND, score=-2.0) == "the answer is 'a' (score -2), not 'a' (score -1)"
+
+
+def test_no_answer_at_all_is_explained_by_nothing():
+    outputs = {
+        "prediction": b"a",
+        "score": np.float32(-1.0),
+        "source_tokens": np.array([b"x"], object),
+        "target_tokens": np.zeros(0, object),
+        "attention": np.zeros((0, 1), "float32"),
+    }
+    assert CHECKS["explain"].fault(Answer("a", -1.0), outputs) is None
