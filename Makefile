@@ -31,6 +31,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/layers.py
 	$(BIN)/python benchmarks/beam_expansion.py
+	$(BIN)/python benchmarks/decoding.py
 	$(BIN)/python benchmarks/ingest_tokenize.py
 
 $(VENV)/installed: setup.py constraints.txt

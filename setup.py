@@ -37,7 +37,13 @@ EXTRAS = {
     ],
     "jax": ["jax>=0.4.34,<1"],
     "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
-    "bench": ["scikit-learn>=1.5,<2", "reservoirpy>=0.4,<0.5", "psutil>=6,<8"],
+    "bench": [
+        "scikit-learn>=1.5,<2",
+        "reservoirpy>=0.4,<0.5",
+        "psutil>=6,<8",
+        # It needs Keras 3.15, which Python 3.10 does not have.
+        "keras-hub>=0.32,<0.33; python_version >= '3.11'",
+    ],
 }
 
 setup(
