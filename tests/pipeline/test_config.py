@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -192,7 +192,7 @@ def section(*path: str) -> st.SearchStrategy:
 
 
 def with_periods_that_fit(encoder: dict) -> dict:
-    """The one rule that a schema cannot express."""
+    """Nearly no periods drawn by the schema alone would be accepted."""
     if encoder["type"] != "clockwork_rnn":
         return encoder
     return {**encoder, "units": 5, "periods": sorted(set(encoder.get("periods", [1])))}
@@ -228,7 +228,10 @@ def configurations(draw: st.DrawFn) -> dict:
 @quick
 @given(configurations())
 def test_what_is_resolved_loads_again_as_the_same(data: dict):
-    config = load(data)
+    try:
+        config = load(data)
+    except ConfigError:  # Keys that each fit the schema, but not each other: about one draw in five.
+        reject()
     assert load(resolved(config)) == config
     assert all(isinstance(value, str | int | float | None) for value in flatten(resolved(config)).values())
 
