@@ -90,15 +90,23 @@ class BeamSearch:
         self._pool_size = min(options.n_best, self._width)
         self._prefix: Tensor | None = None
         self._prefix_lengths: Tensor | int = 0  # int32 (rows, 1)
-        if prefix is not None and prefix.shape[1] != 0:
-            if prefix.shape[1] is None or prefix.shape[1] > options.max_length:
+        if prefix is not None:
+            shape = tuple(prefix.shape)
+            if len(shape) != 2 or shape[1] is None or shape[1] > options.max_length:
                 raise ValueError(
-                    f"Received a prefix of shape {tuple(prefix.shape)} with max_length={options.max_length}; "
-                    "expected (batch, n) with a static n of at most max_length. Raise max_length."
+                    f"Received a prefix of shape {shape} with max_length={options.max_length}; expected "
+                    "(batch, n) with a static n of at most max_length. Raise max_length, or shorten it."
                 )
-            prefix = self._by_row(ops.cast(prefix, "int32"))
-            self._prefix = prefix
-            self._prefix_lengths = ops.sum(ops.cast(prefix != options.pad_id, "int32"), axis=1, keepdims=True)
+            if isinstance(batch_size, int) and shape[0] not in (None, batch_size):
+                raise ValueError(
+                    f"Received a prefix of shape {shape} with batch_size={batch_size}; expected a row for "
+                    "each of the batch. Repeat the prefix for each row."
+                )
+            if shape[1]:
+                self._prefix = self._by_row(ops.cast(prefix, "int32"))
+                goes_on = ops.logical_and(self._prefix != options.pad_id, self._prefix != options.end_id)
+                goes_on = ops.cumprod(ops.cast(goes_on, "int32"), axis=1)
+                self._prefix_lengths = ops.sum(goes_on, axis=1, keepdims=True)
         self._source_mask = source_mask  # bool (rows, 1, source)
         if source_mask is not None:
             self._source_mask = self._by_row(ops.cast(source_mask, "bool"))[:, None]

@@ -8,6 +8,7 @@ where `step(tokens, states) -> (log_probs, states)` or `(log_probs, states, atte
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias
 
 import keras
@@ -36,8 +37,9 @@ class BeamSearchDecoder(keras.layers.Layer):
 
     A hypothesis of `L` tokens, the end token among them, has the score
     `log_prob / penalty(L) ** length_penalty + coverage_penalty * coverage`, where `penalty(L)` is
-    `(5 + L) / 6` (`"gnmt"`) or `L` (`"average"`), and `coverage` sums `log(min(a, 1))` over the positions of
-    the source, `a` being all the attention that a position has got, the step of the end token included.
+    `(5 + L) / 6` (`"gnmt"`) or `L` (`"average"`), and `coverage` sums `log(a)` over the positions of
+    the source, `a` being all the attention that a position has got, the step of the end token included, and
+    clipped to the range from 1e-7 to 1.
     Unfinished hypotheses are ranked alike, as if they ended now. Hypotheses that have not ended after
     `max_length` tokens are cut; as their probability lacks that of an end, they rank behind all finished
     ones. Of equal scores that which ended first wins, of equal continuations that of the better hypothesis,
@@ -45,7 +47,8 @@ class BeamSearchDecoder(keras.layers.Layer):
 
     With `sample`, each of the `beam_width` hypotheses draws its next token instead, independently of the
     others, and the same sequence may be drawn twice. `temperature`, `top_k` and `top_p` shape what is drawn
-    from; scores remain those of the model.
+    from; scores remain those of the model. Returned are the `n_best` best of what was drawn: with
+    `n_best < beam_width` that is no longer a sample of the model's sequences, but prefers the probable ones.
 
     With `groups`, the beam is divided into groups of equal width that are searched side by side. A token that
     `n` hypotheses of the groups before have just gone on with is ranked as if its log probability were lower
@@ -88,10 +91,10 @@ class BeamSearchDecoder(keras.layers.Layer):
             `()` if there are none. `step` gets and returns them in the shape `(batch, beam_width, ...)`;
             in between they are reordered to follow their hypotheses.
         batch_size: The number of rows, an integer or a scalar int32 tensor.
-        prefix: int32 of shape `(batch, n)`, what the sequences of each row begin with, padded with `pad_id`
-            on the right; `n` is at most `max_length`. It counts for `min_length` and `max_length`, but not
-            for the score: the rest is found and ranked as if a search had begun behind the prefix. Tokens are
-            forced whatever their probability.
+        prefix: int32 of shape `(batch, n)`, what the sequences of each row begin with; `n` is at most
+            `max_length`. A row's prefix stops before its first `pad_id` or `end_id`. It counts for
+            `min_length` and `max_length`, but not for the score: the rest is found and ranked as if a search
+            had begun behind the prefix. Tokens are forced whatever their probability.
         source_mask: Boolean tensor of shape `(batch, source)`, `True` at the positions that are to be
             covered. Required with `coverage_penalty` or `return_attention`.
         seeds: int32 of shape `(batch,)`. With `sample`, equal seeds of rows draw alike, whatever the batch.
@@ -187,6 +190,16 @@ class BeamSearchDecoder(keras.layers.Layer):
         self.length_weights = self._length_weights()
 
     def _check(self) -> None:
+        for name in (
+            *("beam_width", "max_length", "n_best", "min_length", "start_id", "end_id", "pad_id"),
+            *("no_repeat_ngram", "top_k", "groups", "seed"),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Integral):
+                raise ValueError(f"Received {name}={value!r}; expected an integer.")
+        for name in ("length_penalty", "coverage_penalty", "temperature", "top_p", "diversity"):
+            if not isinstance(getattr(self, name), Real):
+                raise ValueError(f"Received {name}={getattr(self, name)!r}; expected a number.")
         if not 1 <= self.n_best <= self.beam_width:
             raise ValueError(
                 f"Received n_best={self.n_best} and beam_width={self.beam_width}; expected "

@@ -94,7 +94,7 @@ def drawn_continuations(
     Args:
         log_probs: Of any float type and of shape `(rows, width, vocabulary)`.
         base: Float32 of shape `(rows, width)`, what each hypothesis adds to the rank of its continuation.
-        uniforms: Float32 of shape `(rows, width)`, drawn uniformly from [0, 1).
+        uniforms: Float32 of shape `(rows, width)`, drawn uniformly from [0, 1].
         allowed: Which tokens may come next.
         temperature: What the log probabilities are divided by.
         top_k: Draw from so many most probable tokens only; 0 for all.
@@ -109,14 +109,14 @@ def drawn_continuations(
     values = ops.where(values > IMPOSSIBLE, values, IMPOSSIBLE)
     values, tokens = ops.top_k(values, min(top_k or vocabulary, vocabulary))
     weights = ops.exp((values - ops.maximum(values[:, :, :1], -1e30)) / temperature)
-    sums = ops.cumsum(weights, axis=-1)
-    # The first one that makes the sum large enough still counts.
-    weights = ops.where(sums - weights < top_p * sums[:, :, -1:], weights, 0.0)
-    sums = ops.cumsum(weights, axis=-1)
-    drawn = ops.sum(ops.cast(sums <= uniforms[:, :, None] * sums[:, :, -1:], "int32"), axis=-1)
-    # Rounding must not lead to a token of no weight.
-    drawn = ops.minimum(drawn, ops.sum(ops.cast(weights > 0, "int32"), axis=-1) - 1)
-    drawn = ops.maximum(drawn, 0)
+    if top_p < 1:
+        sums = ops.cumsum(weights, axis=-1)
+        # The first one that makes the sum large enough still counts.
+        weights = ops.where(sums - weights < top_p * sums[:, :, -1:], weights, 0.0)
+    # From the smallest up: added to a sum near 1, many small ones together would be rounded away.
+    sums = ops.cumsum(ops.flip(weights, axis=-1), axis=-1)
+    below = ops.sum(ops.cast(sums <= uniforms[:, :, None] * sums[:, :, -1:], "int32"), axis=-1)
+    drawn = ops.maximum(weights.shape[-1] - 1 - below, 0)  # A uniform may be rounded to 1.
     parents = ops.broadcast_to(ops.arange(width, dtype="int32"), (rows, width))
     # Of each hypothesis' sorted tokens the drawn one: the same lookup as that of a token's probability.
     tokens = _at(tokens, parents, drawn)
@@ -157,7 +157,7 @@ def without_repeated_ngrams(log_probs: Tensor, sequences: Tensor, time: Tensor, 
 
 
 def hashed_uniforms(seeds: Tensor, time: Tensor, count: int) -> Tensor:
-    """Returns numbers from [0, 1) that depend on a row's seed, the time and the place alone.
+    """Returns numbers from [0, 1] that depend on a row's seed, the time and the place alone.
 
     The finalizer of MurmurHash3, twice.
 
@@ -170,8 +170,10 @@ def hashed_uniforms(seeds: Tensor, time: Tensor, count: int) -> Tensor:
         Float32 of shape `(rows, count)`.
     """
     places = ops.cast(ops.arange(count, dtype="int32") + time * count, "uint32")
-    mixed = _mix(_mix(ops.cast(seeds, "uint32"))[:, None] ^ (places * ops.cast(0x9E3779B9, "uint32")))
-    return ops.cast(ops.right_shift(mixed, ops.cast(8, "uint32")), "float32") * 2.0**-24
+    golden = ops.cast(0x9E3779B9, "uint32")
+    # The finalizer makes 0 of 0, hence the constant: seed 0 would always draw 0 first.
+    mixed = _mix(_mix(ops.cast(seeds, "uint32") ^ golden)[:, None] ^ (places * golden))
+    return ops.cast(mixed, "float32") * 2.0**-32
 
 
 def gather(values: Tensor, places: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ What a correct beam search does, and which test shows it:
 14. ties; eager, graph and SavedModel: test_equals_go_to_the_better_hypothesis_then_to_the_lower_id,
     test_graphs_equal_eager_execution, test_a_saved_model_finds_the_same
 15. half precision: test_half_precision_models_have_single_precision_scores
-16. corners: test_a_vocabulary_smaller_than_the_beam, test_sequences_may_be_empty and what follows them
+16. corners: test_a_vocabulary_smaller_than_the_beam, test_tokens_stay_within_the_vocabulary_where_...,
+    test_a_large_vocabulary_is_searched_whole, test_sequences_may_be_empty, test_sources_may_be_empty
 """
 
 import itertools
@@ -39,6 +40,7 @@ from keras import ops
 from layer_checks import examples
 
 from layers.beam_search_decoder import BeamSearchDecoder
+from layers.continuations import Allowed, drawn_continuations
 
 N_HASHES, SOURCE = 61, 3
 DEFAULTS: dict[str, Any] = {
@@ -243,6 +245,10 @@ def reference_search(model: Model, **options: Any) -> list[tuple[Any, Any, tuple
     return sorted(distinct.values(), key=lambda h: (not h[3], -h[0], results.index(h)))[: option["n_best"]]
 
 
+def forced_tokens(prefix: list[int], option: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(itertools.takewhile(lambda token: token not in (option["pad_id"], option["end_id"]), prefix))
+
+
 def assert_equals_reference(
     tables: np.ndarray, attention: np.ndarray | None = None, **options: Any
 ) -> Results:
@@ -256,7 +262,7 @@ def assert_equals_reference(
             table,
             None if attention is None else attention[row],
             None if mask is None else mask[row],
-            () if prefix is None else tuple(token for token in prefix[row] if token != option["pad_id"]),
+            () if prefix is None else forced_tokens(prefix[row].tolist(), option),
         )
         expected = reference_search(model, **options)
         n_empty = option["n_best"] - len(expected)
@@ -405,8 +411,7 @@ def test_equals_a_beam_search_that_never_stops_early(data):
     options: dict[str, Any] = {}
     forced = data.draw(st.lists(st.integers(0, max_length), min_size=batch_size, max_size=batch_size))
     if data.draw(st.booleans(), "has a prefix"):
-        free = [token for token in range(vocabulary) if token not in (pad_id, end_id)]
-        rows = [(data.draw(st.permutations(free)) * 2)[:length] for length in forced]
+        rows = [(data.draw(st.permutations(range(vocabulary))) * 2)[:length] for length in forced]
         options["prefix"] = np.array([[*row, *[pad_id] * (max(forced) - len(row))] for row in rows], "int32")
     attention = None
     if coverage_penalty or data.draw(st.booleans(), "returns attention"):
@@ -624,29 +629,29 @@ def test_cut_hypotheses_rank_behind_finished_ones():
 @pytest.mark.parametrize("length_penalty", LENGTH_PENALTIES)
 def test_prefix_leaves_the_ranking_of_suffixes_unchanged(length_penalty):
     tables = random_tables(30, 6, seed=14)
-    prefix = np.array([[1, 4, 1], [5, 0, 0], [4, 4, 0]] * 10, "int32")
     options = {"beam_width": 4, "n_best": 4, "length_penalty": length_penalty}
-    results = search(tables, prefix=prefix, max_length=7, **options)
-    for row in range(30):
-        forced = [token for token in prefix[row] if token]
+    prefixes = [[1, 4, 1], [5], [4, 4]]
+    padded = np.array([prefix + [0] * (3 - len(prefix)) for prefix in prefixes], "int32")
+    results = search(tables, prefix=np.tile(padded, (10, 1)), max_length=7, **options)
+    for first, prefix in enumerate(prefixes):
         # The model as it is behind the prefix: its hashes begin where the prefix leaves them.
         history = 0
-        for token in (2, *forced[:-1]):
+        for token in (2, *prefix[:-1]):
             history = next_hash(history, token)
-        moved = np.stack([tables[row]] * 1)
         states = {
-            "hash": ops.full((1,), history, "int32"),
-            "nested": [ops.full((1, 1, 2), history, "float32")],
+            "hash": ops.full((10,), history, "int32"),
+            "nested": [ops.full((10, 1, 2), history, "float32")],
         }
         decoder = BeamSearchDecoder(
-            start_id=int(forced[-1]), forbidden_ids=(0, 2), max_length=7 - len(forced), **options
+            start_id=prefix[-1], forbidden_ids=(0, 2), max_length=7 - len(prefix), **options
         )
-        alone = decoder(table_step(ops.convert_to_tensor(moved), 1), states, 1)
-        alone = {name: ops.convert_to_numpy(values)[0] for name, values in alone.items()}
-        np.testing.assert_array_equal(results["sequences"][row, :, len(forced) :], alone["sequences"])
-        np.testing.assert_array_equal(results["scores"][row], alone["scores"])
-        np.testing.assert_array_equal(results["lengths"][row], alone["lengths"] + len(forced))
-        assert (results["sequences"][row, :, : len(forced)] == forced).all()
+        behind = decoder(table_step(ops.convert_to_tensor(tables[first::3]), 10), states, 10)
+        behind = {name: ops.convert_to_numpy(values) for name, values in behind.items()}
+        found = {name: values[first::3] for name, values in results.items()}
+        np.testing.assert_array_equal(found["sequences"][:, :, len(prefix) :], behind["sequences"])
+        np.testing.assert_array_equal(found["scores"], behind["scores"])
+        np.testing.assert_array_equal(found["lengths"], behind["lengths"] + len(prefix))
+        assert (found["sequences"][:, :, : len(prefix)] == prefix).all()
 
 
 def test_a_prefix_may_be_improbable_and_as_long_as_can_be():
@@ -659,6 +664,14 @@ def test_a_prefix_may_be_improbable_and_as_long_as_can_be():
     assert empty["lengths"].tolist() == [[0]]
 
 
+@pytest.mark.parametrize("stop", [0, 3])
+def test_a_prefix_stops_before_its_first_padding_or_end(stop):
+    tables = random_tables(2, 6, seed=20)
+    options = {"beam_width": 3, "n_best": 3, "max_length": 5, "min_length": 3}
+    stopped = search(tables, prefix=np.array([[4, stop, 5], [stop, 1, 1]], "int32"), **options)
+    assert_same(stopped, search(tables, prefix=np.array([[4], [0]], "int32"), **options))
+
+
 # 12: n-grams
 
 
@@ -667,8 +680,9 @@ def test_repeated_ngrams_are_blocked():
     tables = constant_tables(-np.inf, -1, -np.inf, -9, -2)
     for size, expected in [(0, [1, 1, 1, 1, 1]), (1, [1, 4]), (2, [1, 1, 4, 1]), (3, [1, 1, 1, 4, 1])]:
         results = search(tables, beam_width=1, max_length=5, no_repeat_ngram=size)
-        length = results["lengths"][0, 0]
-        assert results["sequences"][0, 0, :length].tolist()[: len(expected)] == expected
+        assert results["sequences"][0, 0].tolist() == expected + [0] * (5 - len(expected))
+        assert results["lengths"][0, 0] == len(expected)
+        assert results["finished"][0, 0] == (len(expected) < 5)
 
 
 @pytest.mark.parametrize("beam_width", [1, 3])
@@ -715,6 +729,46 @@ def test_draws_follow_the_probabilities():
         first = results["sequences"][:, 0, 0]
         drawn = [np.mean(first == 1), np.mean(results["lengths"] == 0), np.mean(first == 4)]
         np.testing.assert_allclose(drawn, expected, atol=4 * np.sqrt(0.25 / rows))
+
+
+def test_draws_are_independent_of_each_other():
+    """Of the hypotheses of a row, and of the tokens of a hypothesis: all pairs are equally frequent."""
+    rows = 4000
+    tables = np.broadcast_to(np.log([1e-9, 1 / 3, 1e-9, 1e-9, 1 / 3, 1 / 3]), (rows, N_HASHES, 6))
+    results = search(
+        tables.astype("float32"),
+        beam_width=2,
+        n_best=2,
+        min_length=2,
+        max_length=2,
+        sample=True,
+        seeds=np.arange(rows, dtype="int32"),
+    )
+    sequences = results["sequences"]
+    assert np.isin(sequences, [1, 4, 5]).all()
+    # Equal scores: hypotheses keep their places.
+    for one, other in itertools.combinations(sequences.reshape(rows, 4).T, 2):
+        counts = Counter(zip(one.tolist(), other.tolist(), strict=True))
+        shares = np.array([counts[pair] for pair in itertools.product([1, 4, 5], repeat=2)]) / rows
+        np.testing.assert_allclose(shares, 1 / 9, atol=4.5 * np.sqrt(1 / 9 * 8 / 9 / rows))
+
+
+def test_rare_tokens_are_drawn_as_often_as_they_should():
+    # Added to 0.96, none of them would change a single precision sum.
+    vocabulary = 1_000_000
+    log_probs = np.full((1, 1, vocabulary), np.log(0.04 / vocabulary), "float32")
+    log_probs[0, 0, 4] = np.log(0.96)
+    uniforms = (np.arange(50, dtype="float32")[None] + 0.5) / 50
+    drawn = drawn_continuations(
+        np.broadcast_to(log_probs, (1, 50, vocabulary)),
+        ops.zeros((1, 50)),
+        uniforms,
+        Allowed((), 3, True),
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+    )
+    assert np.sum(ops.convert_to_numpy(drawn.tokens) != 4) == 2
 
 
 def test_draws_depend_on_the_seed_of_the_row_alone():
@@ -940,6 +994,27 @@ def test_sequences_may_be_empty(beam_width):
     assert results["finished"].tolist() == [[True]]
 
 
+@pytest.mark.parametrize("source", [0, SOURCE])
+def test_sources_may_be_empty(source):
+    """Of no position, or of masked ones only."""
+    tables = random_tables(3, 6, seed=19)
+    options = {"beam_width": 3, "n_best": 2, "max_length": 4}
+    mask = np.zeros((3, source), bool)
+    states = {"hash": ops.zeros((3,), "int32"), "nested": [ops.zeros((3, 1, 2))]}
+
+    def step(tokens, states):
+        log_probs, states = plain(tokens, states)
+        return log_probs, states, ops.zeros((*ops.shape(tokens), source))
+
+    plain = table_step(ops.convert_to_tensor(tables), 3)
+    results = BeamSearchDecoder(coverage_penalty=0.5, **options)(
+        step, states, 3, source_mask=mask, return_attention=True
+    )
+    results = {name: ops.convert_to_numpy(values) for name, values in results.items()}
+    assert results.pop("attention").shape == (3, 2, 4, source)
+    assert_same(results, search(tables, **options))
+
+
 # The interface
 
 
@@ -1006,6 +1081,9 @@ def test_a_start_that_is_the_end_is_not_forbidden():
         ({"groups": 3}, "groups=3 and beam_width=4; expected a number of groups that divides"),
         ({"groups": 2, "sample": True}, "groups=2 with sample=True; expected groups=1"),
         ({"diversity": 1.0}, "diversity=1.0 with groups=1; expected more groups"),
+        ({"beam_width": 2.5}, "beam_width=2.5; expected an integer"),
+        ({"n_best": True}, "n_best=True; expected an integer"),
+        ({"length_penalty": "0.6"}, "length_penalty='0.6'; expected a number"),
     ],
 )
 def test_refuses_impossible_options(options, message):
@@ -1018,11 +1096,17 @@ def test_refuses_a_vocabulary_without_the_end():
         search(constant_tables(-1, -1, -1))
 
 
-def test_refuses_a_prefix_that_is_too_long():
-    with pytest.raises(
-        ValueError, match=r"prefix of shape \(1, 3\) with max_length=2; expected .* Raise max_l"
-    ):
-        search(random_tables(1, 5), prefix=np.array([[1, 1, 1]], "int32"), max_length=2)
+@pytest.mark.parametrize(
+    ("prefix", "message"),
+    [
+        ([[1, 1, 1]], r"prefix of shape \(1, 3\) with max_length=2; expected .* Raise max_length"),
+        ([1], r"prefix of shape \(1,\) with max_length=2; expected \(batch, n\)"),
+        ([[1], [1]], r"prefix of shape \(2, 1\) with batch_size=1; expected a row for each"),
+    ],
+)
+def test_refuses_a_prefix_of_the_wrong_shape(prefix, message):
+    with pytest.raises(ValueError, match=message):
+        search(random_tables(1, 5), prefix=np.array(prefix, "int32"), max_length=2)
 
 
 def test_refuses_attention_that_is_not_there():
