@@ -143,6 +143,7 @@ def replay(
             }
             for index, each in sorted(wrong.items())[:_SHOWN]
         ],
+        "unanswered": sum(example["score"] is None for example in examples),
         "undefined": undefined,
         "signatures": signatures,
         "largest_score_difference": max(_differences(evaluated, answers), default=None),

@@ -25,6 +25,11 @@ _ADVICE_ON_LENGTH = (
     "train.optimizer.learning_rate or train.clip_norm, or let tokenize cut texts at a smaller max_length."
 )
 
+_ADVICE_ON_SEARCH = (
+    "In evaluation, too, {unanswered} of {replayed} examples got no answer: the settings of decode leave "
+    "none. Lower decode.min_length or decode.no_repeat_ngram."
+)
+
 
 def validate(model: str, evaluated: str, examples: int, report_path: str) -> dict[str, Any]:
     """Replays evaluated examples through a SavedModel, as `components/export/replay.py` says.
@@ -57,6 +62,8 @@ def validate(model: str, evaluated: str, examples: int, report_path: str) -> dic
     Path(report_path).write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
     if not report["ok"]:
         advice = _ADVICE_ON_LENGTH if _overflows(report) else _ADVICE
+        if report.get("unanswered"):
+            advice = _ADVICE_ON_SEARCH.format(**report)
         raise UserError(f"refused to push: {_reasons(report)}. {advice}")
     return report
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -34,7 +35,8 @@ class DecodeConfig(Strict):
     no_repeat_ngram: CountOrOff = 0
     """No answer has the same tokens, so many in a row, twice; 0 lets answers repeat."""
     prefix: str | None = None
-    """Text that every answer begins with. It counts for the lengths, but not for the score."""
+    """Text that every answer begins with, as the target's tokenizer writes it. It counts for `min_length` and
+    `max_length`, but not for the score."""
     groups: Count = 1
     """Groups of hypotheses that are searched side by side (Vijayakumar et al., 2018); must divide
     `beam_width`."""
@@ -73,14 +75,24 @@ class DecodeConfig(Strict):
                 f"diversity received {self.diversity} for a single group; set groups, or remove it"
             )
         self._check_sampling()
+        self._check_length_penalty()
         return self
+
+    def _check_length_penalty(self) -> None:
+        longest = self.max_length + 1
+        normalized = (5 + longest) / 6 if self.length_normalization == "gnmt" else longest
+        if abs(self.length_penalty) * math.log10(normalized) >= 30:
+            raise ValueError(
+                f"length_penalty received {self.length_penalty}, by which answers of max_length "
+                f"({self.max_length}) would be divided by more than float32 can hold; take a number nearer to 0"
+            )
 
     def _check_sampling(self) -> None:
         if self.sample and self.groups > 1:
             raise ValueError(
                 f"groups received {self.groups} with sample, whose draws differ by themselves; remove it"
             )
-        for name in ("temperature", "top_k", "top_p"):
+        for name in ("temperature", "top_k", "top_p", "seed"):
             if not self.sample and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(
                     f"{name} received {getattr(self, name)}, but nothing is drawn; set sample to true, or "

@@ -257,8 +257,9 @@ class TfIdfEncoder(_Encoder):
 class MemoryNetworkEncoder(_Encoder):
     """A memory of sentences that the last one, the question, reads in hops (Sukhbaatar et al., 2015).
 
-    Only its final state has read the question: in a classification keep `pooling: last`. The paper clips
-    gradients at 40, by train.clip_norm.
+    Only its final state has read the question, so a classification pools `last`. As the question comes last,
+    texts must be cut at their start: `tokenize.text.cut: start`. The paper clips gradients at 40, by
+    train.clip_norm.
     """
 
     type: Literal["memory_network"]

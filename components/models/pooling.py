@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 _Fraction = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[float, Field(gt=0)]
 
+_OF_ESTIMATOR = {
+    "reinforce": ("entropy", "baseline_decay"),
+    "straight_through": ("temperature", "min_temperature", "temperature_decay"),
+}
+
 
 class HardSelectionConfig(Strict):
     """How hard attention chooses and learns to."""
@@ -34,12 +39,19 @@ class HardSelectionConfig(Strict):
     """straight_through: what every batch multiplies the temperature by."""
 
     @model_validator(mode="after")
-    def _temperature_falls(self) -> HardSelectionConfig:
+    def _fits_together(self) -> HardSelectionConfig:
         if self.min_temperature > self.temperature:
             raise ValueError(
-                f"min_temperature received {self.min_temperature}, expected at most the temperature, "
-                f"{self.temperature}"
+                f"temperature received {self.temperature}, expected at least min_temperature "
+                f"({self.min_temperature}), below which it does not fall; set both"
             )
+        for estimator, names in _OF_ESTIMATOR.items():
+            for name in names if estimator != self.estimator else ():
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(
+                        f"{name} received {getattr(self, name)}, but the estimator is {self.estimator}; remove "
+                        f"it, or set estimator to {estimator}"
+                    )
         return self
 
     def selection(self) -> HardSelection:

@@ -18,6 +18,8 @@ class _Tokenizer(Strict):
     """Full Unicode case folding (NFKC_Casefold, which also unifies compatibility forms)."""
     max_length: Annotated[int, Field(gt=0)] = 256
     """Tokens kept of one text; the rest is cut, in training as in serving."""
+    cut: Literal["end", "start"] = "end"
+    """Which end of a longer text is cut: a question or a conclusion comes last."""
 
 
 class _Counted(_Tokenizer):

@@ -65,7 +65,7 @@ class EncodeShard(ReadShard):
         self, tokenizer: Tokenizer, texts: np.ndarray[Any, Any], found: FieldStatistics
     ) -> list[list[int]]:
         whole = tokenizer.tokenize(tf.constant(texts), cut=False)
-        kept = whole[:, : tokenizer.config.max_length]
+        kept = tokenizer.cut(whole)
         ids, ends = kept.flat_values.numpy(), kept.row_splits.numpy().tolist()
         found.lengths.update(whole.row_lengths().numpy().tolist())
         found.unknown += int((ids == UNKNOWN).sum())

@@ -16,7 +16,7 @@ from components.ingest.config import IngestConfig
 from components.models.config import ModelConfig, readout_problem
 from components.models.decode import DecodeConfig
 from components.models.decoders import Decoder
-from components.models.encoders import Encoder, TextCNNEncoder
+from components.models.encoders import Encoder, MemoryNetworkEncoder, TextCNNEncoder, TfIdfEncoder
 from components.models.fields import Recurrent
 from components.strict import FIELDS, Task
 from components.tokenize.config import TokenizeConfig
@@ -101,9 +101,19 @@ def _check_model(task: Task, model: ModelConfig) -> Iterator[Problem]:
         for part in ("attention", "memory", "decoder", "bridge", "tied_embeddings"):
             if getattr(model, part) != ModelConfig.model_fields[part].default:
                 yield Problem(("model", part), "classification has none; remove it, or set task to seq2seq")
+        if isinstance(model.encoder, MemoryNetworkEncoder) and model.pooling not in (None, "last"):
+            yield Problem(
+                ("model", "pooling"),
+                "reads the outputs of encoder memory_network, which do not know the question; remove it",
+            )
         return
     if model.pooling is not None:
         yield Problem(("model", "pooling"), "seq2seq has none; remove it, or set task to classification")
+    if isinstance(model.encoder, TfIdfEncoder) and not model.encoder.layers:
+        yield Problem(
+            ("model", "encoder", "layers"),
+            "received 0, which is for classification; set at least 1",
+        )
     if model.decoder is None:
         written = "attention needs" if model.attention else "seq2seq expects"
         yield Problem(("model", "decoder"), f"missing; {written} a decoder, such as {{type: gru}}")
@@ -172,6 +182,16 @@ def _check_coverage(model: ModelConfig, decode: DecodeConfig | None) -> Iterator
         yield Problem(("decode", "coverage_penalty"), f"{message} model.attention")
 
 
+def _check_cut(task: Task, tokenize: TokenizeConfig, model: ModelConfig) -> Iterator[Problem]:
+    field = FIELDS[task][0]
+    tokenizer = getattr(tokenize, field)
+    if isinstance(model.encoder, MemoryNetworkEncoder) and tokenizer and tokenizer.cut == "end":
+        yield Problem(
+            ("tokenize", field, "cut"),
+            "received 'end' for encoder memory_network, whose question comes last; set it to start",
+        )
+
+
 def _check_evaluate(task: Task, evaluate: EvaluateConfig) -> Iterator[Problem]:
     fitting = METRICS[task]
     for index, metric in enumerate(evaluate.metrics):
@@ -215,6 +235,8 @@ def misfits(task: Task, sections: Mapping[str, Any]) -> list[Problem]:
     found = [
         problem for name, check in _CHECKS if name in sections for problem in check(task, sections[name])
     ]
+    if {"tokenize", "model"} <= sections.keys():
+        found += _check_cut(task, sections["tokenize"], sections["model"])
     if task == "seq2seq" and {"model", "decode"} <= sections.keys():
         found += _check_coverage(sections["model"], sections["decode"])
     return found

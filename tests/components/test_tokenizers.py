@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from copy import copy
 
 import keras
 import pytest
@@ -258,6 +259,11 @@ def test_max_length(tokenizer):
     whole = tokenizer.tokenize(text, cut=False)[0]
     assert whole.shape[0] > 1_000
     assert whole[:256].numpy().tolist() == tokenizer.tokenize(text)[0].numpy().tolist()
+    short = tf.constant(["lazy"])
+    tokenizer = copy(tokenizer)
+    tokenizer.config = tokenizer.config.model_copy(update={"cut": "start"})
+    assert whole[-256:].numpy().tolist() == tokenizer.tokenize(text)[0].numpy().tolist()
+    assert tokenizer.tokenize(short).to_list() == tokenizer.tokenize(short, cut=False).to_list()
 
 
 def test_detokenize_takes_any_shape(tokenizer):

@@ -372,10 +372,64 @@ def test_a_mistake_in_an_added_line_of_seq2seq(added: str, expected: str):
             "{sample: true, temperature: 0}",
             ".temperature: received 0, expected a number above 0",
         ),
+        ("{seed: 5}", ".seed: received 5, but nothing is drawn; set sample to true, or remove it"),
+        (
+            "{length_penalty: 17, length_normalization: average}",
+            ".length_penalty: received 17.0, by which answers of max_length (64) would be divided by more than"
+            " float32 can hold; take a number nearer to 0",
+        ),
     ],
 )
 def test_a_mistake_in_decode(decode: str, expected: str):
     assert problems(SEQ2SEQ, f"decode={decode}") == [f"--set decode={decode}: decode{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("attention", "expected"),
+    [
+        (
+            "{type: hard, estimator: straight_through, temperature: 0.4}",
+            ".temperature: received 0.4, expected at least min_temperature (0.5), below which it does not"
+            " fall; set both",
+        ),
+        (
+            "{type: hard, temperature: 2.0}",
+            ".temperature: received 2.0, but the estimator is reinforce; remove it, or set estimator to"
+            " straight_through",
+        ),
+        (
+            "{type: hard, estimator: straight_through, entropy: 3}",
+            ".entropy: received 3.0, but the estimator is straight_through; remove it, or set estimator to"
+            " reinforce",
+        ),
+    ],
+)
+def test_a_mistake_in_hard_attention(attention: str, expected: str):
+    text = SEQ2SEQ + "  decoder: {type: gru}\n"
+    assert problems(text, f"model.attention={attention}") == [
+        f"--set model.attention={attention}: model.attention{expected}"
+    ]
+
+
+def test_a_memory_network_without_its_question():
+    memory = ("model.encoder={type: memory_network}", "model.pooling=mean")
+    cut = "tokenize.text.cut: received 'end' for encoder memory_network, whose question comes last; set it to"
+    found = problems(CLASSIFICATION, *memory)
+    assert [each.partition(": ")[2] for each in found] == [
+        f"{cut} start",
+        "model.pooling: reads the outputs of encoder memory_network, which do not know the question; remove"
+        " it",
+    ]
+    found = problems(SEQ2SEQ + "  decoder: {type: gru}\n", memory[0])
+    assert [each.partition(": ")[2] for each in found] == [cut.replace("text", "source") + " start"]
+
+
+def test_counts_without_a_layer_are_for_classification():
+    text = SEQ2SEQ + "  decoder: {type: gru}\n"
+    assert problems(text, "model.encoder={type: tfidf, layers: 0}") == [
+        "--set model.encoder={type: tfidf, layers: 0}: model.encoder.layers: received 0, which is for"
+        " classification; set at least 1"
+    ]
 
 
 def test_a_coverage_penalty_without_attention():

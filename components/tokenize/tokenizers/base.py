@@ -54,13 +54,18 @@ class Tokenizer(tf.Module, ABC, Generic[Config]):
 
         Args:
             texts: strings `[B]`, UTF-8; each invalid byte counts as one U+FFFD.
-            cut: whether to keep only the first `max_length` tokens of a text.
+            cut: whether to keep `max_length` tokens of a text only.
 
         Returns:
             int32 `[B, (T)]`. A text without tokens is an empty row.
         """
         ids = self._look_up(self.normalize(texts))
-        return ids[:, : self.config.max_length] if cut else ids
+        return self.cut(ids) if cut else ids
+
+    def cut(self, ids: tf.RaggedTensor) -> tf.RaggedTensor:
+        """Keeps the first `max_length` ids of each row, or the last ones, as configured."""
+        size = self.config.max_length
+        return ids[:, -size:] if self.config.cut == "start" else ids[:, :size]
 
     def detokenize(self, ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
         """Turns ids back into texts; special tokens leave no trace.
