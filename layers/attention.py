@@ -1,12 +1,14 @@
 """What attentions have in common, and what a decoder may ask of them.
 
 `Attention` with `project_keys(memory)`, `get_initial_state(memory, training)`, `draw_noise(...)`,
-`attend(query, keys, memory, mask, states, noise)` and `call(query, memory, mask=None, training=None)`.
+`attend(query, keys, memory, mask, states, noise)` and `call(query, memory, memory_mask=None, training=None)`;
+`zero_masked(memory, mask)` and `linear_scores(score, query)`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -100,7 +102,8 @@ class Attention(keras.layers.Layer):
         Args:
             query: Tensor of shape `(batch, query_width)` or `(batch, queries, query_width)`.
             keys: What `project_keys` made of `memory`.
-            memory: Tensor of shape `(batch, source, memory_width)`.
+            memory: Tensor of shape `(batch, source, memory_width)`, finite even where it is masked, as it was
+                when its keys were projected: see `zero_masked`.
             mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read.
             states: What `get_initial_state` or the last call returned; with a `queries` axis after `batch` if
                 the query has one.
@@ -127,9 +130,14 @@ class Attention(keras.layers.Layer):
         return context, weights, list(states)
 
     def call(
-        self, query: Tensor, memory: Tensor, mask: Tensor | None = None, training: bool | None = None
+        self,
+        query: Tensor,
+        memory: Tensor,
+        memory_mask: Tensor | None = None,
+        training: bool | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Projects the memory and reads it once for every query; see the class for arguments and result."""
+        memory = zero_masked(memory, memory_mask)
         states = self.get_initial_state(memory, training)
         queries = 1
         if len(query.shape) == 3:
@@ -140,11 +148,56 @@ class Attention(keras.layers.Layer):
             noise = self.draw_noise(ops.shape(query)[0], queries, ops.shape(memory)[1])
         if noise is not None and len(query.shape) == 2:
             noise = ops.squeeze(noise, axis=1)
-        context, weights, _ = self.attend(query, self.project_keys(memory), memory, mask, states, noise)
+        keys = self.project_keys(memory)
+        context, weights, _ = self.attend(query, keys, memory, memory_mask, states, noise)
         return context, weights
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
-        """Returns no mask: `mask` belongs to the memory, which the outputs no longer contain."""
+        """Returns no mask: that of the memory does not fit the outputs, which no longer contain it."""
+
+    def _require_built(self) -> None:
+        if not self.built:
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}' has no weights yet. Call it once, or call "
+                "`build(query_shape, memory_shape)`, before `project_keys`."
+            )
+
+
+def zero_masked(memory: Tensor, mask: Tensor | None) -> Tensor:
+    """Puts zeros where a memory is masked.
+
+    A weight of 0 is not enough: what lies there may be infinite, and 0 times that is NaN. This is done once
+    per source, before the keys are projected.
+
+    Args:
+        memory: Tensor of shape `(batch, source, memory_width)`.
+        mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read; `None` if it
+            may be read everywhere.
+    """
+    if mask is None:
+        return memory
+    mask = ops.expand_dims(ops.cast(mask, "bool"), axis=-1)
+    return ops.where(mask, memory, ops.zeros_like(memory))
+
+
+def linear_scores(score: Callable[[Tensor], Tensor], query: Tensor) -> Tensor:
+    """Returns `score(query)`, dot products of the query, without overflow.
+
+    Half precision ends at 65504. The sum over a width of 512 is beyond that where queries and keys are 12, so
+    that the query is scaled down first and the scores are scaled up in float32. Only a single product beyond
+    65504 still overflows. The scale is a power of 2, which rounds nothing.
+
+    Args:
+        score: Function that is linear in the query.
+        query: Tensor of shape `(..., query_width)`.
+
+    Returns:
+        The scores, in float32 if the query is in float16.
+    """
+    if keras.backend.standardize_dtype(query.dtype) != "float16":
+        return score(query)
+    scale = 2.0 ** math.ceil(math.log2(query.shape[-1]))
+    return ops.cast(score(query / scale), "float32") * scale
 
 
 def _expand(tensor: Tensor) -> Tensor:

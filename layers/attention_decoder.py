@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 import keras
 from keras import ops
 
+from layers.attention import zero_masked
 from layers.step_loop import concatenate, run_steps, split
 
 Tensor: TypeAlias = keras.KerasTensor
@@ -78,14 +79,15 @@ class AttentionDecoder(keras.layers.Layer):
     Call arguments:
         inputs: Tensor of shape `(batch, time, features)`, the embedded target shifted by one step.
         memory: Tensor of shape `(batch, source, memory_width)`. Required with `attention`.
-        initial_states: States as `get_initial_state` returns them, which makes them by default.
+        initial_states: States as `get_initial_state` returns them, which makes all that are missing; those of
+            the cells are given for all of them or for none.
         memory_mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read; `None`
             if it may be read everywhere.
         summary: Tensor of shape `(batch, summary_width)`. Required with `encoder_residual`.
         reader_memory: What the reader reads, of shape `(batch, slots, width)`. Defaults to `memory`.
         reader_memory_mask: Boolean tensor of shape `(batch, slots)`, or `None`.
         reader_values: Tensor of the shape of `reader_memory`, for a memory of pairs, of which
-            `reader_memory` holds the keys; for readers such as `MemoryNetwork` that take them.
+            `reader_memory` holds the keys; only with a reader such as `MemoryNetwork` that takes them.
         training: Whether to apply dropout, and whether the attention is to sample.
         return_attention: Whether to return the attention's weights and states too. Defaults to `False`.
         feedback: Function of the outputs of a step, of shape `(batch, output_width)`, that returns an input
@@ -149,7 +151,8 @@ class AttentionDecoder(keras.layers.Layer):
             )
         if not 0 <= dropout < 1:
             raise _invalid("dropout", "a float in [0, 1)", dropout)
-        super().__init__(**kwargs)
+        # States of attentions may have to be wider than the compute dtype.
+        super().__init__(autocast=False, **kwargs)
         self.supports_masking = True
         self.cells = list(cells)
         self.attention = attention
@@ -230,18 +233,38 @@ class AttentionDecoder(keras.layers.Layer):
         Returns:
             A dict as the class describes it, of tensors of shape `(batch_size, ...)`.
         """
+        return self._complete({}, batch_size, memory, training, reader_memory)
+
+    def _complete(
+        self,
+        states: States,
+        batch_size: Any,
+        memory: Tensor | None,
+        training: bool | None,
+        reader_memory: Tensor | None,
+    ) -> States:
+        """Adds to some of the initial states those that are missing."""
 
         def zeros(size: int) -> Tensor:
             return ops.zeros((batch_size, size), dtype=self.compute_dtype)
 
-        states: States = {"cells": [[zeros(size) for size in sizes] for sizes in self.state_sizes]}
+        cells = states.get("cells", [[zeros(size) for size in sizes] for sizes in self.state_sizes])
+        if len(cells) != len(self.cells):
+            raise ValueError(
+                "Received an invalid value for argument `initial_states`, expected under 'cells' one list of "
+                f"states for each of the {len(self.cells)} cells, got {len(cells)}."
+            )
+        cast = partial(ops.cast, dtype=self.compute_dtype)
+        states = {**states, "cells": keras.tree.map_structure(cast, cells)}
         for name, layer in self._attentions.items():
+            if name in states:
+                continue
             read = reader_memory if name == "reader" and reader_memory is not None else memory
             own = layer.get_initial_state(_required("memory", read, f"a decoder with `{name}`"), training)
             if own:
                 states[name] = own
         if self.input_feeding:
-            states["feed"] = [zeros(_width(self.cells[-1]))]
+            states["feed"] = [cast(state) for state in states.get("feed", [zeros(_width(self.cells[-1]))])]
         return states
 
     def step(
@@ -264,7 +287,8 @@ class AttentionDecoder(keras.layers.Layer):
             states: As `get_initial_state` or the last step returned them, with an axis of beams after the
                 batch if `inputs` has one.
             keys: What `attention.project_keys` made of `memory`.
-            memory: Tensor of shape `(batch, source, memory_width)`.
+            memory: Tensor of shape `(batch, source, memory_width)`, finite even where it is masked, as it was
+                when its keys were projected.
             mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read.
             summary: Tensor of shape `(batch, summary_width)`, with `encoder_residual`.
             reader_keys: What `reader.project_keys` made of what the reader reads.
@@ -388,6 +412,8 @@ class AttentionDecoder(keras.layers.Layer):
             raise ValueError(
                 "Received only one of the arguments `feedback` and `forced`, expected both or neither."
             )
+        if reader_values is not None and self.reader is None:
+            raise _invalid("reader_values", "`None` for a decoder without `reader`", "a tensor")
         batch_size, time = ops.shape(inputs)[:2]
         if reader_memory is None:
             reader_memory, reader_memory_mask = memory, memory_mask
@@ -395,18 +421,13 @@ class AttentionDecoder(keras.layers.Layer):
         for name, layer in self._attentions.items():
             read, mask = (reader_memory, reader_memory_mask) if name == "reader" else (memory, memory_mask)
             read = _required("memory", read, f"a decoder with `{name}`")
-            pairs = () if name != "reader" or reader_values is None else (reader_values,)
+            pairs = [] if name != "reader" or reader_values is None else [reader_values]
+            read, *pairs = (zero_masked(ops.cast(each, self.compute_dtype), mask) for each in (read, *pairs))
             tables[name] = _Table(layer.project_keys(read, *pairs), read, mask)
             noise = layer.draw_noise(batch_size, time, ops.shape(read)[1]) if training else None
             if noise is not None:
                 noises[name] = noise
-        if initial_states is None:
-            initial_states = self.get_initial_state(batch_size, memory, training, reader_memory)
-        if len(initial_states["cells"]) != len(self.cells):
-            raise ValueError(
-                "Received an invalid value for argument `initial_states`, expected under 'cells' one list of "
-                f"states for each of the {len(self.cells)} cells, got {len(initial_states['cells'])}."
-            )
+        initial_states = self._complete(initial_states or {}, batch_size, memory, training, reader_memory)
         residuals = self._project_summary(summary)
         scales = self._dropout_scales(batch_size) if training and self.dropout else None
 
@@ -414,13 +435,17 @@ class AttentionDecoder(keras.layers.Layer):
             named_noises = dict(zip(noises, step_noises, strict=True))
             outputs, states, weights = self._step(inputs, states, tables, residuals, scales, named_noises)
             if return_attention:
-                outputs = concatenate([outputs, weights, *states.get("attention", [])])
+                packed = [outputs, weights, *states.get("attention", [])]
+                outputs = concatenate([ops.cast(each, output_dtype) for each in packed])
             return outputs, states
 
         read_states = initial_states.get("attention", [])
+        state_dtypes = [keras.backend.standardize_dtype(state.dtype) for state in read_states]
         output_dtype = self.compute_dtype
         if return_attention:
-            output_dtype = keras.backend.result_type(output_dtype, *(state.dtype for state in read_states))
+            # Half precision rounds integers, such as positions, above 256 or 2048.
+            floats = ["float32" if keras.backend.is_int_dtype(dtype) else dtype for dtype in state_dtypes]
+            output_dtype = keras.backend.result_type(output_dtype, *floats)
         outputs = run_steps(
             step,
             ops.cast(inputs, self.compute_dtype),
@@ -435,7 +460,7 @@ class AttentionDecoder(keras.layers.Layer):
         widths = [self.output_size, ops.shape(memory)[1], *(ops.shape(state)[-1] for state in read_states)]
         outputs, weights, *read_states = split(outputs, widths)
         outputs, weights = (ops.cast(each, self.compute_dtype) for each in (outputs, weights))
-        return outputs, weights, read_states
+        return outputs, weights, list(map(ops.cast, read_states, state_dtypes))
 
     def _dropout_scales(self, batch_size: Any) -> list[Tensor]:
         return [

@@ -1,7 +1,7 @@
 """Additive attention (Bahdanau et al., 2015).
 
 `BahdanauAttention(units, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer)` with
-`project_keys(memory)`, `attend(query, keys, memory, mask=None)` and `call(query, memory, mask=None)`.
+`project_keys(memory)`, `attend(query, keys, memory, mask=None)` and `call(query, memory, memory_mask=None)`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from keras import ops
 
 from layers.attention import Attention
 from layers.masked_softmax import masked_softmax
+from layers.seeds import with_shifted_seed
 
 
 @keras.saving.register_keras_serializable(package="rnnpipe")
@@ -42,8 +43,8 @@ class BahdanauAttention(Attention):
     Call arguments:
         query: Tensor of shape `(batch, query_width)` or `(batch, queries, query_width)`.
         memory: Tensor of shape `(batch, source, memory_width)`.
-        mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read; `None` if it
-            may be read everywhere.
+        memory_mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read; `None`
+            if it may be read everywhere. Defaults to the mask that `memory` carries, such as an embedding's.
 
     Returns:
         The context, of shape `(batch, memory_width)`, and the weights, of shape `(batch, source)`; with
@@ -81,17 +82,16 @@ class BahdanauAttention(Attention):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         # One bias is enough: the two projections are added.
-        self.query_projection = self._dense(units, use_bias=False, name="query_projection")
-        self.key_projection = self._dense(units, use_bias=True, name="key_projection")
-        self.score_projection = self._dense(1, use_bias=False, name="score")
+        self.query_projection = self._dense(0, "query_projection", units, use_bias=False)
+        self.key_projection = self._dense(1, "key_projection", units, use_bias=True)
+        self.score_projection = self._dense(2, "score", 1, use_bias=False)
 
-    def _dense(self, units: int, use_bias: bool, name: str) -> keras.layers.Dense:
+    def _dense(self, index: int, name: str, units: int, use_bias: bool) -> keras.layers.Dense:
         return keras.layers.Dense(
             units,
             use_bias=use_bias,
-            # Clones, because one initializer instance gives the same values to kernels of the same shape.
-            kernel_initializer=self.kernel_initializer.clone(),
-            bias_initializer=self.bias_initializer.clone(),
+            kernel_initializer=with_shifted_seed(self.kernel_initializer, index),
+            bias_initializer=self.bias_initializer,
             kernel_regularizer=self.kernel_regularizer,
             bias_regularizer=self.bias_regularizer,
             dtype=self.dtype_policy,
@@ -113,6 +113,7 @@ class BahdanauAttention(Attention):
         Returns:
             Tensor of shape `(batch, source, units)`.
         """
+        self._require_built()
         return self.key_projection(memory)
 
     def score(self, query: keras.KerasTensor, keys: keras.KerasTensor) -> keras.KerasTensor:

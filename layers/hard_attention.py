@@ -35,9 +35,9 @@ class HardAttention(BahdanauAttention):
         baseline_decay: Float in [0, 1], decay of the baseline's moving average. Defaults to 0.9.
         entropy: Float of at least 0, weight of the entropy bonus. Defaults to 0.002.
         soft_mixing: Float in [0, 1], probability that a training batch reads softly. Defaults to 0.5.
-        temperature: Positive float, at which `"straight_through"` starts. Defaults to 1.
+        temperature: Positive float, that of the first training call with `"straight_through"`. Defaults to 1.
         min_temperature: Positive float, below which the temperature does not fall. Defaults to 0.5.
-        temperature_decay: Float in (0, 1], by which every training call multiplies the temperature.
+        temperature_decay: Float in (0, 1], by which the temperature is multiplied after every training call.
             Defaults to 0.9999.
         seed: Integer seed of the samples, or `None`.
         **kwargs: Initializers and regularizers of `BahdanauAttention`, and arguments of
@@ -46,8 +46,8 @@ class HardAttention(BahdanauAttention):
     Call arguments:
         query: Tensor of shape `(batch, query_width)` or `(batch, queries, query_width)`.
         memory: Tensor of shape `(batch, source, memory_width)`.
-        mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read; `None` if it
-            may be read everywhere.
+        memory_mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read; `None`
+            if it may be read everywhere. Defaults to the mask that `memory` carries, such as an embedding's.
         training: Whether to sample.
 
     Returns:

@@ -51,9 +51,9 @@ class HardSelection(keras.layers.Layer):
             batch. 1 is no baseline. Defaults to 0.9.
         entropy: Float of at least 0, weight of the entropy bonus; only for `"reinforce"`. Defaults to 0.002.
         soft_mixing: Float in [0, 1], probability that a training batch gets soft weights. Defaults to 0.5.
-        temperature: Positive float, at which `"straight_through"` starts. Defaults to 1.
+        temperature: Positive float, that of the first training call with `"straight_through"`. Defaults to 1.
         min_temperature: Positive float, below which the temperature does not fall. Defaults to 0.5.
-        temperature_decay: Float in (0, 1], by which every training call multiplies the temperature.
+        temperature_decay: Float in (0, 1], by which the temperature is multiplied after every training call.
             Defaults to 0.9999.
         seed: Integer seed of the samples, or `None`.
         **kwargs: Arguments of `keras.layers.Layer`, such as `name` and `dtype`.
@@ -200,7 +200,8 @@ class HardSelection(keras.layers.Layer):
         return weights, log_prob, -ops.sum(probs * log_probs, axis=-1, keepdims=True)
 
     def _current_temperature(self, dtype: str) -> keras.KerasTensor:
-        calls = ops.cast(self.training_calls, dtype)
+        # The call under way has been counted already.
+        calls = ops.maximum(ops.cast(self.training_calls, dtype) - 1.0, 0.0)
         return ops.maximum(self.temperature * self.temperature_decay**calls, self.min_temperature)
 
     def call(

@@ -1,7 +1,7 @@
 """Multiplicative and local attention (Luong et al., 2015).
 
 `LuongAttention(score="general", window=None, units=None, kernel_initializer, kernel_regularizer)` with the
-methods of `Attention` and `call(query, memory, mask=None)`.
+methods of `Attention` and `call(query, memory, memory_mask=None)`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from layers.attention import Attention
+from layers.attention import Attention, linear_scores
 from layers.masked_softmax import masked_softmax
 from layers.seeds import with_shifted_seed
 
@@ -54,8 +54,8 @@ class LuongAttention(Attention):
     Call arguments:
         query: Tensor of shape `(batch, query_width)` or `(batch, queries, query_width)`.
         memory: Tensor of shape `(batch, source, memory_width)`.
-        mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read; `None` if it
-            may be read everywhere.
+        memory_mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read; `None`
+            if it may be read everywhere. Defaults to the mask that `memory` carries, such as an embedding's.
 
     Returns:
         The context, of shape `(batch, memory_width)`, and the weights, of shape `(batch, source)`; with
@@ -145,6 +145,7 @@ class LuongAttention(Attention):
         Returns:
             Tensor of shape `(batch, source, query_width)`, or `(batch, source, units)` for `"concat"`.
         """
+        self._require_built()
         return super().project_keys(memory) if self.score == "dot" else self.key_projection(memory)
 
     def align(
@@ -174,8 +175,12 @@ class LuongAttention(Attention):
             hidden = ops.tanh(ops.expand_dims(query, axis=2) + ops.expand_dims(keys, axis=1))
             return ops.squeeze(self.score_projection(hidden), axis=-1)
         query = ops.cast(query, self.compute_dtype)
-        # Transposes queries and scores, which are small beside the keys.
-        return ops.transpose(ops.matmul(keys, ops.transpose(query, (0, 2, 1))), (0, 2, 1))
+
+        def score(query: keras.KerasTensor) -> keras.KerasTensor:
+            # Transposes queries and scores, which are small beside the keys.
+            return ops.transpose(ops.matmul(keys, ops.transpose(query, (0, 2, 1))), (0, 2, 1))
+
+        return linear_scores(score, query)
 
     def _distances(
         self, query: keras.KerasTensor, keys: keras.KerasTensor, mask: keras.KerasTensor | None

@@ -2,18 +2,19 @@
 
 `MemoryNetwork(units, hops=3, max_positions=None, ...)` with `project_keys(memory, values=None)`,
 `attend(query, keys, memory, mask, states, noise)`, `context_width(memory_width)` and
-`call(query, memory, mask=None, training=None, values=None)`; `read_hops`, the hops alone.
+`call(query, memory, memory_mask=None, training=None, values=None)`; `read_hops`, the hops alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import keras
 from keras import ops
 
-from layers.attention import Attention
+from layers.attention import Attention, linear_scores, zero_masked
 from layers.masked_softmax import masked_softmax
 from layers.seeds import with_shifted_seed
 
@@ -37,8 +38,10 @@ class MemoryNetwork(Attention):
     `T_k(i)`, the temporal encoding, is a learned vector for position `i`, counted from the last position that
     the mask leaves: the newest one has number 0. Without it the memory is a set, whose order has no meaning.
 
-    A memory of pairs is addressed by its keys and read by its values: pass `values` beside the keys, as
-    `memory`. Both are projected by the same `A_k`, hence of the same width.
+    A memory of pairs is addressed by its keys and read by its values: pass `values` beside the keys, which
+    are `memory`. Hop `k` projects its keys by `A_k` and its values by `A_{k+1}`, so that both have the same
+    width. Miller et al. project the query and all keys and values by a single `A` instead, and
+    `u_{k+1} = R_k (u_k + o)` with a learned `R_k`.
 
     A decoder calls `project_keys` once per source and `attend` at every step, see `Attention`. The softmax is
     computed in at least float32. Masked positions get weights of exactly 0; where every position is masked,
@@ -57,8 +60,8 @@ class MemoryNetwork(Attention):
     Call arguments:
         query: Tensor of shape `(batch, query_width)` or `(batch, queries, query_width)`.
         memory: Tensor of shape `(batch, source, memory_width)`.
-        mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read; `None` if it
-            may be read everywhere.
+        memory_mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read; `None`
+            if it may be read everywhere. Defaults to the mask that `memory` carries, such as an embedding's.
         training: Without effect.
         values: Tensor of the shape of `memory`, what is read where `memory` is addressed. Defaults to
             `memory`.
@@ -157,13 +160,14 @@ class MemoryNetwork(Attention):
             What each hop compares with its query, and what it reads: two lists of `hops` tensors of shape
             `(batch, source, units)`.
         """
+        self._require_built()
         if values is None:
             projected = [projection(memory) for projection in self.memory_projections]
             return projected[:-1], projected[1:]
         if values.shape[-1] != memory.shape[-1]:
             raise ValueError(
                 "Received an invalid value for argument `values`, expected a tensor of the width of the "
-                f"memory, {memory.shape[-1]}, because both are projected by the same weights, "
+                f"memory, {memory.shape[-1]}, for which all projections are made, "
                 f"got shape {tuple(values.shape)}."
             )
         keys = [projection(memory) for projection in self.memory_projections[:-1]]
@@ -182,7 +186,8 @@ class MemoryNetwork(Attention):
 
         Args:
             query: Tensor of shape `(batch, query_width)` or `(batch, queries, query_width)`.
-            keys: What `project_keys` returned; it holds all that is read.
+            keys: What `project_keys` returned; it holds all that is read, and must be finite even where it is
+                masked: see `zero_masked`.
             memory: Tensor of shape `(batch, source, memory_width)`. Not read.
             mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read.
             states: An empty list: there are none.
@@ -218,12 +223,14 @@ class MemoryNetwork(Attention):
         self,
         query: Tensor,
         memory: Tensor,
-        mask: Tensor | None = None,
+        memory_mask: Tensor | None = None,
         training: bool | None = None,
         values: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Projects the memory and reads it for every query; see the class for arguments and result."""
-        context, weights, _ = self.attend(query, self.project_keys(memory, values), memory, mask)
+        memory = zero_masked(memory, memory_mask)
+        values = None if values is None else zero_masked(values, memory_mask)
+        context, weights, _ = self.attend(query, self.project_keys(memory, values), memory, memory_mask)
         return context, weights
 
     def get_config(self) -> dict[str, Any]:
@@ -264,18 +271,24 @@ def read_hops(
     """
     weights = None
     for hop, (key, value) in enumerate(zip(keys, values, strict=True)):
-        scores = ops.matmul(query, _transposed(key))
         # The times are added to scores and contexts, which are smaller than keys and values for one query.
-        if temporal is not None:
-            places, times = temporal
-            of_places = ops.matmul(query, ops.transpose(times[hop]))
-            scores = scores + ops.matmul(of_places, _transposed(places))
+        time = None if temporal is None else (temporal[0], temporal[1][hop])
+        scores = linear_scores(partial(_scores, key=key, time=time), query)
         weights = ops.cast(masked_softmax(scores, mask), query.dtype)
         read = ops.matmul(weights, value)
         if temporal is not None:
+            places, times = temporal
             read = read + ops.matmul(ops.matmul(weights, places), times[hop + 1])
         query = query + read
     return query, weights
+
+
+def _scores(query: Tensor, key: Tensor, time: tuple[Tensor, Tensor] | None) -> Tensor:
+    scores = ops.matmul(query, _transposed(key))
+    if time is None:
+        return scores
+    places, times = time
+    return scores + ops.matmul(ops.matmul(query, ops.transpose(times)), _transposed(places))
 
 
 def _transposed(tensor: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Monotonic attention (Raffel et al., 2017).
 
 `MonotonicAttention(units, noise_stddev=1.0, score_bias=-4.0, seed=None)` with the methods of `Attention` and
-`call(query, memory, mask=None, training=None)`.
+`call(query, memory, memory_mask=None, training=None)`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from layers.bahdanau_attention import BahdanauAttention
 # too) single positions took .8 to 1.7 times as long as eight. To score the whole memory at every step took
 # 1.1 to 2.1 times as long for 200 positions, and .6 to 1 times as long for 25.
 _BLOCK = 8
+# Of the squared length of `v`, which may start at 0: the square root has no gradient there.
+_SMALLEST_SQUARE = 1e-12
 
 
 @keras.saving.register_keras_serializable(package="rnnpipe")
@@ -62,8 +64,8 @@ class MonotonicAttention(BahdanauAttention):
     Call arguments:
         query: Tensor of shape `(batch, query_width)` or `(batch, queries, query_width)`.
         memory: Tensor of shape `(batch, source, memory_width)`.
-        mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read; `None` if it
-            may be read everywhere.
+        memory_mask: Boolean tensor of shape `(batch, source)`, `True` where the memory may be read; `None`
+            if it may be read everywhere. Defaults to the mask that `memory` carries, such as an embedding's.
         training: Whether to return expected weights, with noise, instead of hard ones.
 
     Returns:
@@ -110,13 +112,15 @@ class MonotonicAttention(BahdanauAttention):
     def build(self, query_shape: Sequence[int | None], memory_shape: Sequence[int | None]) -> None:
         """Creates the weights from the shapes of `query` and `memory`."""
         super().build(query_shape, memory_shape)
-        # Neither is cast to half precision, because the energies are not.
+        # Neither is in half precision, because the energies are not.
         self.gain = self._scalar("gain", self.units**-0.5)
         self.energy_bias = self._scalar("energy_bias", self.score_bias)
 
     def _scalar(self, name: str, value: float) -> keras.Variable:
         initializer = keras.initializers.Constant(value)
-        return self.add_weight((1,), initializer=initializer, autocast=False, name=name)
+        return self.add_weight(
+            (1,), initializer=initializer, dtype=self._energy_dtype, autocast=False, name=name
+        )
 
     def get_initial_state(
         self, memory: keras.KerasTensor, training: bool | None = None
@@ -175,8 +179,9 @@ class MonotonicAttention(BahdanauAttention):
     def _energies(self, query: keras.KerasTensor, keys: keras.KerasTensor) -> keras.KerasTensor:
         """Energies of a projected query and keys that broadcast with it, without the last axis."""
         scores = ops.squeeze(self.score_projection(ops.tanh(query + keys)), axis=-1)
-        length = ops.norm(ops.cast(self.score_projection.kernel, self._energy_dtype))
-        return ops.cast(scores, self._energy_dtype) * (self.gain / length) + self.energy_bias
+        square = ops.sum(ops.square(ops.cast(self.score_projection.kernel, self._energy_dtype)))
+        factor = self.gain * ops.rsqrt(ops.maximum(square, _SMALLEST_SQUARE))
+        return ops.cast(scores, self._energy_dtype) * factor + self.energy_bias
 
     def _next_position(
         self,

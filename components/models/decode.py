@@ -84,7 +84,8 @@ class DecodeConfig(Strict):
         if abs(self.length_penalty) * math.log10(normalized) >= 30:
             raise ValueError(
                 f"length_penalty received {self.length_penalty}, by which answers of max_length "
-                f"({self.max_length}) would be divided by more than float32 can hold; take a number nearer to 0"
+                f"({self.max_length}) would be divided by more than float32 can hold; take a number nearer to"
+                " 0"
             )
 
     def _check_sampling(self) -> None:

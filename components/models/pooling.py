@@ -49,8 +49,8 @@ class HardSelectionConfig(Strict):
             for name in names if estimator != self.estimator else ():
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(
-                        f"{name} received {getattr(self, name)}, but the estimator is {self.estimator}; remove "
-                        f"it, or set estimator to {estimator}"
+                        f"{name} received {getattr(self, name)}, but the estimator is {self.estimator};"
+                        f" remove it, or set estimator to {estimator}"
                     )
         return self
 

@@ -13,6 +13,7 @@ from components.models.decode import DecodeConfig
 from components.models.embedding import source_embedding
 from components.models.row_seeds import row_seeds
 from layers import AttentionDecoder, BeamSearchDecoder
+from layers.attention import zero_masked
 
 
 @keras.saving.register_keras_serializable(package="rnnpipe")
@@ -227,6 +228,7 @@ class Seq2Seq(keras.Model):
                 "expected return_attention=False and no coverage_penalty; or give the model an attention."
             )
         memory, mask, summary, states = self.encode(source, training=False)
+        memory = zero_masked(memory, mask)
         attention, reader = self.decoder.attention, self.decoder.reader
         keys = attention.project_keys(memory) if attention else None
         reader_keys = reader.project_keys(memory) if reader else None

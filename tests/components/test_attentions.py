@@ -52,7 +52,7 @@ def test_makes_the_layer(settings, order, expected):
         ({"type": "luong", "units": 8}, "units received 8 for the score general without a window"),
         ({"type": "luong", "score": "dot", "units": 8}, "remove units, or set score to concat"),
         ({"type": "monotonic", "noise": -1.0}, "greater than or equal to 0"),
-        ({"type": "hard", "min_temperature": 2.0}, "expected at most the temperature"),
+        ({"type": "hard", "min_temperature": 2.0}, "expected at least min_temperature"),
         ({"type": "bahdanau", "window": 3}, "Extra inputs are not permitted"),
     ],
     ids=str,

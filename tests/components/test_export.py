@@ -250,10 +250,15 @@ def test_the_advice_fits_what_has_no_answer(undefined, advice, monkeypatch, tmp_
 
 def test_a_search_that_finds_nothing_is_told_from_a_bad_export(monkeypatch, tmp_path):
     report = {
-        **{"ok": False, "undefined": {"an emoji": "its score is -inf"}, "mismatched": 0, "signatures": {}},
-        **{"foreign_modules": [], "unanswered": 3, "replayed": 4},
+        "ok": False,
+        "replayed": 4,
+        "unanswered": 3,
+        "mismatched": 0,
+        "undefined": {"an emoji": "its score is -inf"},
+        "signatures": {},
+        "foreign_modules": [],
     }
     ended = subprocess.CompletedProcess([], 1, stdout=json.dumps(report).encode(), stderr=b"")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
-    with pytest.raises(UserError, match="In evaluation, too, 3 of 4 examples got no answer: .*min_length"):
+    with pytest.raises(UserError, match=r"In evaluation, too, 3 of 4 examples got no answer: .*min_length"):
         validate("model", "evaluated", 4, str(tmp_path / "report.json"))

@@ -400,6 +400,35 @@ def test_masked_memory_does_not_exist(inputs, memory, mask):
     assert (to_numpy(outputs)[2, :, UNITS:] == 0).all()
 
 
+class Reading(keras.layers.Layer):
+    """A decoder with two attentions, one of them over pairs."""
+
+    def __init__(self):
+        super().__init__()
+        self.decoder = AttentionDecoder([GRU(UNITS)], BahdanauAttention(8), MemoryNetwork(5))
+
+    def call(self, inputs, memory, values, mask):
+        return self.decoder(inputs, memory=memory, memory_mask=mask, reader_values=values)
+
+
+@pytest.mark.parametrize("filler", [np.inf, np.nan])
+def test_what_is_masked_may_be_infinite(filler, inputs, memory, mask):
+    layer, values = Reading(), random(BATCH, SOURCE, MEMORY_WIDTH, seed=2)
+    outputs = layer(inputs, memory, values, mask)
+    memory, values = (np.where(mask[..., None], each, filler) for each in (memory, values))
+    assert_close(layer(inputs, memory, values, mask), outputs, atol=0)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        arguments = [tf.constant(each, "float32") for each in (inputs, memory, values)]
+        with tf.GradientTape() as tape:
+            tape.watch(arguments)
+            loss = tf.reduce_sum(layer(*arguments, mask))
+        weights = [weight.value for weight in layer.trainable_weights]
+        for gradient in tape.gradient(loss, [*arguments, *weights]):
+            assert np.isfinite(gradient).all()
+
+
 def test_memory_carries_its_mask_and_that_of_the_targets_hides_no_step(memory, mask):
     tokens = np.array([[3, 4, 0, 0], [3, 0, 0, 0], [3, 4, 5, 6]])
     embedding = keras.layers.Embedding(8, FEATURES, mask_zero=True)
@@ -418,6 +447,60 @@ def test_the_dtype_policy_is_kept(attention, inputs, memory):
     step = decoder.step(inputs[:, 0], decoder.get_initial_state(BATCH, memory), keys, memory)
     dtypes = {keras.backend.standardize_dtype(t.dtype) for t in keras.tree.flatten([outputs, weights, step])}
     assert dtypes == {"float16"}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "source", "positions"),
+    [("bfloat16", 401, [257, 379, 401]), ("float16", 2060, [2049, 2051, 2060]), ("float32", 9, [3, 8, 9])],
+)
+def test_positions_are_exact_in_half_precision(dtype, source, positions, inputs):
+    """bfloat16 has gaps between integers above 256, float16 above 2048."""
+    policy = dtype if dtype == "float32" else f"mixed_{dtype}"
+    attention = MonotonicAttention(2, score_bias=9.0, dtype=policy)
+    decoder = AttentionDecoder([GRU(2, dtype=policy)], attention, dtype=policy)
+    positions = np.array(positions, "int32")[:, None]
+    # With such a bias every step chooses the first position that it looks at.
+    _, weights, (read,) = decoder(
+        inputs,
+        memory=np.zeros((BATCH, source, 1)),
+        initial_states={"attention": [positions]},
+        return_attention=True,
+    )
+    assert keras.backend.standardize_dtype(read.dtype) == "int32"
+    assert keras.backend.standardize_dtype(weights.dtype) == dtype
+    np.testing.assert_array_equal(to_numpy(read), np.repeat(positions[:, None], TIME, axis=1))
+    np.testing.assert_array_equal(
+        to_numpy(weights), np.eye(source + 1)[to_numpy(read)[..., 0].astype(int), :-1]
+    )
+
+
+@pytest.mark.parametrize("attention", [HardAttention, MonotonicAttention])
+def test_states_of_an_attention_stay_wide(attention, inputs, memory):
+    decoder = AttentionDecoder([GRU(UNITS)], attention(8, dtype="mixed_bfloat16"), dtype="mixed_bfloat16")
+    states = decoder.get_initial_state(BATCH, memory, training=True)
+    _, _, read = decoder(inputs, memory=memory, initial_states=states, training=True, return_attention=True)
+    assert {keras.backend.standardize_dtype(state.dtype) for state in read} == {"float32"}
+    values = ops.convert_to_numpy(read[-1])
+    assert (values != to_numpy(ops.cast(values, "bfloat16"))).any()
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("attention", [HardAttention, MonotonicAttention])
+def test_missing_initial_states_are_made(attention, training, inputs, memory):
+    def decode(**arguments):
+        keras.utils.set_random_seed(1)
+        decoder = AttentionDecoder(
+            [GRU(UNITS)],
+            attention(8, seed=1),
+            MonotonicAttention(9, seed=2),
+            order="after",
+            input_feeding=True,
+        )
+        return decoder(inputs, memory=memory, training=training, return_attention=True, **arguments)
+
+    expected = decode()
+    cells = [[np.zeros((BATCH, UNITS))]]
+    assert_close(decode(initial_states={"cells": cells}), expected, atol=0)
 
 
 def copying_cell(units: int) -> keras.layers.Layer:
@@ -535,3 +618,8 @@ def test_initial_states_are_one_list_a_cell(inputs):
     message = "`initial_states`, expected under 'cells' one list of states for each of the 2 cells, got 1"
     with pytest.raises(ValueError, match=message):
         decoder(inputs, initial_states={"cells": decoder.get_initial_state(BATCH)["cells"][:1]})
+
+
+def test_values_need_a_reader(inputs, memory):
+    with pytest.raises(ValueError, match="`reader_values`, expected `None` for a decoder without `reader`"):
+        make_decoder([GRU])(inputs, memory=memory, reader_values=memory)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from layer_checks import FLOAT64_ROUNDING, assert_close, check_layer, examples, to_numpy
 from numpy_references import additive_attention
 
-from layers import BahdanauAttention
+from layers import BahdanauAttention, HardAttention, MonotonicAttention
 from layers.attention import Attention
 
 BATCH, SOURCE, QUERY_WIDTH, MEMORY_WIDTH, UNITS = 3, 5, 4, 6, 7
@@ -39,7 +39,7 @@ def mask() -> np.ndarray:
 def test_layer(queries, memory, mask, tmp_path):
     check_layer(
         lambda **kwargs: BahdanauAttention(UNITS, **kwargs),
-        {"query": random(BATCH, *queries, QUERY_WIDTH), "memory": memory, "mask": mask},
+        {"query": random(BATCH, *queries, QUERY_WIDTH), "memory": memory, "memory_mask": mask},
         expected_shapes=[(BATCH, *queries, MEMORY_WIDTH), (BATCH, *queries, SOURCE)],
         expected_trainable_weights=4,
         tmp_path=tmp_path,
@@ -49,7 +49,7 @@ def test_layer(queries, memory, mask, tmp_path):
 
 def test_equals_the_equations(query, memory, mask):
     layer = BahdanauAttention(UNITS, bias_initializer="random_normal", dtype="float64")
-    context, weights = to_numpy(layer(query, memory, mask=mask))
+    context, weights = to_numpy(layer(query, memory, memory_mask=mask))
     for row in range(BATCH):
         expected = additive_attention(query[row], memory[row], mask[row], layer.get_weights())
         assert_close([context[row], weights[row]], expected, atol=FLOAT64_ROUNDING)
@@ -57,12 +57,12 @@ def test_equals_the_equations(query, memory, mask):
 
 def test_no_mask_is_a_mask_of_true(query, memory):
     layer = BahdanauAttention(UNITS)
-    assert_close(layer(query, memory), layer(query, memory, mask=np.ones((BATCH, SOURCE), bool)))
+    assert_close(layer(query, memory), layer(query, memory, memory_mask=np.ones((BATCH, SOURCE), bool)))
 
 
 def test_projecting_once_and_attending_is_calling(query, memory, mask):
     layer = BahdanauAttention(UNITS)
-    called = layer(query, memory, mask=mask)
+    called = layer(query, memory, memory_mask=mask)
     keys = layer.project_keys(memory)
     assert keys.shape == (BATCH, SOURCE, UNITS)
     context, weights, states = layer.attend(query, keys, memory, mask)
@@ -73,9 +73,11 @@ def test_projecting_once_and_attending_is_calling(query, memory, mask):
 def test_every_query_is_answered_as_if_alone(memory, mask):
     layer = BahdanauAttention(UNITS)
     queries = random(BATCH, 4, QUERY_WIDTH)
-    context, weights = layer(queries, memory, mask=mask)
+    context, weights = layer(queries, memory, memory_mask=mask)
     for index in range(4):
-        assert_close((context[:, index], weights[:, index]), layer(queries[:, index], memory, mask=mask))
+        assert_close(
+            (context[:, index], weights[:, index]), layer(queries[:, index], memory, memory_mask=mask)
+        )
 
 
 @examples(30)
@@ -89,15 +91,15 @@ def test_masked_positions_do_not_exist(mask, scale, seed):
         UNITS, kernel_initializer=keras.initializers.RandomNormal(stddev=3.0, seed=seed)
     )
     query, memory = scale * random(1, QUERY_WIDTH, seed=seed), random(1, SOURCE, MEMORY_WIDTH, seed=seed)
-    context, weights = to_numpy(layer(query, memory, mask=mask))
+    context, weights = to_numpy(layer(query, memory, memory_mask=mask))
     assert (weights[~mask] == 0).all()
     np.testing.assert_allclose(weights.sum(), float(mask.any()), atol=1e-6)
     other = np.where(mask[..., None], memory, -7.0)
-    assert_close(layer(query, other, mask=mask), (context, weights), atol=0)
+    assert_close(layer(query, other, memory_mask=mask), (context, weights), atol=0)
 
 
 def test_context_is_zero_where_nothing_may_be_read(query, memory, mask):
-    context, weights = to_numpy(BahdanauAttention(UNITS)(query, memory, mask=mask))
+    context, weights = to_numpy(BahdanauAttention(UNITS)(query, memory, memory_mask=mask))
     assert (context[2] == 0).all()
     assert (weights[2] == 0).all()
 
@@ -117,10 +119,18 @@ def test_initializers_and_regularizers_reach_the_weights(query, memory):
     assert_close(sorted(layer.losses, key=float), [0.0, 0.01 * 2, 0.01 * 8, 0.01 * 12])
 
 
-def test_same_width_projections_start_different():
-    layer = BahdanauAttention(UNITS)
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("attention", [BahdanauAttention, HardAttention, MonotonicAttention])
+def test_same_width_projections_start_different(attention, seed):
+    layer = attention(UNITS, kernel_initializer=keras.initializers.GlorotUniform(seed=seed))
     layer.build((None, 4), (None, None, 4))
-    assert (layer.get_weights()[0] != layer.get_weights()[1]).all()
+    assert (to_numpy(layer.query_projection.kernel) != to_numpy(layer.key_projection.kernel)).all()
+
+
+def test_an_initializer_may_be_a_function():
+    layer = BahdanauAttention(1, lambda shape, dtype: keras.ops.full(shape, 7, dtype))
+    layer.build((None, 4), (None, None, 4))
+    assert (to_numpy(layer.key_projection.kernel) == 7).all()
 
 
 @tensorflow_only
@@ -142,7 +152,7 @@ def test_gradient_equals_finite_differences(wrt, query, memory, mask):
     with tf.GradientTape() as tape:
         tensors = {name: tf.constant(array) for name, array in arrays.items()}
         tape.watch(tensors)
-        context, _ = layer(**tensors, mask=mask)
+        context, _ = layer(**tensors, memory_mask=mask)
         loss = tf.reduce_sum(context * readout)
     values = {**arrays, "weights": layer.get_weights()}
     sources = {**tensors, "weights": [weight.value for weight in layer.trainable_weights]}

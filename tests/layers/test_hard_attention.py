@@ -39,7 +39,11 @@ def test_layer(queries, settings, memory, mask, tmp_path):
     initializer = keras.initializers.RandomNormal(stddev=1.0, seed=1)
     check_layer(
         lambda **kwargs: HardAttention(UNITS, kernel_initializer=initializer, **settings, **kwargs),
-        {"query": random(BATCH, *queries, QUERY_WIDTH).astype("float32"), "memory": memory, "mask": mask},
+        {
+            "query": random(BATCH, *queries, QUERY_WIDTH).astype("float32"),
+            "memory": memory,
+            "memory_mask": mask,
+        },
         expected_shapes=[(BATCH, *queries, MEMORY_WIDTH), (BATCH, *queries, SOURCE)],
         expected_trainable_weights=4,
         expected_non_trainable_weights=1 if settings.get("estimator") else 2,
@@ -68,7 +72,7 @@ def test_arguments_reach_the_selection():
 
 def test_inference_reads_where_soft_attention_looks_most(query, memory, mask):
     layer = HardAttention(UNITS, bias_initializer="random_normal")
-    context, weights = to_numpy(layer(query, memory, mask=mask))
+    context, weights = to_numpy(layer(query, memory, memory_mask=mask))
     trained = [weight.numpy() for weight in layer.trainable_weights]
     for row in range(BATCH):
         _, soft = additive_attention(query[row], memory[row], mask[row], trained)
@@ -84,7 +88,7 @@ def test_calling_in_training_is_attending_with_states_and_noise(query, memory, m
     seen = set()
     attending(query, memory)
     for _ in range(10):
-        called = calling(query, memory, mask=mask, training=True)
+        called = calling(query, memory, memory_mask=mask, training=True)
         states = attending.get_initial_state(memory, training=True)
         noise = attending.draw_noise(BATCH, 1, SOURCE)[:, 0]
         keys = attending.project_keys(memory)
@@ -102,13 +106,13 @@ def test_calling_in_training_is_attending_with_states_and_noise(query, memory, m
 def test_every_query_is_answered_as_if_alone(memory, mask):
     layer = HardAttention(UNITS, soft_mixing=0.0)
     queries = random(BATCH, 4, QUERY_WIDTH).astype("float32")
-    context, weights = layer(queries, memory, mask=mask)
+    context, weights = layer(queries, memory, memory_mask=mask)
     keys, noise = layer.project_keys(memory), layer.draw_noise(BATCH, 4, SOURCE)
     states = [np.zeros((BATCH, 4, 1), "float32")] * 3
     sampled = layer.attend(queries, keys, memory, mask, states, noise)
     assert [tuple(state.shape) for state in sampled[2]] == [(BATCH, 4, 1)] * 3
     for index in range(4):
-        alone = layer(queries[:, index], memory, mask=mask)
+        alone = layer(queries[:, index], memory, memory_mask=mask)
         assert_close((context[:, index], weights[:, index]), alone)
         states_alone = [state[:, index] for state in states]
         alone = layer.attend(queries[:, index], keys, memory, mask, states_alone, noise[:, index])

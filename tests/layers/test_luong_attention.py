@@ -99,7 +99,7 @@ def test_layer(settings, queries, weights, memory, mask, tmp_path):
         {
             "query": random(BATCH, *queries, WIDTH, seed=1).astype("float32"),
             "memory": memory[..., :memory_width].astype("float32"),
-            "mask": mask,
+            "memory_mask": mask,
         },
         expected_shapes=[(BATCH, *queries, memory_width), (BATCH, *queries, SOURCE)],
         expected_trainable_weights=weights,
@@ -120,7 +120,7 @@ def test_equals_the_equations(score, window, queries, memory, mask):
     layer.build(queries.shape, memory.shape)
     layer.set_weights([random(*weight.shape, seed=3) for weight in layer.weights])
     expected = batch_attention(queries, memory, mask, layer.get_weights(), score, window)
-    assert_close(layer(queries, memory, mask=mask), expected, atol=FLOAT64_ROUNDING)
+    assert_close(layer(queries, memory, memory_mask=mask), expected, atol=FLOAT64_ROUNDING)
     everywhere = np.ones_like(mask)
     expected = batch_attention(queries, memory, everywhere, layer.get_weights(), score, window)
     assert_close(layer(queries, memory), expected, atol=FLOAT64_ROUNDING)
@@ -136,14 +136,14 @@ def test_gradients_equal_finite_differences(score, window, queries, memory, mask
         layer,
         {"query": queries, "memory": memory},
         lambda query, memory, weights: batch_attention(query, memory, mask, weights, score, window),
-        mask=mask,
+        memory_mask=mask,
     )
 
 
 @pytest.mark.parametrize("score", SCORES)
 def test_projecting_once_and_attending_is_calling(score, queries, memory, mask):
     layer = LuongAttention(score, window=2, units=UNITS)
-    called = layer(queries, memory, mask=mask)
+    called = layer(queries, memory, memory_mask=mask)
     keys = layer.project_keys(memory)
     assert keys.shape == (BATCH, SOURCE, UNITS if score == "concat" else WIDTH)
     context, weights, states = layer.attend(queries, keys, memory, mask)
@@ -163,7 +163,7 @@ def test_masked_positions_do_not_exist(mask, score, window, seed):
     initializer = keras.initializers.RandomNormal(stddev=1.0, seed=seed)
     layer = LuongAttention(score, window, kernel_initializer=initializer, dtype="float64")
     query, memory, mask = random(1, WIDTH, seed=seed), random(1, SOURCE, WIDTH, seed=seed), np.array([mask])
-    context, weights = to_numpy(layer(query, np.where(mask[..., None], memory, 1e3), mask=mask))
+    context, weights = to_numpy(layer(query, np.where(mask[..., None], memory, 1e3), memory_mask=mask))
     assert (weights[~mask] == 0).all()
     if not mask.any():
         assert (context == 0).all()

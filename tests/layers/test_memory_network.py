@@ -69,7 +69,7 @@ def test_layer(queries, max_positions, tmp_path):
         {
             "query": random(BATCH, *queries, QUERY_WIDTH).astype("float32"),
             "memory": random(BATCH, SOURCE, MEMORY_WIDTH, seed=1).astype("float32"),
-            "mask": MASK,
+            "memory_mask": MASK,
         },
         expected_shapes=[(BATCH, *queries, UNITS), (BATCH, *queries, SOURCE)],
         # B, A_1 to A_3, and the temporal encoding.
@@ -93,10 +93,12 @@ def test_equals_the_equations_and_its_gradient_finite_differences(queries, with_
     if with_values:
         arrays["values"] = random(BATCH, SOURCE, MEMORY_WIDTH, seed=2)
     layer = MemoryNetwork(UNITS, hops=2, max_positions=max_positions, dtype="float64")
-    outputs = layer(**arrays, mask=MASK)
+    outputs = layer(**arrays, memory_mask=MASK)
     expected = read_rows(**arrays, weights=layer.get_weights(), max_positions=max_positions)
     assert_close(outputs, expected, atol=FLOAT64_ROUNDING)
-    check_gradients(layer, arrays, lambda **given: read_rows(**given, max_positions=max_positions), mask=MASK)
+    check_gradients(
+        layer, arrays, lambda **given: read_rows(**given, max_positions=max_positions), memory_mask=MASK
+    )
 
 
 def test_the_keys_of_a_hop_are_the_values_of_the_one_before(inputs):
@@ -112,7 +114,7 @@ def test_the_keys_of_a_hop_are_the_values_of_the_one_before(inputs):
 def test_projecting_once_and_attending_is_calling(inputs, with_values):
     layer = MemoryNetwork(UNITS, max_positions=3)
     values = random(BATCH, SOURCE, MEMORY_WIDTH, seed=2) if with_values else None
-    called = layer(**inputs, mask=MASK, values=values)
+    called = layer(**inputs, memory_mask=MASK, values=values)
     projections = layer.project_keys(inputs["memory"], values)
     assert_close(layer.attend(inputs["query"], projections, inputs["memory"], MASK), (*called, []), atol=0)
 
@@ -132,7 +134,7 @@ def test_what_is_addressed_by_a_key_is_read_from_its_value(inputs):
 
 def test_where_nothing_may_be_read_there_is_only_the_query(inputs):
     layer = MemoryNetwork(UNITS, max_positions=2)
-    context, weights = to_numpy(layer(**inputs, mask=MASK))
+    context, weights = to_numpy(layer(**inputs, memory_mask=MASK))
     assert (weights[2] == 0).all()
     assert_close(context[2], layer.query_projection(inputs["query"])[2])
 
@@ -154,7 +156,7 @@ def test_without_temporal_encoding_order_does_not_count(inputs):
 def test_masked_positions_do_not_exist(mask, seed):
     layer = MemoryNetwork(UNITS, max_positions=3)
     query, memory = random(1, QUERY_WIDTH, seed=seed), 5 * random(1, SOURCE, MEMORY_WIDTH, seed=seed)
-    context, weights = to_numpy(layer(query, memory, mask=mask))
+    context, weights = to_numpy(layer(query, memory, memory_mask=mask))
     assert (weights[~mask] == 0).all()
     np.testing.assert_allclose(weights.sum(), float(mask.any()), atol=1e-6)
     if mask.any():

@@ -144,7 +144,7 @@ def test_layer(memory, mask, tmp_path):
         {
             "query": random(BATCH, 2, WIDTH, seed=1).astype("float32"),
             "memory": memory.astype("float32"),
-            "mask": mask,
+            "memory_mask": mask,
         },
         expected_shapes=[(BATCH, 2, WIDTH), (BATCH, 2, SOURCE)],
         expected_trainable_weights=6,
@@ -320,7 +320,7 @@ def test_beams_are_read_as_if_alone(training, memory, mask):
 @pytest.mark.parametrize("training", [False, True])
 def test_calling_reads_from_the_start_for_every_query(training, queries, memory, mask):
     layer = attention_with(noise_stddev=0.0)
-    reads = layer(queries, memory, mask=mask, training=training)
+    reads = layer(queries, memory, memory_mask=mask, training=training)
     noise = np.zeros((BATCH, 1, SOURCE)) if training else None
     for step in range(STEPS):
         first = Decoding(layer, noise, dtype="float64")(queries[:, step : step + 1], memory, mask=mask)
@@ -379,6 +379,22 @@ def test_gradients_of_certain_choices_are_finite():
         loss = tf.reduce_sum(contexts)
     for gradient in tape.gradient(loss, [weight.value for weight in layer.trainable_weights]):
         assert np.isfinite(gradient).all()
+
+
+@tensorflow_only
+def test_energies_may_start_equal():
+    """Where the vector that is normalised is 0."""
+    import tensorflow as tf
+
+    layer = MonotonicAttention(UNITS, score_bias=1.0, noise_stddev=0.0, kernel_initializer="zeros")
+    query, memory = random(1, WIDTH).astype("float32"), random(1, SOURCE, WIDTH).astype("float32")
+    with tf.GradientTape() as tape:
+        context, weights = layer(query, memory, training=True)
+        loss = tf.reduce_sum(context)
+    np.testing.assert_allclose(weights[0], sigmoid(1.0) * sigmoid(-1.0) ** np.arange(SOURCE), rtol=1e-5)
+    for gradient in tape.gradient(loss, [weight.value for weight in layer.trainable_weights]):
+        assert np.isfinite(gradient).all()
+    assert_close(layer(query, memory)[1], np.eye(SOURCE)[:1])
 
 
 def test_noise():

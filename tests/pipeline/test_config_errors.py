@@ -375,8 +375,8 @@ def test_a_mistake_in_an_added_line_of_seq2seq(added: str, expected: str):
         ("{seed: 5}", ".seed: received 5, but nothing is drawn; set sample to true, or remove it"),
         (
             "{length_penalty: 17, length_normalization: average}",
-            ".length_penalty: received 17.0, by which answers of max_length (64) would be divided by more than"
-            " float32 can hold; take a number nearer to 0",
+            ".length_penalty: received 17.0, by which answers of max_length (64) would be divided by more"
+            " than float32 can hold; take a number nearer to 0",
         ),
     ],
 )
