@@ -7,7 +7,7 @@ JAX_CACHE := JAX_COMPILATION_CACHE_DIR=$(VENV)/jax-cache JAX_PERSISTENT_CACHE_MI
 	JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 SOURCES := layers components pipeline tests data benchmarks setup.py
 
-.PHONY: run test test-slow test-jax lint bench clean
+.PHONY: run test test-slow test-jax test-jax-fidelity lint bench clean
 
 run: $(VENV)/installed
 	$(BIN)/rnnpipe run
@@ -19,7 +19,11 @@ test-slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow
 
 test-jax: $(VENV)/installed-test $(VENV)/installed-jax
-	KERAS_BACKEND=jax $(JAX_CACHE) $(BIN)/python -m pytest -n 2 --dist loadfile tests/layers
+	KERAS_BACKEND=jax $(JAX_CACHE) $(BIN)/python -m pytest -n 2 --dist loadfile tests/layers $(JAX_SELECT)
+
+# Those that compare with equations, with known layers and with finite differences.
+test-jax-fidelity: JAX_SELECT := -k "test_layer or equal or gradient"
+test-jax-fidelity: test-jax
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check $(SOURCES)

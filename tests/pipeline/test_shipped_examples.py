@@ -1,4 +1,4 @@
-"""Every example trains and exports, and so does every encoder as a seq2seq model."""
+"""Every example trains and exports, and as seq2seq models so does every encoder and kind of decoding."""
 
 from pathlib import Path
 from typing import get_args
@@ -16,7 +16,6 @@ ENCODERS = {
     get_args(encoder.model_fields["type"].annotation)[0]: encoder
     for encoder in get_args(get_args(Encoder)[0])
 }
-
 
 
 @pytest.fixture(autouse=True)
@@ -70,5 +69,43 @@ def test_an_encoder_trains_and_exports_for_seq2seq(name, tmp_path):
     if name == "memory_network":
         overrides.append("tokenize={source: {type: characters, cut: start}, target: {type: characters}}")
     code, said = tiny.run(config, *overrides)
+    assert code == 0, said
+    assert (tmp_path / "serving" / "copy" / "1" / "saved_model.pb").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param(
+            [
+                "model.attention={type: monotonic, score_bias: -1.0}",
+                "model.memory={type: memory_network, hops: 2}",
+                "decode={sample: true, top_p: 0.9, coverage_penalty: 0.2, n_best: 2, max_length: 4}",
+            ],
+            id="monotonic attention and a memory, sampling",
+        ),
+        pytest.param(
+            [
+                "model.attention={type: hard, estimator: straight_through}",
+                "model.decoder={type: clockwork_rnn, units: 8, periods: [1, 2], layers: 2, residual: true}",
+                "decode={prefix: a, min_length: 2, max_length: 4, no_repeat_ngram: 3}",
+            ],
+            id="hard attention and a clockwork RNN, a prefix",
+        ),
+        pytest.param(
+            [
+                "model.attention={type: luong, score: concat, window: 2}",
+                "model.decoder={type: lstm, units: 8, input_feeding: true, encoder_residual: true}",
+                "model.tied_embeddings=true",
+                "decode={groups: 2, diversity: 1.0, length_normalization: average, max_length: 4}",
+            ],
+            id="local attention and input feeding, diverse groups",
+        ),
+    ],
+)
+def test_a_decoder_trains_and_exports(overrides, tmp_path):
+    config = tiny.make(tmp_path, tiny.SEQ2SEQ)
+    code, said = tiny.run(config, "train.epochs=1", "train.optimizer.learning_rate=0.002", *overrides)
     assert code == 0, said
     assert (tmp_path / "serving" / "copy" / "1" / "saved_model.pb").is_file()
