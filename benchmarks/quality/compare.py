@@ -23,10 +23,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 import sacrebleu
 
+from pipeline.artifacts import Store
+from pipeline.config import load_config
+from pipeline.plan import make_plan
+
 HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parent.parent
 
 Prediction = dict[str, Any]  # a line of predictions.jsonl
 
@@ -97,19 +102,17 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("quality"), help="where runs are kept")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    root = options.root.resolve()
+    os.chdir(options.data)  # The paths in the configurations are relative to it.
     print(f"{'comparison':<20} {'model':<24} {'width':>5} {'figure':>8} {'training':>9} {'parameters':>11}")
     for name in options.names or COMPARISONS:
         comparison = COMPARISONS[name]
         for model, changes in comparison.models.items():
             for width in comparison.widths:
                 changed = {**changes, "decode.beam_width": str(width), "seed": str(options.seed)}
-                record = run(comparison.file, changed, options.data, options.root.resolve())
-                artifacts = {
-                    stage: options.root.resolve() / "artifacts" / stage / record["stages"][stage]["key"][:12]
-                    for stage in ("train", "evaluate")
-                }
-                lines = (artifacts["evaluate"] / "predictions.jsonl").read_text("utf-8")
-                figure = comparison.metric([json.loads(line) for line in lines.splitlines()])
+                artifacts = run(comparison.file, {**changed, "root": str(root)})
+                lines = (artifacts["evaluate"] / "predictions.jsonl").read_text("utf-8").splitlines()
+                figure = comparison.metric([json.loads(line) for line in lines])
                 seconds, parameters = training(artifacts["train"])
                 print(
                     f"{name:<20} {model:<24} {width:>5} {figure:>8.2f} {seconds:>7.0f} s {parameters:>11,}",
@@ -117,17 +120,16 @@ def main() -> None:
                 )
 
 
-def run(file: str, changes: dict[str, str], data: Path, root: Path) -> dict[str, Any]:
-    """Runs a configuration up to its evaluation; returns the run's record."""
-    changes = {**changes, "root": str(root), "tracking.enabled": "false"}
+def run(file: str, changes: dict[str, str]) -> dict[str, Path]:
+    """Runs a configuration up to its evaluation; returns the directories of the stages' artifacts."""
+    overrides = [f"{key}={value}" for key, value in changes.items()] + ["tracking.enabled=false"]
     command = [sys.executable, "-m", "pipeline", "run", str(HERE / file), "--until", "evaluate"]
-    for key, value in changes.items():
-        command += ["--set", f"{key}={value}"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    subprocess.run(command, cwd=data, env=environment, stdout=sys.stderr, check=True)
-    newest = max((root / "runs").glob("*.json"))
-    record: dict[str, Any] = json.loads(newest.read_text("utf-8"))
-    return record
+    command += [f"--set={override}" for override in overrides]
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    subprocess.run(command, env=environment, stdout=sys.stderr, check=True)
+    config = load_config(HERE / file, overrides)
+    plans = make_plan(config, Store(Path(config.root)), until="evaluate")
+    return {plan.stage.name: plan.artifact.directory for plan in plans if plan.artifact}
 
 
 def training(directory: Path) -> tuple[float, int]:
