@@ -137,7 +137,7 @@ def test_gradients_equal_finite_differences(periods, mask):
 
 def gradients(layer, readouts, sequences, initial_state, mask):
     """Outputs, and the gradients of their products with `readouts` to inputs, initial state and weights."""
-    clock = [] if isinstance(layer, ClockworkRNN) else [np.zeros((len(sequences), 1))]
+    clock = [] if isinstance(layer, ClockworkRNN) else [np.zeros((len(sequences), layer.cell.state_size[1]))]
 
     def call(function, sequences, initial_state):
         outputs = function(sequences, initial_state=[initial_state, *clock], mask=mask)
