@@ -27,6 +27,9 @@ class IngestConfig(Strict):
     columns: dict[str, str | int] = Field(default_factory=dict)
     """From `text` and `label` (or `source` and `target`) to the column of that name in the files; a number is
     the position, from 0, in a file without a header line. Default: the same names."""
+    keep: dict[str, str | int] = Field(default_factory=dict)
+    """Further columns to keep with each example, for `evaluate.slices`: from a name of your own to the column
+    in the files, as in `columns`."""
     holdout: dict[Literal["validation", "test"], Fraction] = Field(default={"validation": 0.1, "test": 0.1})
     """Fractions of `train` that become the splits which have no files of their own, chosen by a stable hash
     of the input text."""
@@ -42,10 +45,16 @@ class IngestConfig(Strict):
         unknown = sorted(set(self.columns) - set(_COLUMNS))
         if unknown:
             raise ValueError(f"columns has {', '.join(unknown)}, expected some of {', '.join(_COLUMNS)}")
-        if len({type(column) for column in self.columns.values()}) > 1:
-            raise ValueError("columns mixes names and positions: use names for files with a header line")
-        if any(isinstance(column, int) and column < 0 for column in self.columns.values()):
-            raise ValueError("columns has a negative position: the first column is 0")
+        reserved = sorted(set(self.keep) & {*_COLUMNS, "length"})
+        if reserved:
+            raise ValueError(f"keep has {', '.join(reserved)}, which is taken; expected other names")
+        if "" in self.keep or any("=" in name for name in self.keep):
+            raise ValueError("keep has a name that is empty or has a =; expected names without")
+        for name, columns in (("columns", self.columns), ("keep", {**self.columns, **self.keep})):
+            if len({type(column) for column in columns.values()}) > 1:
+                raise ValueError(f"{name} mixes names and positions: use names for files with a header line")
+            if any(isinstance(column, int) and column < 0 for column in columns.values()):
+                raise ValueError(f"{name} has a negative position: the first column is 0")
         if sum(self.holdout.values()) >= 1:
             raise ValueError("holdout takes everything: its fractions must leave something to train on")
         return self

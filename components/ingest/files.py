@@ -15,6 +15,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from components.errors import UserError
+from components.strict import FIELDS
 
 _BUFFER = 1 << 20
 
@@ -61,6 +62,7 @@ def find_columns(file: str, header: Sequence[str], columns: dict[str, str]) -> l
             )
             nearest = next((name for name in header if near == [name.lower()]), "...")
             advice = f"Did you mean {nearest!r}? " if near else ""
-            advice += f"Set `ingest.columns: {{{field}: {nearest}}}`"
+            section = "columns" if any(field in fields for fields in FIELDS.values()) else "keep"
+            advice += f"Set `ingest.{section}: {{{field}: {nearest}}}`"
         raise UserError(f"ingest: {file}: {problem}, expected one for {field!r}. It has: {names}. {advice}.")
     return [header.index(column) for column in columns.values()]

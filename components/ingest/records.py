@@ -69,6 +69,25 @@ def to_text(field: str, value: Any, max_characters: int) -> tuple[str, str]:
     return stripped, ""
 
 
+def to_kept(name: str, value: Any, max_characters: int) -> tuple[str, str]:
+    """Checks one value of a column that is kept beside the fields; it may be missing, and of any simple type.
+
+    Args:
+        name: what it is kept as.
+        value: as read.
+        max_characters: the greatest length, in Unicode code points.
+
+    Returns:
+        The text without white space around it, and why it is rejected (empty: it is not).
+    """
+    if value is None or (isinstance(value, str | bytes) and not value.strip()):
+        return "", ""
+    if isinstance(value, bool | int | float):
+        return json.dumps(value), ""
+    text, reason = to_text(name, value, max_characters)
+    return text.strip(), reason
+
+
 def undecodable(raw: bytes) -> str:
     """Why these bytes are no text."""
     return "line too long to be read" if raw.endswith(CUT) else "not UTF-8"

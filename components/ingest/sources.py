@@ -68,7 +68,8 @@ def _format(path: str, config: IngestConfig) -> Format:
             f"ingest: cannot tell the format of {path} from its name, expected one of "
             f"{', '.join(_FORMATS)}, also with .gz. Rename it or set `ingest.format`."
         )
-    if kind in ("jsonl", "parquet") and any(isinstance(column, int) for column in config.columns.values()):
+    columns = {**config.columns, **config.keep}
+    if kind in ("jsonl", "parquet") and any(isinstance(column, int) for column in columns.values()):
         raise UserError(
             f"ingest: `ingest.columns` received positions, but {path} is {kind}, where columns have names. "
             f"Give the names."

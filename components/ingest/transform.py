@@ -18,7 +18,7 @@ from components.ingest.config import IngestConfig
 from components.ingest.parts import PARTS, Part, PartWriter
 from components.ingest.publish import publish
 from components.ingest.readers import Columns, read_records
-from components.ingest.records import Record, shown, to_text
+from components.ingest.records import Record, shown, to_kept, to_text
 from components.ingest.sources import Source, find_sources
 from components.ingest.splits import choose, hash64, held_out
 from components.ingest.statistics import FINGERPRINT, Duplicates, Fingerprint, find_duplicates, partition
@@ -89,6 +89,7 @@ class WriteExamples(beam.DoFn):
     def __init__(self, config: IngestConfig, columns: Columns, directory: str) -> None:
         self._config = config
         self._columns = columns
+        self._fields = tuple(column for column in columns if column not in config.keep)
         self._directory = directory
         self._held_out = held_out(config)
         self._done = 0
@@ -97,7 +98,7 @@ class WriteExamples(beam.DoFn):
     def process(self, source: Source) -> Iterator[Part | beam.pvalue.TaggedOutput]:
         """Writes the parts of one source."""
         fingerprints: list[Fingerprint] = []
-        with PartWriter(source.index, source.file, tuple(self._columns), self._directory) as writer:
+        with PartWriter(source.index, source.file, self._fields, self._directory) as writer:
             for count, record in enumerate(read_records(source, self._columns), 1):
                 fingerprints += self._write(source, record, writer)
                 if not count % _CHUNK:
@@ -113,11 +114,12 @@ class WriteExamples(beam.DoFn):
         if reason:
             writer.reject(source.files.get(field, source.file), record.line, reason, shown(record.raw))
             return []
-        serialized = encode_text(dict(zip(self._columns, texts, strict=True)))
+        values = dict(zip(self._columns, texts, strict=True))
+        read = {field: values[field] for field in self._fields}
         text = hash64(texts[0].encode())
         split = choose(text, self._held_out) if source.split == "train" else source.split
-        writer.write(split, texts, serialized)
-        return [(text, hash64(serialized), source.index, record.line, SPLITS.index(split))]
+        writer.write(split, tuple(read.values()), encode_text(values))
+        return [(text, hash64(encode_text(read)), source.index, record.line, SPLITS.index(split))]
 
     def _check(self, record: Record) -> tuple[list[str], str, str]:
         """Returns the texts, or else the reason and the field at fault."""
@@ -125,7 +127,8 @@ class WriteExamples(beam.DoFn):
             return [], record.reason, record.field
         texts = []
         for field, value in zip(self._columns, record.values, strict=True):
-            text, reason = to_text(field, value, self._config.max_characters)
+            check = to_text if field in self._fields else to_kept
+            text, reason = check(field, value, self._config.max_characters)
             if reason:
                 return [], reason, field
             texts.append(text)
@@ -147,7 +150,8 @@ def _columns(config: IngestConfig, task: Task) -> Columns:
             f"ingest: `columns` received {', '.join(unknown)}, expected {' and '.join(fields)} for {task}. "
             f"Correct `ingest.columns` or `task`."
         )
-    positions = {field: column for field, column in config.columns.items() if isinstance(column, int)}
+    columns = {**config.columns, **config.keep}
+    positions = {field: column for field, column in columns.items() if isinstance(column, int)}
     missing = [field for field in fields if field not in positions]
     if positions and missing:
         raise UserError(
@@ -156,8 +160,8 @@ def _columns(config: IngestConfig, task: Task) -> Columns:
             f"`ingest.columns`."
         )
     if positions:
-        return {field: positions[field] for field in fields}
-    return {field: str(config.columns.get(field, field)) for field in fields}
+        return {field: positions[field] for field in (*fields, *config.keep)}
+    return {field: str(columns.get(field, field)) for field in (*fields, *config.keep)}
 
 
 def _tagged(fingerprints: list[Fingerprint]) -> Iterator[beam.pvalue.TaggedOutput]:

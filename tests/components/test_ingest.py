@@ -217,6 +217,40 @@ def test_columns_must_suit_the_task(columns, message):
         Ingest(config=IngestConfig(files="a.tsv", columns=columns), task="classification", output="out")
 
 
+def kept(name):
+    paths = split_shards("out/examples", "train")
+    return [value.decode() for batch in text_batches(paths, ["text", name]) for value in batch[name]]
+
+
+def test_columns_are_kept_beside_the_fields(folder):
+    Path("a.tsv").write_text("text\tlabel\tabout\tid\nx\ta\t art \t1\ny\tb\t\t2\nx\ta\twar\t3\n")
+    Path("b.jsonl").write_text(
+        '{"text": "z", "label": "b", "about": null, "id": 1.5}\n'
+        '{"text": "w", "label": "b", "about": ["art"], "id": true}\n'
+        '{"text": "v", "label": "b", "about": "law", "id": true}\n'
+    )
+    config = {"files": ["a.tsv", "b.jsonl"], "keep": {"topic": "about", "id": "id"}, "max_rejected": 1, **ALL}
+    assert ingest(config)["examples"]["train"] == 5
+    assert kept("topic") == ["art", "", "war", "", "law"]
+    assert kept("id") == ["1", "2", "3", "1.5", "true"]
+    assert [row[:3] for row in rejected()] == [("b.jsonl", 2, "topic is of type list, not a string")]
+    # Two examples that differ in nothing but what is kept are the same example.
+    assert statistics()["splits"]["train"]["duplicates"] == 1
+    assert list(statistics()["splits"]["train"]["characters"]) == ["text", "label"]
+
+
+def test_columns_are_kept_by_position(folder):
+    Path("a.csv").write_text("x,a,art\ny,b,war\n")
+    ingest({"files": "a.csv", "columns": {"text": 0, "label": 1}, "keep": {"topic": 2}, **ALL})
+    assert kept("topic") == ["art", "war"]
+
+
+def test_a_column_to_keep_that_is_not_there(folder):
+    Path("a.tsv").write_text("text\tlabel\tabout\nx\ta\tart\n")
+    with pytest.raises(UserError, match=r"no column 'abuot'.*Set `ingest.keep: {topic: about}`"):
+        ingest({"files": "a.tsv", "keep": {"topic": "abuot"}})
+
+
 def test_holdout_keeps_equal_texts_together_whatever_the_files(folder):
     rows = [f"text {number % 500}\t{number % 3}\n" for number in range(2000)]
     Path("all.tsv").write_text("text\tlabel\n" + "".join(rows))
