@@ -137,6 +137,21 @@ def predict(
 
 
 @app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(help="The model's name, or the directory of its versions.")],
+    version: Annotated[int | None, typer.Option(help="Which one. Default: the last other model.")] = None,
+    directory: Annotated[Path, typer.Option(help="Where models are pushed to.")] = Path("serving"),
+) -> None:
+    """Serve an earlier version again, as the newest, and make it the champion."""
+    from pipeline.rollback import roll_back
+
+    given = Path(name)
+    done = roll_back(given if len(given.parts) > 1 else directory / name, version)
+    print(f"version {done.source} is served again, as {done.directory}, in place of version {done.old}")
+    print(done.registry)
+
+
+@app.command()
 def runs(root: Root = Path("runs")) -> None:
     """List the runs and their metrics."""
     from pipeline.console import runs_table

@@ -51,6 +51,10 @@ class RunDisplay:
         )
         self._task: Any = None
 
+    def plan(self, plans: list[StagePlan]) -> None:
+        """Takes a plan to which something was added."""
+        self._reasons = {plan.stage.name: plan.reason for plan in plans}
+
     def __enter__(self) -> RunDisplay:
         """Starts the bar."""
         self._progress.start()
@@ -112,7 +116,7 @@ def describe(stage: str, summary: dict[str, Any]) -> str:
         name = "loss" if "loss" in summary else "squared_error"  # of a readout in closed form
         kept = f"{summary['parameters']:,} parameters, epoch {summary['kept_epoch']} kept"
         return f"{kept}, {name.replace('_', ' ')} {summary.get(f'val_{name}', summary[name]):.4f}"
-    if stage == "evaluate":
+    if stage in ("evaluate", "champion"):
         return f"{format_metrics(summary['metrics'])} on {summary['examples']:,} examples"
     return f"{summary['replayed']} examples replayed in a fresh process without a difference"
 

@@ -60,7 +60,7 @@ def make_plan(
     plans: dict[str, StagePlan] = {}
     for stage in STAGES:
         ingredients = _ingredients(stage, config, store, plans)
-        key = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+        key = key_of(ingredients)
         found = store.find(stage.name, key)
         forced = [name for name in stage.upstream if plans[name].forced]
         if stage.name in force:
@@ -85,6 +85,11 @@ def make_plan(
         if stage.name == until:
             break
     return list(plans.values())
+
+
+def key_of(ingredients: dict[str, str]) -> str:
+    """Returns the hex SHA-256 over ingredients."""
+    return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
 
 
 def _ingredients(

@@ -29,6 +29,7 @@ class RunRecord:
         stages: key, directory, seconds, reason and whether it was reused, by stage.
         metrics: what evaluation measured.
         epochs: the last epoch that is finished; 0 if training did not come to it.
+        blessing: the verdict, why, and how the model stands to each rule.
         served: the pushed version's directory.
         tracking: where the MLflow run is.
         message: why it failed.
@@ -44,6 +45,7 @@ class RunRecord:
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     epochs: int = 0
+    blessing: dict[str, Any] = field(default_factory=dict)
     served: str = ""
     tracking: dict[str, str] = field(default_factory=dict)
     message: str = ""
@@ -84,7 +86,8 @@ class Recorder:
             self.record.epochs = event.epoch
             self.write()
         elif isinstance(event, StageFinished):
-            self.record.metrics |= event.summary.get("metrics", {})
+            if event.stage == "evaluate":
+                self.record.metrics |= event.summary["metrics"]
             self.stage(event.stage, state="finished", seconds=event.seconds, directory=event.directory)
 
     def stage(self, name: str, **facts: Any) -> None:

@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from components.errors import UserError
+from components.evaluate.verdict import Blessing
 from components.events import listening
-from components.export.push import latest_version, push, pushed_key
 from pipeline.artifacts import Store
 from pipeline.config import PipelineConfig, as_yaml, flatten, resolved
 from pipeline.console import RunDisplay, command_line, example_question, format_metrics
+from pipeline.gate import Gate
 from pipeline.interrupt import EXIT_CODE as INTERRUPTED
 from pipeline.interrupt import interruptible
 from pipeline.libraries import import_tensorflow, silence_libraries
@@ -63,14 +64,25 @@ def run_pipeline(
     store = Store(Path(config.root))
     store.sweep()
     plans = make_plan(config, store, until, force)
-    if any(plan.runs for plan in plans):
-        code = _Run(config, console, command, plans, store, verbose).execute()
-        if code:
-            return code
-    else:
-        console.print(f"[bold]{config.name}[/]: nothing to do, all {len(plans)} stages are reused.")
-        _push(config, plans, store)
-    return _summarize(config, console, config_file, plans, store)
+    gate = Gate(config, plans, store, force)
+    if not any(plan.runs for plan in plans):
+        blessing = _settled(gate)
+        if blessing is not None:
+            console.print(f"[bold]{config.name}[/]: nothing to do, all {len(plans)} stages are reused.")
+            return _summarize(config, console, config_file, plans, gate, blessing)
+    run = _Run(config, console, command, plans, store, gate, verbose)
+    return run.execute() or _summarize(config, console, config_file, plans, gate, run.blessing)
+
+
+def _settled(gate: Gate) -> Blessing | None:
+    """The verdict on a model that was made before, if there is nothing left to measure or to push."""
+    if not gate.decides:
+        return Blessing(False, [])
+    if gate.settled:
+        return Blessing(True, [])
+    gate.ask()
+    blessing = gate.verdict() if gate.knows else None
+    return None if blessing is None or blessing.blessed else blessing
 
 
 class _Run:
@@ -83,13 +95,17 @@ class _Run:
         command: str,
         plans: list[StagePlan],
         store: Store,
+        gate: Gate,
         verbose: bool,
     ) -> None:
+        self.blessing = Blessing(False, [])
+        """The verdict, once it is found."""
         self._config = config
         self._console = console
         self._command = command
         self._plans = plans
         self._store = store
+        self._gate = gate
         self._verbose = verbose
         self._recorder = Recorder(store.root, config.name, resolved(config))
         self._tracker: Tracker | None = None
@@ -105,7 +121,7 @@ class _Run:
         with interruptible(last_words=lambda: self._stop("interrupted", "by Ctrl-C")) as heard:
             try:
                 self._work()
-                self._recorder.record.served = _push(self._config, self._plans, self._store) or ""
+                self._deliver()
             except KeyboardInterrupt:
                 heard()
                 self._stop("interrupted", "by Ctrl-C")
@@ -126,10 +142,34 @@ class _Run:
             for listener in (self._recorder, display, self._tracker):
                 if listener:
                     stack.enter_context(listening(listener))
+            self._gate.ask()
+            champion = self._gate.plan()
+            plans = [*self._plans, champion] if champion else self._plans
+            if not any(plan.runs for plan in plans):
+                reused = f"all {len(plans)} stages are reused"
+                self._console.print(f"[bold]{self._config.name}[/]: nothing to compute, {reused}.")
+                return
+            display.plan(plans)
             import_tensorflow()
             from pipeline.job import run_job
 
-            run_job(self._config, self._plans, self._store)
+            run_job(self._config, plans, self._store)
+
+    def _deliver(self) -> None:
+        """Finds the verdict, and pushes and registers a model that may be served."""
+        if not self._gate.decides:
+            return
+        self.blessing = self._gate.verdict()
+        record = self._recorder.record
+        record.blessing = self.blessing.as_json()
+        if self._tracker:
+            self._tracker.judged(self.blessing)
+        if self.blessing.blessed:
+            record.served = str(self._gate.push())
+            if self._tracker and self._gate.exported and self._gate.evaluated:
+                example = example_question(self._gate.evaluated.directory / "predictions.jsonl") or ""
+                model = self._gate.exported.directory / "model"
+                self._tracker.register(self._config.name, self._gate.exported.key, model, example)
 
     def _start_tracking(self) -> Tracker | None:
         tracking = self._config.tracking
@@ -178,43 +218,38 @@ class _Run:
         self._finish_tracking("KILLED" if status == "interrupted" else "FAILED", timeout=1.0)
 
 
-def _push(config: PipelineConfig, plans: list[StagePlan], store: Store) -> str | None:
-    """Pushes a blessed model unless it is the newest served; returns where it is served, if it is."""
-    artifacts = {plan.stage.name: store.find(plan.stage.name, plan.key) for plan in plans}
-    evaluated, exported = artifacts.get("evaluate"), artifacts.get("export")
-    if not evaluated or not exported or not evaluated.summary["blessed"]:
-        return None
-    base = Path(config.export.directory) / config.name
-    version = latest_version(base)
-    if version is None or pushed_key(base, version) != exported.key:
-        version = push(exported.directory / "model", base, exported.key)
-    return str(base / str(version))
-
-
 def _summarize(
-    config: PipelineConfig, console: Console, config_file: str, plans: list[StagePlan], store: Store
+    config: PipelineConfig,
+    console: Console,
+    config_file: str,
+    plans: list[StagePlan],
+    gate: Gate,
+    blessing: Blessing,
 ) -> int:
     """Says what there is now and what to do with it; returns the exit code."""
-    artifacts = {plan.stage.name: store.find(plan.stage.name, plan.key) for plan in plans}
-    evaluated, exported = artifacts.get("evaluate"), artifacts.get("export")
+    evaluated, exported = gate.evaluated, gate.exported
     lines = []
     code = 0
     if evaluated:
         lines.append(f"metrics      {format_metrics(evaluated.summary['metrics'])}")
-    if evaluated and exported and evaluated.summary["blessed"]:
-        base = Path(config.export.directory) / config.name
+    if evaluated and exported and blessing.blessed:
         question = shlex.quote(example_question(evaluated.directory / "predictions.jsonl") or "your text")
+        served = gate.served
+        assert served is not None
         lines += [
-            f"model        {base / str(latest_version(base))}",
-            f"ask it       echo {question} | {command_line('predict', str(base))}",
+            f"model        {served}",
+            f"ask it       echo {question} | {command_line('predict', str(served.parent))}",
         ]
     elif evaluated and exported:
         code = NOT_BLESSED
         lines += [
-            f"not pushed   {'; '.join(evaluated.summary['reasons'])}",
+            f"not pushed   {blessing.reasons[0]}",
+            *(f"             {reason}" for reason in blessing.reasons[1:]),
             f"model        {exported.directory / 'model'}",
         ]
-    elif last := artifacts[plans[-1].stage.name]:
+        if gate.served:
+            lines.append(f"still served {gate.served} (pushed before, under other rules)")
+    elif last := gate.last:
         lines.append(f"artifact     {last.directory}")
     if config.tracking.enabled:
         compare = command_line("runs", *([] if config.root == "runs" else ["--root", config.root]))

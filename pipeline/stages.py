@@ -125,7 +125,11 @@ STAGES: tuple[Stage, ...] = (
         settings=lambda config: {
             "task": config.task,
             "decode": _dump(config.decode),
-            "evaluate": _dump(config.evaluate),
+            # What is good enough is not asked before everything is measured.
+            "evaluate": {
+                **_dump(config.evaluate, "bless"),
+                "metrics": config.evaluate.measured(config.task),
+            },
         },
         transform=_evaluate,
     ),
@@ -137,7 +141,7 @@ STAGES: tuple[Stage, ...] = (
         settings=lambda config: {
             "task": config.task,
             "decode": _dump(config.decode),
-            "export": _dump(config.export, "directory"),
+            "export": _dump(config.export, "directory", "keep_versions"),
         },
         transform=_export,
     ),

@@ -9,38 +9,34 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import math
 import numbers
-import os
 import re
 import sqlite3
 import subprocess
 import sys
 import time
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock
-
 from components.errors import UserError
+from components.evaluate.verdict import Blessing
 from components.events import EpochFinished, Event, StageFinished
 from pipeline.delivery import Delivery
+from pipeline.mlflow_client import (
+    absolute_uri,
+    database_path,
+    one_line,
+    open_client,
+    quiet_mlflow,
+    without_password,
+)
 
 Scalar = str | int | float | bool | None
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
-# Delivery tries again by itself, and needs to hear soon that it must. Nothing is printed or sent elsewhere.
-_ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
 # MLflow's limits.
 _PARAMETER_LENGTH, _TAG_LENGTH, _NAME_LENGTH, _BATCH = 6000, 8000, 250, 100
 
@@ -48,7 +44,7 @@ _FILES = {
     "ingest": ("statistics.json",),
     "tokenize": ("statistics.json",),
     "train": ("history.json",),
-    "evaluate": ("metrics.json", "blessing.json"),
+    "evaluate": ("metrics.json", "predictions.jsonl"),
     "export": ("validation.json",),
 }
 
@@ -68,7 +64,7 @@ class Tracker:
         self.run_id: str | None = None
         """MLflow's name of the run, once it has arrived."""
         self._database = database_path(uri)
-        self._uri = f"sqlite:///{self._database}" if self._database else uri
+        self._uri = absolute_uri(uri)
         self._experiment = experiment
         self._experiment_id = ""
         self._run_name = run_name
@@ -90,13 +86,8 @@ class Tracker:
             tags: whatever else tells the run from others; the code's version is added.
             config_text: the configuration as the user would write it, kept as pipeline.yaml.
         """
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
         # Not in the thread: two threads that import large packages at once may meet half-made modules.
-        with contextlib.suppress(ImportError):  # the thread will find it out, too, and tell
-            import mlflow  # noqa: F401
-        logging.getLogger("mlflow").setLevel(logging.CRITICAL)
-        warnings.filterwarnings("ignore", module="mlflow")
+        quiet_mlflow()
         began = _now()
         self._delivery.put("the run", lambda: self._create(began, tags))
         self._delivery.put("its parameters", lambda: self._log(params=params))
@@ -112,7 +103,7 @@ class Tracker:
             self._delivery.put(
                 f"epoch {event.epoch}", lambda: self._log_epoch({"epoch": event.epoch, **metrics}, now)
             )
-        elif isinstance(event, StageFinished):
+        elif isinstance(event, StageFinished) and event.stage in _FILES:
             self._put_stage(event.stage, event.directory, event.seconds)
 
     def reused(self, stage: str, directory: str) -> None:
@@ -123,6 +114,43 @@ class Tracker:
             directory: its artifact.
         """
         self._put_stage(stage, directory, None)
+
+    def judged(self, blessing: Blessing) -> None:
+        """Notes the verdict.
+
+        Args:
+            blessing: whether the model may be served, and why.
+        """
+        tags = {
+            "blessed": str(blessing.blessed).lower(),
+            "blessing": "; ".join(blessing.reasons),
+            "champion": blessing.champion,
+        }
+        text = json.dumps(blessing.as_json(), ensure_ascii=False, indent=1)
+        self._delivery.put("the verdict", lambda: self._log(tags={k: v for k, v in tags.items() if v}))
+        self._delivery.put(
+            "blessing.json", lambda: self._client.log_text(self._run, text, "evaluate/blessing.json")
+        )
+
+    def register(self, name: str, key: str, saved_model: Path, example: str) -> None:
+        """Makes a model the champion; it is logged and registered first, unless a version of it is there.
+
+        Args:
+            name: of the registered model.
+            key: of the export artifact.
+            saved_model: its directory.
+            example: a text to ask it.
+        """
+        self._delivery.put("the champion", lambda: self._register(name, key, saved_model, example))
+
+    def _register(self, name: str, key: str, saved_model: Path, example: str) -> None:
+        from pipeline.registry import crown, log_model, register, registered
+
+        found = registered(self._client, name, key)
+        if found is None:
+            model_id = log_model(self._client, self._run, name, saved_model, example)
+            found = register(self._client, name, key, model_id, self._run)
+        crown(self._client, name, found.version)
 
     def finish(self, status: Status, message: str = "", timeout: float = 30.0) -> list[str]:
         """Ends the run, and waits until everything has arrived.
@@ -143,8 +171,8 @@ class Tracker:
         if not missing:
             return []
         return [
-            f"MLflow at {_without_password(self._uri)} did not get {', '.join(missing)}: "
-            f"{_one_line(self._delivery.error) or f'no answer in {timeout:g} s'}. The artifacts are complete "
+            f"MLflow at {without_password(self._uri)} did not get {', '.join(missing)}: "
+            f"{one_line(self._delivery.error) or f'no answer in {timeout:g} s'}. The artifacts are complete "
             "all the same: `--force export` makes a run that sends everything."
         ]
 
@@ -154,26 +182,10 @@ class Tracker:
         return self.run_id
 
     def _create(self, began: int, tags: Mapping[str, str]) -> None:
-        from mlflow import MlflowClient
-
-        with self._alone():
-            self._client = MlflowClient(self._uri)
-            self._experiment_id = self._find_experiment()
+        self._client = open_client(self._uri)
+        self._experiment_id = self._find_experiment()
         run = self._client.create_run(self._experiment_id, began, {**tags, **code_version()}, self._run_name)
         self.run_id = run.info.run_id
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keeps processes apart that would both make the tables of a new SQLite database."""
-        if self._database is None:
-            yield
-            return
-        self._database.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self._database}.lock", timeout=60):
-            # MLflow would try a file that is no database for minutes.
-            with contextlib.closing(sqlite3.connect(self._database)) as connection:
-                connection.execute("PRAGMA schema_version")
-            yield
 
     def _find_experiment(self) -> str:
         from mlflow.exceptions import MlflowException
@@ -215,9 +227,10 @@ class Tracker:
                 if epoch["epoch"] not in self._epochs_sent:
                     self._log_epoch(epoch, now)
         elif stage == "evaluate":
-            report, blessing = _read(directory / "metrics.json"), _read(directory / "blessing.json")
+            report = _read(directory / "metrics.json")
             metrics |= {f"{report['split']}.{name}": value for name, value in report["metrics"].items()}
-            tags |= {"blessed": str(blessing["blessed"]).lower(), "blessing": "; ".join(blessing["reasons"])}
+            for name, (low, high) in report["intervals"].items():
+                metrics |= {f"{report['split']}.{name}.low": low, f"{report['split']}.{name}.high": high}
         self._log(metrics=metrics, tags=tags, now=now)
         for file in _FILES[stage]:
             self._client.log_artifact(self._run, str(directory / file), stage)
@@ -250,12 +263,6 @@ class Tracker:
                 self._client.log_batch(self._run, **batch, synchronous=True)
 
 
-def database_path(uri: str) -> Path | None:
-    """Returns the absolute path of the file behind a SQLite address; None for any other address."""
-    scheme, separator, path = uri.partition(":///")
-    return Path(path.partition("?")[0]).absolute() if separator and scheme.startswith("sqlite") else None
-
-
 def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]:
     """Returns the command that shows the runs in a browser.
 
@@ -268,7 +275,7 @@ def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]
         UserError: if there is nothing to show, or a server shows it already.
     """
     if uri.startswith(("http://", "https://")):
-        raise UserError(f"tracking.uri is a server already: open {_without_password(uri)} in a browser.")
+        raise UserError(f"tracking.uri is a server already: open {without_password(uri)} in a browser.")
     database = database_path(uri)
     if database and not database.exists():
         raise UserError(
@@ -325,15 +332,6 @@ def _name(text: str) -> str:
 
 def _is_finite(value: Any) -> bool:
     return isinstance(value, numbers.Real) and math.isfinite(value)
-
-
-def _one_line(error: Exception | None) -> str:
-    text = _without_password(" ".join(str(error or "").split())).rstrip(".")
-    return text if len(text) <= 300 else f"{text[:130]} … {text[-170:]}"  # causes stand at the end
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"://[^/@\s]+@", "://", text)
 
 
 def _now() -> int:

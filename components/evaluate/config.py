@@ -1,4 +1,4 @@
-"""Configuration of decoding and of the evaluate stage."""
+"""Configuration of the evaluate stage: what is measured, and what is good enough to be served."""
 
 from __future__ import annotations
 
@@ -8,40 +8,108 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from components.strict import Strict, Task
 
-Metric = Literal["accuracy", "macro_f1", "exact_match", "character_error_rate", "bleu"]
+Metric = Literal[
+    "accuracy",
+    "macro_f1",
+    "micro_f1",
+    "calibration_error",
+    "roc_auc",
+    "exact_match",
+    "character_error_rate",
+    "word_error_rate",
+    "bleu",
+    "chrf",
+]
 
 METRICS: dict[Task, tuple[Metric, ...]] = {
-    "classification": ("accuracy", "macro_f1"),
-    "seq2seq": ("exact_match", "character_error_rate", "bleu"),
+    "classification": ("accuracy", "macro_f1", "micro_f1", "calibration_error", "roc_auc"),
+    "seq2seq": ("exact_match", "character_error_rate", "word_error_rate", "bleu", "chrf"),
 }
+ERRORS: frozenset[Metric] = frozenset({"calibration_error", "character_error_rate", "word_error_rate"})
+"""The metrics that are better when they are smaller."""
 
 
-class Threshold(Strict):
-    """Bounds that a metric must keep."""
+class SliceThreshold(Strict):
+    """Bounds that a metric must keep in a slice."""
 
     min: FiniteFloat | None = None
+    """The least that is good enough."""
     max: FiniteFloat | None = None
+    """The most that is good enough, of an error."""
+    max_drop: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    """How much worse than the champion's the metric may be, in its own unit. A drop that could be chance (the
+    middle 95 % of a paired bootstrap hold no drop at all) does not count."""
 
     @model_validator(mode="after")
-    def _bounds(self) -> Threshold:
-        if self.min is None and self.max is None:
-            raise ValueError("expected min, max or both")
+    def _bounds(self) -> SliceThreshold:
+        if self.min is None and self.max is None and self.max_drop is None and not self._others():
+            raise ValueError("expected min, max, max_drop or several of them")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}: no model could meet both")
         return self
+
+    def _others(self) -> bool:
+        return False
+
+
+class Threshold(SliceThreshold):
+    """Bounds that a metric must keep."""
+
+    slices: dict[str, SliceThreshold] = Field(default_factory=dict)
+    """Bounds in slices, by `column` (for each of its slices) or `column=value` (for that one)."""
+
+    def _others(self) -> bool:
+        return bool(self.slices)
 
 
 class EvaluateConfig(Strict):
     """What is measured on the test split, and what is good enough to be served."""
 
     metrics: list[Metric] = Field(default_factory=list)
-    """Default: all that fit the task. Those with a threshold in `bless` are measured as well."""
+    """Default: all that fit the task. Those with a threshold in `bless` are measured as well; roc_auc is left
+    out unless there are two labels."""
+    slices: list[str] = Field(default=["length"])
+    """What the metrics are also measured by: `length` (characters of the input, in up to 8 ranges), `label`
+    (classification) and columns of `ingest.keep` (their 50 most frequent values)."""
+    resamples: Annotated[int, Field(ge=0, le=100_000)] = 1000
+    """Bootstrap resamples for the 95 % intervals and the comparison with the champion; 0 for none."""
+    worst_examples: Annotated[int, Field(ge=0, le=10_000)] = 50
+    """How many of the worst answers are listed."""
     batch_size: Annotated[int, Field(ge=1)] = 128
     """Texts answered at once."""
     attention_maps: Annotated[int, Field(ge=0)] = 4
     """seq2seq with attention: of so many examples, the first ones, it is drawn what the decoder looked at."""
     bless: dict[Metric, Threshold] | Literal["always"] | None = None
     """Bounds by metric. Without any, no model is pushed; `always` pushes every model."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> EvaluateConfig:
+        for metric, threshold in self.thresholds.items():
+            for name in threshold.slices:
+                column = name.partition("=")[0]
+                if column not in self.slices:
+                    raise ValueError(
+                        f"bless has bounds on {metric} by {name}, but the slices are by "
+                        f"{', '.join(self.slices) or 'nothing'}; expected `column` or `column=value`: add "
+                        f"{column} to evaluate.slices"
+                    )
+        if self.compares and not self.resamples:
+            raise ValueError(
+                "resamples is 0, but bless has a max_drop, which needs them to tell a drop from chance; "
+                "expected some hundred"
+            )
+        return self
+
+    @property
+    def thresholds(self) -> dict[Metric, Threshold]:
+        """The bounds by metric; none where `bless` is no mapping."""
+        return self.bless if isinstance(self.bless, dict) else {}
+
+    @property
+    def compares(self) -> bool:
+        """Whether any bound is on the difference from the champion."""
+        bounds = [each for one in self.thresholds.values() for each in (one, *one.slices.values())]
+        return any(bound.max_drop is not None for bound in bounds)
 
     def measured(self, task: Task) -> list[Metric]:
         """Returns the metrics to report, in the order of METRICS.
@@ -55,9 +123,8 @@ class EvaluateConfig(Strict):
         Raises:
             ValueError: if one of them does not fit the task.
         """
-        bounded = self.bless if isinstance(self.bless, dict) else {}
-        wanted = {*(self.metrics or METRICS[task]), *bounded}
-        for section, names in (("metrics", self.metrics), ("bless", bounded)):
+        wanted = {*(self.metrics or METRICS[task]), *self.thresholds}
+        for section, names in (("metrics", self.metrics), ("bless", self.thresholds)):
             for name in names:
                 if name not in METRICS[task]:
                     raise ValueError(

@@ -1,302 +1,167 @@
-"""Metrics as Beam combiners: what is summed does not depend on how the examples are sharded."""
+"""The metrics, each a function of sums over the examples, so that it does not matter how these are sharded.
+
+What is summed are whole numbers only: their sums in float64 are exact in any order.
+"""
 
 from __future__ import annotations
 
-import itertools
-import unicodedata
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from math import fsum
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Protocol
 
-import apache_beam as beam
-from apache_beam.transforms.combiners import TupleCombineFn
+import numpy as np
 from rapidfuzz.distance import Levenshtein
-from sacrebleu.metrics.bleu import BLEU, BLEUScore
+from sacrebleu.metrics.base import Metric as SacreBleuMetric
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
 
+from components.evaluate.answers import Answers
 from components.evaluate.config import Metric
-from components.strict import Task
 
-BUCKETS = 8
+Array = np.ndarray[Any, Any]
+Columns = dict[Hashable, Any]  # by name, a whole number for each example [n]
+Sums = Mapping[Hashable, Array]  # by name, the column's sum in the examples and in each resample [1 + R]
 
-# effective_order changes only the sentence's own score, which is not used, and spares a warning.
-_SENTENCE_BLEU = BLEU(effective_order=True)
-_ORDERS = _SENTENCE_BLEU.max_ngram_order
+CALIBRATION_BINS = 15
+SCORE_UNIT = 2.0**-30
 
 
-@dataclass(frozen=True)
-class Answers:
-    """A batch of answers beside what was asked and what was expected, all in Unicode's form NFC.
+class SummedMetric(Protocol):
+    """A metric that follows from sums."""
 
-    Args:
-        inputs: the texts read.
-        targets: the texts or labels expected.
-        predictions: the texts or labels predicted.
+    def columns(self, answers: Answers) -> Columns:
+        """What is summed, for each answer of a batch."""
+
+    def score(self, sums: Sums) -> Array:
+        """The metric for each of the sums [1 + R]; not a number where it is not defined."""
+
+
+class FractionCorrect:
+    """Right answers over all answers: accuracy, micro F1 (of one label a text, the same) and exact match."""
+
+    def columns(self, answers: Answers) -> Columns:
+        """Whether each answer is right."""
+        return {"correct": answers.correct, "examples": [1] * len(answers.inputs)}
+
+    def score(self, sums: Sums) -> Array:
+        """Right answers over all."""
+        return _ratio(sums["correct"], sums["examples"])
+
+
+class MacroF1:
+    """The mean of the labels' F1 over the labels that occur, as scikit-learn has it (zero_division=0)."""
+
+    def columns(self, answers: Answers) -> Columns:
+        """By label, whether it is expected or predicted (each counts one), and whether it is both."""
+        targets, predictions = np.asarray(answers.expected), np.asarray(answers.predicted)
+        columns: Columns = {}
+        for label in sorted({*answers.expected, *answers.predicted}):
+            expected, predicted = targets == label, predictions == label
+            columns["named", label] = expected.astype(int) + predicted
+            columns["right", label] = expected & predicted
+        return columns
+
+    def score(self, sums: Sums) -> Array:
+        """The mean of 2 TP / (2 TP + FP + FN)."""
+        labels = sorted(key[1] for key in sums if key[0] == "named")  # type: ignore[index]
+        named, right = (np.stack([sums[name, label] for label in labels]) for name in ("named", "right"))
+        return _ratio((2 * right / np.maximum(named, 1)).sum(axis=0), (named > 0).sum(axis=0))
+
+
+class CalibrationError:
+    """The expected calibration error (Guo et al., 2017, equation 3): the mean of |accuracy - score|.
+
+    Both are means within 15 bins of equal width, (0, 1/15] to (14/15, 1], by the score of the answer.
     """
 
-    inputs: list[str]
-    targets: list[str]
-    predictions: list[str]
+    def columns(self, answers: Answers) -> Columns:
+        """By bin, the examples, the right answers and the scores, these in units of 2^-30."""
+        scores = answers.scores.astype(np.float64)
+        bins = np.clip(np.ceil(scores * CALIBRATION_BINS) - 1, 0, CALIBRATION_BINS - 1)
+        correct = np.asarray(answers.correct, bool)
+        columns: Columns = {}
+        for number in np.unique(bins[np.isfinite(scores)]).astype(int).tolist():
+            inside = bins == number
+            columns["examples", number] = inside
+            columns["correct", number] = inside & correct
+            columns["score", number] = np.where(inside, np.rint(scores / SCORE_UNIT), 0)
+        return columns
 
-    @classmethod
-    def normalized(cls, inputs: Iterable[str], targets: Iterable[str], predictions: Iterable[str]) -> Answers:
-        """Makes a batch of texts in any form."""
-        return cls(_nfc(inputs), _nfc(targets), _nfc(predictions))
-
-    @property
-    def correct(self) -> list[bool]:
-        """Whether each prediction is what was expected."""
-        return [
-            target == prediction for target, prediction in zip(self.targets, self.predictions, strict=True)
-        ]
+    def score(self, sums: Sums) -> Array:
+        """The sum over the bins of |right answers - scores|, over all examples."""
+        bins = sorted(key[1] for key in sums if key[0] == "examples")  # type: ignore[index]
+        gaps = [np.abs(sums["correct", i] - sums["score", i] * SCORE_UNIT) for i in bins]
+        zero = np.zeros(1)
+        return _ratio(sum(gaps, zero), sum((sums["examples", i] for i in bins), zero))
 
 
-class Measure(beam.PTransform):
-    """Measures batches of Answers.
+class ErrorRate:
+    """The sum of the Levenshtein distances over the sum of the targets' lengths.
+
+    It may exceed 1. Targets that are all empty count as one unit together.
 
     Args:
-        task: classification or seq2seq.
-        metrics: which metrics of the task to report.
+        words: whether the units are words, parted by white space, and not characters (code points).
     """
 
-    def __init__(self, task: Task, metrics: Collection[Metric]) -> None:
-        super().__init__()
-        self._task = task
-        self._metrics = metrics
+    def __init__(self, words: bool) -> None:
+        self._words = words
 
-    def expand(self, answers: beam.PCollection) -> beam.PCollection:
-        """A PCollection of Answers to one report.
-
-        Returns:
-            {"examples", "metrics": {name: value}} and for classification "classes" and "confusion", for
-            seq2seq "by_length".
-        """
-        combiner = TupleCombineFn(*combiners(self._task, self._metrics)).with_common_input()
-        return (
-            answers
-            | "combine" >> beam.CombineGlobally(combiner)
-            | "merge" >> beam.Map(merge_reports, self._metrics)
+    def columns(self, answers: Answers) -> Columns:
+        """The distance, and the length of the target."""
+        targets, predictions = (
+            [text.split() if self._words else text for text in texts]
+            for texts in (answers.expected, answers.predicted)
         )
-
-
-def combiners(task: Task, metrics: Collection[Metric]) -> list[beam.CombineFn]:
-    """Returns the combiners, from Answers to partial reports, that the metrics need.
-
-    Args:
-        task: classification or seq2seq.
-        metrics: which metrics of the task to report.
-    """
-    if task == "classification":
-        return [ConfusionMatrix()]
-    wanted: list[beam.CombineFn] = [ExactMatch()]
-    if "character_error_rate" in metrics:
-        wanted.append(CharacterErrorRate())
-    if "bleu" in metrics:
-        wanted.append(CorpusBleu())
-    return wanted
-
-
-def merge_reports(reports: Iterable[dict[str, Any]], metrics: Collection[Metric]) -> dict[str, Any]:
-    """Joins partial reports into one that holds the wanted metrics only.
-
-    Args:
-        reports: what the combiners of one task gave.
-        metrics: which metrics to keep, in this order.
-    """
-    merged: dict[str, Any] = {}
-    values: dict[str, float] = {}
-    for report in reports:
-        merged.update(report)
-        values.update(report["metrics"])
-    return {**merged, "metrics": {name: values[name] for name in metrics}}
-
-
-class ConfusionMatrix(beam.CombineFn):
-    """Accuracy, macro F1 and the figures of each class, as scikit-learn defines them (zero_division=0)."""
-
-    def create_accumulator(self) -> Counter[tuple[str, str]]:
-        """Examples by (target, prediction)."""
-        return Counter()
-
-    def add_input(self, accumulator: Counter[tuple[str, str]], answers: Answers) -> Counter[tuple[str, str]]:
-        """Adds a batch."""
-        accumulator.update(zip(answers.targets, answers.predictions, strict=True))
-        return accumulator
-
-    def merge_accumulators(
-        self, accumulators: Iterable[Counter[tuple[str, str]]]
-    ) -> Counter[tuple[str, str]]:
-        """Adds up the counts."""
-        merged: Counter[tuple[str, str]] = Counter()
-        for accumulator in accumulators:
-            merged.update(accumulator)
-        return merged
-
-    def extract_output(self, accumulator: Counter[tuple[str, str]]) -> dict[str, Any]:
-        """Returns examples, accuracy, macro_f1, classes and confusion over the labels that occur."""
-        labels = sorted({label for pair in accumulator for label in pair})
-        counts = [[accumulator[target, prediction] for prediction in labels] for target in labels]
-        support = [sum(row) for row in counts]
-        predicted = [sum(column) for column in zip(*counts, strict=True)]
-        classes = {
-            label: {
-                "precision": _ratio(counts[i][i], predicted[i]),
-                "recall": _ratio(counts[i][i], support[i]),
-                "f1": _ratio(2 * counts[i][i], predicted[i] + support[i]),
-                "support": support[i],
-            }
-            for i, label in enumerate(labels)
-        }
-        correct = sum(counts[i][i] for i in range(len(labels)))
         return {
-            "examples": sum(support),
-            "metrics": {
-                "accuracy": _ratio(correct, sum(support)),
-                "macro_f1": _ratio(fsum(figures["f1"] for figures in classes.values()), len(classes)),
-            },
-            "classes": classes,
-            "confusion": {"labels": labels, "counts": counts},
+            "distance": list(map(Levenshtein.distance, targets, predictions)),
+            "length": list(map(len, targets)),
         }
 
-
-class ExactMatch(beam.CombineFn):
-    """The fraction of answers that are right to the character, in all and by the length of the input."""
-
-    def create_accumulator(self) -> dict[int, tuple[int, int]]:
-        """Examples and right answers, by the number of characters (code points) of the input."""
-        return {}
-
-    def add_input(
-        self, accumulator: dict[int, tuple[int, int]], answers: Answers
-    ) -> dict[int, tuple[int, int]]:
-        """Adds a batch."""
-        for text, correct in zip(answers.inputs, answers.correct, strict=True):
-            examples, right = accumulator.get(len(text), (0, 0))
-            accumulator[len(text)] = (examples + 1, right + correct)
-        return accumulator
-
-    def merge_accumulators(
-        self, accumulators: Iterable[dict[int, tuple[int, int]]]
-    ) -> dict[int, tuple[int, int]]:
-        """Adds up the counts."""
-        merged: dict[int, tuple[int, int]] = {}
-        for accumulator in accumulators:
-            for length, (examples, right) in accumulator.items():
-                before = merged.get(length, (0, 0))
-                merged[length] = (before[0] + examples, before[1] + right)
-        return merged
-
-    def extract_output(self, accumulator: dict[int, tuple[int, int]]) -> dict[str, Any]:
-        """Returns examples, exact_match and by_length."""
-        examples = sum(examples for examples, _ in accumulator.values())
-        right = sum(right for _, right in accumulator.values())
-        return {
-            "examples": examples,
-            "metrics": {"exact_match": _ratio(right, examples)},
-            "by_length": length_buckets(accumulator),
-        }
+    def score(self, sums: Sums) -> Array:
+        """Distance over length."""
+        return np.asarray(sums["distance"] / np.maximum(sums["length"], 1))
 
 
-class CharacterErrorRate(beam.CombineFn):
-    """The sum of the Levenshtein distances over the sum of the targets' lengths, both in code points.
-
-    It may exceed 1. Targets that are all empty count as one character together.
-    """
-
-    def create_accumulator(self) -> tuple[int, int]:
-        """Distance, and length of the targets."""
-        return 0, 0
-
-    def add_input(self, accumulator: tuple[int, int], answers: Answers) -> tuple[int, int]:
-        """Adds a batch."""
-        return _summed([accumulator, *map(_distance, answers.targets, answers.predictions)])
-
-    def merge_accumulators(self, accumulators: Iterable[tuple[int, int]]) -> tuple[int, int]:
-        """Adds up distances and lengths."""
-        return _summed(accumulators)
-
-    def extract_output(self, accumulator: tuple[int, int]) -> dict[str, Any]:
-        """Returns character_error_rate."""
-        distance, length = accumulator
-        return {"metrics": {"character_error_rate": distance / max(length, 1)}}
-
-
-class CorpusBleu(beam.CombineFn):
-    """BLEU of the corpus, 0 to 100, from the sum of its sentences' statistics (Papineni et al., 2002).
-
-    Equals `sacrebleu.corpus_bleu` with its defaults (tokenizer 13a, exponential smoothing), for which
-    languages that write no spaces are single words.
-    """
-
-    def create_accumulator(self) -> list[int]:
-        """Lengths of predictions and targets, then by order the n-grams that match, and all of them."""
-        return [0] * (2 + 2 * _ORDERS)
-
-    def add_input(self, accumulator: list[int], answers: Answers) -> list[int]:
-        """Adds a batch."""
-        for target, prediction in zip(answers.targets, answers.predictions, strict=True):
-            score: BLEUScore = _SENTENCE_BLEU.sentence_score(prediction, [target])
-            statistics = (score.sys_len, score.ref_len, *score.counts, *score.totals)
-            accumulator = [a + b for a, b in zip(accumulator, statistics, strict=True)]
-        return accumulator
-
-    def merge_accumulators(self, accumulators: Iterable[list[int]]) -> list[int]:
-        """Adds up the statistics."""
-        return [sum(column) for column in zip(*accumulators, strict=True)]
-
-    def extract_output(self, accumulator: list[int]) -> dict[str, Any]:
-        """Returns bleu."""
-        score = BLEU.compute_bleu(
-            correct=accumulator[2 : 2 + _ORDERS],
-            total=accumulator[2 + _ORDERS :],
-            sys_len=accumulator[0],
-            ref_len=accumulator[1],
-            smooth_method="exp",
-        )
-        return {"metrics": {"bleu": score.score}}
-
-
-def length_buckets(counts: dict[int, tuple[int, int]], buckets: int = BUCKETS) -> list[dict[str, float]]:
-    """Groups lengths into ranges that hold about as many examples each.
+class CorpusScore:
+    """A corpus metric of sacrebleu, 0 to 100, from its own statistics of each sentence.
 
     Args:
-        counts: examples and right answers, by length.
-        buckets: how many ranges at most.
-
-    Returns:
-        {"from", "to" (inclusive), "examples", "exact_match"} by rising length.
+        metric: sacrebleu's, with its settings.
     """
-    total = sum(examples for examples, _ in counts.values())
-    lengths = sorted(counts)
-    running = itertools.accumulate(counts[length][0] for length in lengths)
-    # A length goes where the middle of its examples falls among all examples, sorted by length.
-    place = {
-        length: (2 * end - counts[length][0]) * buckets // (2 * total)
-        for length, end in zip(lengths, running, strict=True)
-    }
-    rows = []
-    for _, group in itertools.groupby(lengths, key=place.__getitem__):
-        members = list(group)
-        examples = sum(counts[length][0] for length in members)
-        right = sum(counts[length][1] for length in members)
-        row = {"from": members[0], "to": members[-1], "examples": examples}
-        rows.append({**row, "exact_match": right / examples})
-    return rows
+
+    def __init__(self, metric: SacreBleuMetric) -> None:
+        self._metric = metric
+
+    def columns(self, answers: Answers) -> Columns:
+        """Sacrebleu's statistics, which it resamples by the same two methods."""
+        if not answers.inputs:
+            return {}
+        statistics = self._metric._extract_corpus_statistics(answers.predicted, [answers.expected])
+        return dict(enumerate(zip(*statistics, strict=True)))
+
+    def score(self, sums: Sums) -> Array:
+        """The corpus' score."""
+        rows = zip(*(sums[place] for place in range(len(sums))), strict=True)
+        return np.asarray([self._score(row) for row in rows])
+
+    def _score(self, sums: Sequence[float]) -> float:
+        return float(self._metric._compute_score_from_stats(list(map(int, sums))).score)
 
 
-def _nfc(texts: Iterable[str]) -> list[str]:
-    return [unicodedata.normalize("NFC", text) for text in texts]
+# `force` only silences a warning about texts that look tokenized.
+SUMMED: dict[Metric, SummedMetric] = {
+    "accuracy": FractionCorrect(),
+    "micro_f1": FractionCorrect(),
+    "macro_f1": MacroF1(),
+    "calibration_error": CalibrationError(),
+    "exact_match": FractionCorrect(),
+    "character_error_rate": ErrorRate(words=False),
+    "word_error_rate": ErrorRate(words=True),
+    "bleu": CorpusScore(BLEU(force=True)),
+    "chrf": CorpusScore(CHRF()),
+}
+"""The metrics that follow from sums; roc_auc does not."""
 
 
-def _distance(target: str, prediction: str) -> tuple[int, int]:
-    return Levenshtein.distance(target, prediction), len(target)
-
-
-def _summed(pairs: Iterable[Sequence[int]]) -> tuple[int, int]:
-    first, second = zip(*pairs, strict=True)
-    return sum(first), sum(second)
-
-
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0
+def _ratio(part: Array, whole: Array) -> Array:
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)

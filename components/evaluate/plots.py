@@ -96,25 +96,64 @@ def confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]], pat
     figure.savefig(path, bbox_inches="tight")
 
 
-def length_against_quality(buckets: Sequence[Mapping[str, float]], path: str | Path) -> None:
-    """Draws the fraction of exact answers by the length of the input.
+def quality_by_slice(
+    column: str, slices: Mapping[str, Mapping[str, Any]], metric: str, path: str | Path
+) -> None:
+    """Draws a metric in each slice, with its 95 % interval.
 
     Args:
-        buckets: {"from", "to", "examples", "exact_match"} of each range of lengths.
+        column: what the examples are sliced by.
+        slices: {"examples", "metrics", "intervals"} of each slice, in the order to show.
+        metric: which one; slices where it is not defined have no bar.
         path: the PNG file to write.
     """
-    room = max(len(buckets), 4)
-    figure = _figure(room + 1.2, 4)
+    figure = _figure(6.4, 0.34 * max(len(slices), 3) + 1.1)
     axes = figure.add_subplot()
-    bars = axes.bar(range(len(buckets)), [bucket["exact_match"] for bucket in buckets], color=_TRAINING)
-    axes.bar_label(bars, [f"{bucket['exact_match']:.3f}" for bucket in buckets], padding=2, fontsize=9)
-    axes.set_xticks(range(len(buckets)), [_range_label(bucket) for bucket in buckets], fontsize=9)
-    middle = (len(buckets) - 1) / 2
-    axes.set_xlim(middle - room / 2 - 0.1, middle + room / 2 + 0.1)
-    axes.set_ylim(0, 1.08)
-    axes.set_xlabel("characters of the input (n = examples)")
-    axes.set_ylabel("exact match")
+    labels = []
+    for place, (name, report) in enumerate(slices.items()):
+        labels.append(f"{name}  (n = {report['examples']:,})")
+        value = report["metrics"].get(metric)
+        if value is not None:
+            axes.barh(place, value, color=_TRAINING, height=0.7)
+            low, high = report["intervals"].get(metric, (value, value))
+            axes.plot([low, high], [place, place], color="0.2", linewidth=1.2)
+    names, families = drawable(labels, _LABEL_LENGTH + 16)
+    axes.set_yticks(range(len(labels)), names, fontfamily=families, **_TICKS)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.set_xlabel(f"{metric.replace('_', ' ')}, with its 95 % interval")
+    unit = "characters of the input" if column == "length" else column
+    axes.set_ylabel(unit, parse_math=False)
+    axes.grid(axis="x", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+
+
+def calibration(bins: Sequence[Mapping[str, float]], path: str | Path) -> None:
+    """Draws how often answers of each score are right (a reliability diagram).
+
+    Args:
+        bins: {"from", "to", "examples", "accuracy", "mean_score"} of each range of scores with examples.
+        path: the PNG file to write.
+    """
+    figure = _figure(4.8, 4.6)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="calibrated")
+    largest = max(each["examples"] for each in bins)
+    axes.scatter(
+        [each["mean_score"] for each in bins],
+        [each["accuracy"] for each in bins],
+        s=[16 + 240 * each["examples"] / largest for each in bins],
+        color=_TRAINING,
+        alpha=0.75,
+        label="answers (area: how many)",
+    )
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xlabel("score of the answer")
+    axes.set_ylabel("fraction that is right")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="upper left", markerscale=0.5)
     figure.savefig(path)
 
 
@@ -164,8 +203,3 @@ def _figure(width: float, height: float, layout: Literal["constrained"] | None =
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=110, layout=layout)
-
-
-def _range_label(bucket: Mapping[str, Any]) -> str:
-    lengths = f"{bucket['from']}–{bucket['to']}" if bucket["from"] < bucket["to"] else f"{bucket['from']}"
-    return f"{lengths}\nn = {bucket['examples']:,}"

@@ -14,6 +14,8 @@ class ExportConfig(Strict):
 
     directory: str = "serving"
     """A blessed model is pushed to <directory>/<name>/<version>."""
+    keep_versions: Annotated[int, Field(ge=2)] = 5
+    """How many versions stay there: the newest ones. Older ones are removed by the next push."""
     replay_examples: Annotated[int, Field(ge=32)] = 64
     """Evaluated examples that the SavedModel must answer in a fresh process as it did in evaluation."""
 

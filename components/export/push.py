@@ -9,6 +9,7 @@ import shutil
 import time
 import uuid
 from pathlib import Path
+from typing import NamedTuple
 
 from components.checksum import sha256
 from components.errors import UserError
@@ -20,7 +21,28 @@ _NOTE = Path("assets.extra", "rnnpipe.json")
 _GRAPH = "saved_model.pb"
 
 
-def push(model_directory: str | os.PathLike[str], base_directory: str | os.PathLike[str], key: str) -> int:
+class Note(NamedTuple):
+    """What is noted beside a version.
+
+    Args:
+        key: identifies the artifact it was made from.
+        tracking: where MLflow has it in its registry; empty if it does not.
+        bless: the rules by which it was found good enough, as JSON.
+        rolled_back: keys of the versions that gave way to this one; they are not pushed again.
+    """
+
+    key: str
+    tracking: str = ""
+    bless: str = ""
+    rolled_back: tuple[str, ...] = ()
+
+
+def push(
+    model_directory: str | os.PathLike[str],
+    base_directory: str | os.PathLike[str],
+    note: Note,
+    keep: int | None = None,
+) -> int:
     """Copies a SavedModel to `<base_directory>/<next version>`.
 
     It is copied under a name that TF Serving does not see, compared with what was to be copied, and renamed:
@@ -30,7 +52,8 @@ def push(model_directory: str | os.PathLike[str], base_directory: str | os.PathL
     Args:
         model_directory: The SavedModel.
         base_directory: The served model's directory; created if need be.
-        key: Identifies the artifact that is pushed; `pushed_key` returns it.
+        note: Travels with the version; `read_note` returns it.
+        keep: How many versions stay, this one among them; the oldest ones are removed. None: all of them.
 
     Returns:
         The version.
@@ -48,10 +71,12 @@ def push(model_directory: str | os.PathLike[str], base_directory: str | os.PathL
         files = sorted(path.relative_to(source) for path in source.rglob("*") if path.is_file())
         for name in sorted(files, key=lambda name: name == Path(_GRAPH)):  # last: without it, no model
             _copy(source / name, staging / name)
-        note = staging / _NOTE
-        note.parent.mkdir(exist_ok=True)
-        note.write_text(json.dumps({"key": key}), encoding="utf-8")
-        return _publish(staging, base)
+        (staging / _NOTE).parent.mkdir(exist_ok=True)
+        (staging / _NOTE).write_text(json.dumps(note._asdict()), encoding="utf-8")
+        version = _publish(staging, base)
+        if keep is not None:
+            _remove_oldest(base, keep)
+        return version
     except OSError as error:
         raise UserError(
             f"could not push {source} to {base}: {error}. What is served stays as it was. Make room there, "
@@ -75,13 +100,13 @@ def versions(base_directory: str | os.PathLike[str]) -> dict[int, Path]:
     }
 
 
-def pushed_key(base_directory: str | os.PathLike[str], version: int) -> str | None:
-    """The key that a version was pushed with; None if it was not put there by `push`."""
-    directory = versions(base_directory).get(version)
+def read_note(base_directory: str | os.PathLike[str], version: int | None) -> Note | None:
+    """What was noted of a version; None if there is no such version, or it was not put there by `push`."""
+    directory = versions(base_directory).get(version) if version is not None else None
     if directory is None or not (directory / _NOTE).is_file():
         return None
-    key: str = json.loads((directory / _NOTE).read_text(encoding="utf-8"))["key"]
-    return key
+    noted = json.loads((directory / _NOTE).read_text(encoding="utf-8"))
+    return Note(**{**noted, "rolled_back": tuple(noted.get("rolled_back", ()))})
 
 
 def _numbered(base: Path) -> dict[int, Path]:
@@ -110,6 +135,14 @@ def _copy(source: Path, target: Path) -> None:
         os.fsync(file.fileno())  # a rename can reach the disk before what was written earlier
     if sha256(source) != sha256(target):
         raise OSError(f"the copy of {source} differs from it")
+
+
+def _remove_oldest(base: Path, keep: int) -> None:
+    """Removes all but the newest versions, each under a name that TF Serving does not see."""
+    for _, directory in sorted(versions(base).items())[:-keep]:
+        hidden = base / f".{uuid.uuid4()}"
+        directory.rename(hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _remove_stale(base: Path) -> None:

@@ -55,6 +55,8 @@ def _check_files(task: Task, ingest: IngestConfig) -> Iterator[Problem]:
 def _check_columns(task: Task, ingest: IngestConfig) -> Iterator[Problem]:
     section: KeyPath = ("ingest", "columns")
     columns = ingest.columns
+    if ingest.format == "text" and ingest.keep:
+        yield Problem(("ingest", "keep"), "format text has no columns to keep; remove it")
     if columns and ingest.format == "text":
         yield Problem(
             section, "format text has no columns; remove it, and name the file of each field in files"
@@ -204,6 +206,23 @@ def _check_evaluate(task: Task, evaluate: EvaluateConfig) -> Iterator[Problem]:
             yield Problem(path, f"does not fit {task}; expected {quoted(fitting)}")
 
 
+def _check_slices(task: Task, ingest: IngestConfig, evaluate: EvaluateConfig) -> Iterator[Problem]:
+    known = ["length", *(["label"] if task == "classification" else []), *ingest.keep]
+    for index, column in enumerate(evaluate.slices):
+        path: KeyPath = ("evaluate", "slices", index)
+        if column in evaluate.slices[:index]:
+            yield Problem(path, f"'{column}' is there twice; remove one")
+        elif column not in known:
+            advice = did_you_mean(column, known) or "; add the column to ingest.keep, or remove it"
+            yield Problem(path, f"received '{column}', expected {quoted(known)}{advice}")
+
+
+def _check_champion(evaluate: EvaluateConfig, enabled: bool) -> Iterator[Problem]:
+    if evaluate.compares and not enabled:
+        message = "has a max_drop, which compares with the champion in MLflow's registry; remove it, or set"
+        yield Problem(("evaluate", "bless"), f"{message} tracking.enabled to true")
+
+
 def _check_held_out(task: Task, ingest: IngestConfig) -> Iterator[Problem]:
     files = ingest.files if isinstance(ingest.files, dict) else {}
     if not {*files, *ingest.holdout} & {"validation", "test"}:
@@ -237,6 +256,10 @@ def misfits(task: Task, sections: Mapping[str, Any]) -> list[Problem]:
     ]
     if {"tokenize", "model"} <= sections.keys():
         found += _check_cut(task, sections["tokenize"], sections["model"])
+    if {"evaluate", "tracking"} <= sections.keys():
+        found += _check_champion(sections["evaluate"], sections["tracking"].enabled)
+    if {"ingest", "evaluate"} <= sections.keys():
+        found += _check_slices(task, sections["ingest"], sections["evaluate"])
     if task == "seq2seq" and {"model", "decode"} <= sections.keys():
         found += _check_coverage(sections["model"], sections["decode"])
     return found

@@ -8,16 +8,15 @@ import pytest
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from pydantic import ValidationError
 
 from components.errors import UserError
-from components.evaluate.blessing import judge
-from components.evaluate.config import EvaluateConfig, Threshold
+from components.evaluate.config import METRICS, EvaluateConfig, Threshold
 from components.evaluate.transform import Evaluate
 from components.events import StageProgress, Warned, listening
 from components.examples import encode_text, shard_name
 from components.models.decode import DecodeConfig
 from components.strict import FIELDS
+from components.tokenize.labels import write_labels
 
 HISTORY = {"epochs": [{"epoch": 1, "loss": 0.5, "val_loss": 0.6, "seconds": 1.0}], "best_epoch": 1}
 ROWS = [
@@ -81,17 +80,18 @@ class Explaining(Answering):
 def upstream(tmp_path):
     """Makes the artifacts that evaluate reads; rows are cut into shards of three."""
 
-    def make(rows, task="seq2seq", split="test", longest=64):
+    def make(rows, task="seq2seq", split="test", longest=64, kept=()):
         (tmp_path / "ingest" / "examples").mkdir(parents=True)
         shards = [rows[start : start + 3] for start in range(0, len(rows), 3)]
         for index, shard in enumerate(shards):
             path = tmp_path / "ingest" / "examples" / shard_name(split, index, len(shards))
             with tf.io.TFRecordWriter(str(path)) as writer:
                 for row in shard:
-                    writer.write(encode_text(dict(zip(FIELDS[task], row, strict=True))))
+                    writer.write(encode_text(dict(zip((*FIELDS[task], *kept), row, strict=True))))
         (tmp_path / "tokenize").mkdir()
         tokens = {"fields": {"target": {"splits": {split: {"tokens": {"p95": 60, "max": longest}}}}}}
         (tmp_path / "tokenize" / "statistics.json").write_text(json.dumps(tokens))
+        write_labels(str(tmp_path / "tokenize"), sorted({row[1] for row in rows}))
         (tmp_path / "train").mkdir()
         (tmp_path / "train" / "history.json").write_text(json.dumps(HISTORY))
         return {stage: str(tmp_path / stage) for stage in ("ingest", "tokenize", "train")}
@@ -126,8 +126,7 @@ def read(path):
 
 
 def test_seq2seq(upstream, tmp_path):
-    config = EvaluateConfig(batch_size=2, bless={"exact_match": Threshold(min=0.5)})
-    output, summary, events = run(upstream(ROWS), tmp_path, config=config)
+    output, summary, events = run(upstream(ROWS), tmp_path)
 
     lines = (output / "predictions.jsonl").read_text(encoding="utf-8").split("\n")
     assert lines.pop() == ""
@@ -140,21 +139,34 @@ def test_seq2seq(upstream, tmp_path):
 
     metrics = read(output / "metrics.json")
     assert (metrics["split"], metrics["examples"]) == ("test", 7)
-    assert list(metrics["metrics"]) == ["exact_match", "character_error_rate", "bleu"]
+    names = ["exact_match", "character_error_rate", "word_error_rate", "bleu", "chrf"]
+    assert list(metrics["metrics"]) == list(metrics["intervals"]) == names
     assert metrics["metrics"]["exact_match"] == 4 / 7
     assert metrics["metrics"]["character_error_rate"] == 4 / 12
-    assert sum(bucket["examples"] for bucket in metrics["by_length"]) == 7
-    assert read(output / "blessing.json") == {
-        "blessed": True,
-        "reasons": ["exact_match 0.571429 >= 0.5 (min)"],
+    low, high = metrics["intervals"]["exact_match"]
+    assert 0 <= low < 4 / 7 < high <= 1
+    lengths = metrics["slices"]["length"]
+    assert {name: each["examples"] for name, each in lengths.items()} == {"2": 1, "3": 1, "4": 4, "6": 1}
+    assert {name: each["metrics"]["exact_match"] for name, each in lengths.items()} == {
+        "2": 1.0,
+        "3": 0.0,
+        "4": 0.5,
+        "6": 1.0,
     }
-    assert summary == {"examples": 7, "metrics": metrics["metrics"], **read(output / "blessing.json")}
+    assert summary == {name: metrics[name] for name in ("examples", "metrics", "intervals")}
+    worst = [json.loads(line) for line in (output / "worst.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(row["example"], row["input"], row["badness"]) for row in worst] == [
+        (2, "eins", 1.0),
+        (6, "neun", 1.0),
+        (7, "elf", 1.0),
+    ]
     assert sorted(str(path.relative_to(output)) for path in output.rglob("*.*")) == [
-        "blessing.json",
         "metrics.json",
-        "plots/length_quality.png",
+        "plots/by_length.png",
         "plots/training_curves.png",
         "predictions.jsonl",
+        "resampled.npy",
+        "worst.jsonl",
     ]
     assert Answering.loads == 1
     assert sorted(Answering.batches) == [1, 1, 1, 2, 2]
@@ -173,9 +185,70 @@ def test_classification_on_validation_where_there_is_no_test(upstream, tmp_path)
     assert metrics["confusion"]["labels"] == ["1", "2", "3", "7", "99"]
     assert metrics["classes"]["7"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
     assert (output / "plots" / "confusion_matrix.png").exists()
-    assert not summary["blessed"]
+    assert (output / "plots" / "calibration.png").exists()
+    assert sum(bin_["examples"] for bin_ in metrics["calibration"]) == 4
+    assert "roc_auc" not in metrics["metrics"]
+    assert list(summary["metrics"]) == ["accuracy", "macro_f1", "micro_f1", "calibration_error"]
     (warning,) = [event for event in events if isinstance(event, Warned)]
     assert "no test split: measured on validation" in warning.message
+
+
+class Choosing(Answering):
+    """Knows two labels, in the order of its own, and is never sure."""
+
+    PROBABILITIES: ClassVar = {"eins": 0.9, "zwei": 0.6, "drei": 0.4, "vier": 0.2, "fünf": 0.7}
+
+    def __call__(self, texts):
+        sure = [self.PROBABILITIES[text.decode()] for text in texts.numpy()]
+        return {
+            "prediction": tf.constant(["yes" if each > 0.5 else "no" for each in sure]),
+            "score": tf.constant([max(each, 1 - each) for each in sure]),
+            "probabilities": tf.constant([[each, 1 - each] for each in sure]),
+        }
+
+
+def test_two_labels_have_a_curve_and_columns_have_slices(upstream, tmp_path):
+    rows = [
+        ("eins", "yes", "odd"),
+        ("zwei", "yes", "even"),
+        ("drei", "no", "odd"),
+        ("vier", "no", "even"),
+        ("fünf", "no", "odd"),
+    ]
+    config = EvaluateConfig(batch_size=2, slices=["parity", "label"], worst_examples=1)
+    directories = upstream(rows, "classification", kept=["parity"])
+    output, summary, _ = run(directories, tmp_path, "classification", config, Choosing)
+    metrics = read(output / "metrics.json")
+    assert summary["metrics"]["roc_auc"] == pytest.approx(5 / 6)  # fünf ranks above zwei, one pair of six
+    parity = metrics["slices"]["parity"]
+    assert {name: each["metrics"]["accuracy"] for name, each in parity.items()} == {
+        "even": 1.0,
+        "odd": pytest.approx(2 / 3),
+    }
+    assert parity["odd"]["metrics"]["roc_auc"] == 1.0
+    assert "roc_auc" not in metrics["slices"]["label"]["yes"]["metrics"]
+    predictions = [json.loads(line) for line in (output / "predictions.jsonl").read_text().splitlines()]
+    assert [row["columns"] for row in predictions] == [{"parity": row[2]} for row in rows]
+    assert [row["probability"] for row in predictions] == pytest.approx([0.9, 0.6, 0.4, 0.2, 0.7])
+    (worst,) = (json.loads(line) for line in (output / "worst.jsonl").read_text().splitlines())
+    assert (worst["input"], worst["badness"]) == ("fünf", pytest.approx(0.7))
+    assert {"by_parity.png", "by_label.png"} <= {path.name for path in (output / "plots").iterdir()}
+
+
+def test_beside_the_evaluation_nothing_is_drawn_or_warned_of(upstream, tmp_path):
+    output = tmp_path / "champion"
+    output.mkdir()
+    events = []
+    stage = Evaluate(EvaluateConfig(), DecodeConfig(), "seq2seq", str(output), Answering, stage="champion")
+    directories = {**upstream(ROWS, split="validation", longest=65), "train": str(tmp_path / "train")}
+    with (
+        listening(events.append),
+        beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline,
+    ):
+        _ = pipeline | beam.Create([directories]) | stage
+    assert {type(event) for event in events} == {StageProgress}
+    assert {event.stage for event in events} == {"champion"}
+    assert not (output / "plots").exists()
 
 
 @pytest.mark.parametrize(("count", "drawn"), [(0, []), (2, [1, 2]), (100, [1, 2, 3, 4, 5, 6])])
@@ -215,50 +288,4 @@ def test_a_metric_of_the_other_task():
 def test_metrics_with_a_threshold_are_measured_as_well():
     config = EvaluateConfig(metrics=["bleu"], bless={"exact_match": Threshold(min=0.9)})
     assert config.measured("seq2seq") == ["exact_match", "bleu"]
-    assert EvaluateConfig().measured("classification") == ["accuracy", "macro_f1"]
-
-
-@pytest.mark.parametrize(
-    ("bless", "blessed", "reasons"),
-    [
-        ({"exact_match": Threshold(min=0.97)}, True, ["exact_match 0.9712 >= 0.97 (min)"]),
-        (
-            {"exact_match": Threshold(min=0.97), "character_error_rate": Threshold(max=0.02)},
-            False,
-            ["exact_match 0.9712 >= 0.97 (min)", "character_error_rate 0.021 > 0.02 (max): fails by 0.001"],
-        ),
-        (
-            {"exact_match": Threshold(min=0.98, max=1.0)},
-            False,
-            ["exact_match 0.9712 < 0.98 (min): fails by 0.0088", "exact_match 0.9712 <= 1 (max)"],
-        ),
-        ({"exact_match": Threshold(min=0.9712)}, True, ["exact_match 0.9712 >= 0.9712 (min)"]),
-        ("always", True, ["bless: always"]),
-        (
-            None,
-            False,
-            ["no thresholds in evaluate.bless: not blessed; set `evaluate.bless`, or `bless: always`"],
-        ),
-        (
-            {},
-            False,
-            ["no thresholds in evaluate.bless: not blessed; set `evaluate.bless`, or `bless: always`"],
-        ),
-    ],
-)
-def test_blessing(bless, blessed, reasons):
-    metrics = {"exact_match": 0.9712, "character_error_rate": 0.021}
-    assert judge(bless, metrics) == {"blessed": blessed, "reasons": reasons}
-
-
-@pytest.mark.parametrize(
-    ("bounds", "message"),
-    [
-        ({}, "expected min, max or both"),
-        ({"min": 2, "max": 1}, "min 2 is above max 1"),
-        ({"min": float("nan")}, "finite"),
-    ],
-)
-def test_thresholds_that_cannot_be_meant(bounds, message):
-    with pytest.raises(ValidationError, match=message):
-        Threshold(**bounds)
+    assert EvaluateConfig().measured("classification") == list(METRICS["classification"])

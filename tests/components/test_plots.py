@@ -11,8 +11,9 @@ from matplotlib.font_manager import fontManager
 from components.evaluate.fonts import _candidates, drawable
 from components.evaluate.plots import (
     attention_map,
+    calibration,
     confusion_matrix,
-    length_against_quality,
+    quality_by_slice,
     training_curves,
 )
 
@@ -66,11 +67,22 @@ def test_a_class_that_is_only_predicted(tmp_path):
     assert size(tmp_path / "confusion.png")
 
 
-@pytest.mark.parametrize("buckets", [1, 8])
-def test_length_against_quality(tmp_path, buckets):
-    rows = [{"from": 3 * i, "to": 3 * i + i, "examples": 7, "exact_match": 0.5} for i in range(buckets)]
-    length_against_quality(rows, tmp_path / "lengths.png")
-    assert size(tmp_path / "lengths.png")
+@pytest.mark.parametrize("count", [1, 3, 51])
+def test_quality_by_slice(tmp_path, count):
+    report = {"examples": 1234, "metrics": {"accuracy": 0.5}, "intervals": {"accuracy": [0.4, 0.6]}}
+    undefined = {"examples": 1, "metrics": {}, "intervals": {}}
+    slices = {"العربية $x^{$": undefined, **{f"{n}-{n + 9}": report for n in range(count - 1)}}
+    quality_by_slice("$y^{$", slices, "accuracy", tmp_path / "slices.png")
+    assert max(size(tmp_path / "slices.png")) < 2500
+
+
+def test_calibration(tmp_path):
+    bins = [
+        {"from": 0.4, "to": 0.5, "examples": 1, "accuracy": 0.0, "mean_score": 0.44},
+        {"from": 0.9, "to": 1.0, "examples": 9999, "accuracy": 1.0, "mean_score": 0.97},
+    ]
+    calibration(bins, tmp_path / "calibration.png")
+    assert max(size(tmp_path / "calibration.png")) < 800
 
 
 MIXED = ["Жук", "東京", "مرحبا", "שלום", "हिन्दी", "▁cat", "##s", "$x^{$", " ", "\ue000", "é", "<unk>"]

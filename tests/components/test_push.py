@@ -11,7 +11,7 @@ import pytest
 
 from components.errors import UserError
 from components.export import push as push_module
-from components.export.push import latest_version, push, pushed_key, versions
+from components.export.push import Note, latest_version, push, read_note, versions
 
 FILES = {
     "saved_model.pb": b"graph" * 1000,
@@ -48,12 +48,12 @@ def content(version):
 
 def test_a_push_is_the_next_version_whole(model, base):
     assert latest_version(base) is None
-    assert push(model, str(base), "abc") == 1
-    assert push(str(model), base, "def") == 2
+    assert push(model, str(base), Note("abc")) == 1
+    assert push(str(model), base, Note("def")) == 2
     assert [path.name for path in base.iterdir() if path.name not in ("1", "2")] == []
     assert content(base / "1") == content(base / "2") == FILES
     assert latest_version(base) == 2
-    assert (pushed_key(base, 1), pushed_key(base, 2)) == ("abc", "def")
+    assert (read_note(base, 1), read_note(base, 2)) == (Note("abc"), Note("def"))
     assert content(model) == FILES
 
 
@@ -64,21 +64,21 @@ def test_versions_are_counted_as_tf_serving_counts_them(model, base):
         (base / name / "saved_model.pb").touch()
     assert versions(base) == {3: base / "3", 17: base / "0017"}
     assert latest_version(base) == 17
-    assert push(model, base, "k") == 21
+    assert push(model, base, Note("k")) == 21
 
 
-def test_a_version_that_push_did_not_put_there_has_no_key(base):
+def test_a_version_that_push_did_not_put_there_has_no_note(base):
     (base / "4").mkdir(parents=True)
     (base / "4" / "saved_model.pb").touch()
-    assert pushed_key(base, 4) is None
-    assert pushed_key(base, 5) is None
+    assert read_note(base, 4) is None
+    assert read_note(base, 5) is None
 
 
 def test_pushes_at_the_same_time_get_different_versions(model, base):
     with ThreadPoolExecutor(8) as threads:
-        pushed = list(threads.map(lambda key: (push(model, base, key), key), map(str, range(24))))
+        pushed = list(threads.map(lambda key: (push(model, base, Note(key)), key), map(str, range(24))))
     assert sorted(version for version, _ in pushed) == list(range(1, 25))
-    assert all(pushed_key(base, version) == key for version, key in pushed)
+    assert all(read_note(base, version).key == key for version, key in pushed)
     assert all(content(base / str(version)) == FILES for version, _ in pushed)
 
 
@@ -92,7 +92,7 @@ def test_a_number_that_is_taken_at_the_last_moment_is_passed_over(model, base, m
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", late)
-    assert push(model, base, "k") == 2
+    assert push(model, base, Note("k")) == 2
 
 
 KILLED = """
@@ -105,7 +105,7 @@ def copy_some(source, target):
         os.kill(os.getpid(), signal.SIGKILL)
     copy(source, target)
 shutil.copyfile = copy_some
-push.push(sys.argv[1], sys.argv[2], "k")
+push.push(sys.argv[1], sys.argv[2], push.Note("k"))
 """
 
 
@@ -119,12 +119,12 @@ def test_a_push_that_is_killed_is_never_seen_and_later_removed(model, base, vict
     assert left.name.startswith(".")
     assert latest_version(base) is None
 
-    assert push(model, base, "k") == 1
+    assert push(model, base, Note("k")) == 1
     assert left.exists(), "it could be a push that is still going on"
     long_ago = time.time() - 3700
     for path in (left, *left.rglob("*")):
         os.utime(path, (long_ago, long_ago))
-    assert push(model, base, "k") == 2
+    assert push(model, base, Note("k")) == 2
     assert sorted(path.name for path in base.iterdir()) == ["1", "2"]
 
 
@@ -137,7 +137,7 @@ def test_only_what_a_push_left_and_nobody_writes_is_removed(model, base):
     (working / "variables").mkdir()
     (working / "variables" / "fresh").touch()
     os.utime(working, (long_ago, long_ago))
-    push(model, base, "k")
+    push(model, base, Note("k"))
     assert working.exists()
     assert foreign.exists()
 
@@ -151,7 +151,7 @@ def test_a_copy_that_differs_is_not_published(model, base, monkeypatch):
     with pytest.raises(
         UserError, match=r"could not push .*model to .*: the copy of .*saved_model.pb differs"
     ):
-        push(model, base, "k")
+        push(model, base, Note("k"))
     assert list(base.iterdir()) == []
 
 
@@ -162,7 +162,7 @@ def test_the_graph_is_copied_last(model, base, monkeypatch):
         "copyfile",
         lambda source, target: (copied.append(source.name), copy(source, target)),
     )
-    push(model, base, "k")
+    push(model, base, Note("k"))
     assert copied[-1] == "saved_model.pb"
     assert len(copied) == len(FILES)
 
@@ -170,17 +170,33 @@ def test_the_graph_is_copied_last(model, base, monkeypatch):
 def test_a_directory_that_cannot_be_written_is_named(model, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"could not push .* to .*file/name: .*set export.directory"):
-        push(model, tmp_path / "file" / "name", "k")
+        push(model, tmp_path / "file" / "name", Note("k"))
 
 
 def test_what_is_not_a_saved_model_is_not_pushed(tmp_path, base):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty holds no saved_model.pb"):
-        push(tmp_path / "empty", base, "k")
+        push(tmp_path / "empty", base, Note("k"))
     assert not base.exists()
 
 
 def test_the_note_does_not_disturb_tf_serving(model, base):
-    push(model, base, "k")
+    push(model, base, Note("k"))
     note = base / "1" / "assets.extra" / "rnnpipe.json"
-    assert json.loads(note.read_text()) == {"key": "k"}
+    assert json.loads(note.read_text())["key"] == "k"
+
+
+def test_old_versions_are_kept_by_count(model, base):
+    for key in "abcd":
+        push(model, base, Note(key))
+    (base / "notes").mkdir()
+    assert push(model, base, Note("e"), keep=2) == 5
+    assert sorted(path.name for path in base.iterdir()) == ["4", "5", "notes"]
+    assert content(base / "4") == FILES
+
+
+def test_a_note_travels_with_its_version(model, base):
+    note = Note("a", "sqlite:///mlflow.db", "always", ("b", "c"))
+    push(model, base, note)
+    assert read_note(base, 1) == note
+    assert read_note(base, None) is None

@@ -46,7 +46,7 @@ def test_classification_is_filled_in():
     assert config.tokenize.text.type == "characters"
     assert config.model.pooling == "last"
     assert config.model.decoder is config.model.attention is config.decode is None
-    assert config.evaluate.metrics == ["accuracy", "macro_f1"]
+    assert config.evaluate.metrics == list(METRICS["classification"])
     assert config.tracking.experiment == "tiny"
     assert (config.root, config.seed, config.beam.runner) == ("runs", 7, "local")
 
@@ -58,7 +58,7 @@ def test_seq2seq_is_filled_in():
     assert (config.model.decoder.type, config.model.decoder.units) == ("gru", 8)
     assert config.model.attention.type == "bahdanau"
     assert config.decode.beam_width == 4
-    assert config.evaluate.metrics == ["exact_match", "character_error_rate", "bleu"]
+    assert config.evaluate.metrics == list(METRICS["seq2seq"])
 
 
 def test_a_decoder_alone_means_no_attention():
@@ -238,7 +238,7 @@ def test_what_is_resolved_loads_again_as_the_same(data: dict):
 
 def mappings(value: object, path: tuple = ()) -> list[tuple[tuple, dict]]:
     """All mappings with fixed keys in a configuration, with the paths to them."""
-    if not isinstance(value, dict) or path == ("ingest", "columns"):
+    if not isinstance(value, dict) or path in (("ingest", "columns"), ("ingest", "keep")):
         return []
     return [(path, value)] + [each for key, inner in value.items() for each in mappings(inner, (*path, key))]
 

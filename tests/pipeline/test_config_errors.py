@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from components.evaluate.config import METRICS
 from pipeline.config import ConfigError, load_config
+from pipeline.config.problems import quoted
 
 # Line numbers matter: the tests below put their lines in front of, or in place of, these.
 CLASSIFICATION = """\
@@ -47,7 +49,8 @@ TRAIN_KEYS = (
     "epochs, batch_size, optimizer, schedule, clip_norm, label_smoothing, teacher_forcing, early_stopping,"
     " shuffle_buffer, buckets"
 )
-METRIC_WORDS = "'accuracy', 'macro_f1', 'exact_match', 'character_error_rate' or 'bleu'"
+LABEL_METRICS, TEXT_METRICS = METRICS["classification"], METRICS["seq2seq"]
+METRIC_WORDS = quoted([*LABEL_METRICS, *TEXT_METRICS])
 
 
 @pytest.mark.parametrize(
@@ -132,26 +135,55 @@ METRIC_WORDS = "'accuracy', 'macro_f1', 'exact_match', 'character_error_rate' or
         (
             "evaluate: {bless: alwais}",
             "9: evaluate.bless: received 'alwais', expected a mapping with the keys accuracy, macro_f1,"
-            " exact_match,"
-            " character_error_rate and bleu, 'always' or null; did you mean 'always'?",
+            " micro_f1, calibration_error, roc_auc, exact_match, character_error_rate, word_error_rate, bleu"
+            " and chrf, 'always' or null; did you mean 'always'?",
         ),
-        ("evaluate: {bless: {accuracy: {}}}", "9: evaluate.bless.accuracy: expected min, max or both"),
+        (
+            "evaluate: {bless: {accuracy: {}}}",
+            "9: evaluate.bless.accuracy: expected min, max, max_drop or several of them",
+        ),
+        (
+            "evaluate: {bless: {accuracy: {max_drop: 0.1}}}\ntracking: {enabled: false}",
+            "9: evaluate.bless: has a max_drop, which compares with the champion in MLflow's registry; remove"
+            " it, or set tracking.enabled to true",
+        ),
+        (
+            "evaluate: {resamples: 0, bless: {accuracy: {max_drop: 0.1}}}",
+            "9: evaluate.resamples: is 0, but bless has a max_drop, which needs them to tell a drop from"
+            " chance; expected some hundred",
+        ),
+        (
+            "evaluate: {bless: {accuracy: {slices: {label: {min: 0.1}}}}}",
+            "9: evaluate.bless: has bounds on accuracy by label, but the slices are by length; expected"
+            " `column` or `column=value`: add label to evaluate.slices",
+        ),
+        (
+            "evaluate: {slices: [lenght]}",
+            "9: evaluate.slices.0: received 'lenght', expected 'length' or 'label'; did you mean 'length'?",
+        ),
+        (
+            "evaluate: {slices: [label, topic]}",
+            "9: evaluate.slices.1: received 'topic', expected 'length' or 'label'; add the column to"
+            " ingest.keep, or remove it",
+        ),
+        ("evaluate: {slices: [label, label]}", "9: evaluate.slices.1: 'label' is there twice; remove one"),
         (
             "evaluate: {bless: {accuracy: {mim: 1}}}",
-            "9: evaluate.bless.accuracy.mim: unknown key; did you mean 'min'? known: min, max",
+            "9: evaluate.bless.accuracy.mim: unknown key; did you mean 'min'?"
+            " known: min, max, max_drop, slices",
         ),
         (
             "evaluate: {bless: {acc_uracy: {min: 1}}}",
             "9: evaluate.bless.acc_uracy: unknown key; did you mean 'accuracy'?"
-            " known: accuracy, macro_f1, exact_match, character_error_rate, bleu",
+            f" known: {', '.join([*LABEL_METRICS, *TEXT_METRICS])}",
         ),
         (
             "evaluate:\n  bless:\n    bleu: {min: 1}",
-            "11: evaluate.bless.bleu: does not fit classification; expected 'accuracy' or 'macro_f1'",
+            f"11: evaluate.bless.bleu: does not fit classification; expected {quoted(LABEL_METRICS)}",
         ),
         (
             "evaluate: {metrics: [bleu]}",
-            "9: evaluate.metrics.0: 'bleu' does not fit classification; expected 'accuracy' or 'macro_f1'",
+            f"9: evaluate.metrics.0: 'bleu' does not fit classification; expected {quoted(LABEL_METRICS)}",
         ),
         (
             "decode: {beam_width: 2}",
@@ -553,6 +585,26 @@ FILE_KINDS = "a mapping with the keys train, validation and test, text or a list
         ),
         (
             "{train: train.tsv}",
+            "train.tsv\n  keep: {label: a, length: b}",
+            "5: ingest.keep: has label, length, which is taken; expected other names",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  keep: {a=b: c}",
+            "5: ingest.keep: has a name that is empty or has a =; expected names without",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  keep: {topic: 3}\n  columns: {text: a}",
+            "5: ingest.keep: mixes names and positions: use names for files with a header line",
+        ),
+        (
+            "{train: train.tsv}",
+            "{train: {text: train.tsv, label: train.tsv}}\n  format: text\n  keep: {topic: a}",
+            "6: ingest.keep: format text has no columns to keep; remove it",
+        ),
+        (
+            "{train: train.tsv}",
             "train.tsv\n  columns: {text: 0}",
             "5: ingest.columns.label: missing; text has a position, so the files have no names to find it"
             " by; give its own",
@@ -689,8 +741,7 @@ def test_a_configuration_that_is_not_there():
         ("evaluate.metrics.0.x=bleu", "evaluate.metrics.0 is 'accuracy', which has no 'x'"),
         (
             "task=seq2seq",
-            "evaluate.metrics.0: 'accuracy' does not fit seq2seq; expected 'exact_match',"
-            " 'character_error_rate' or 'bleu'",
+            f"evaluate.metrics.0: 'accuracy' does not fit seq2seq; expected {quoted(TEXT_METRICS)}",
         ),
     ],
 )

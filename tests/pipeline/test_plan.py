@@ -80,7 +80,7 @@ def test_a_changed_setting_reruns_its_stage_and_what_builds_on_it(place):
         ("tokenize={text: {type: words}}", "tokenize", None),
         ("seed=8", "train", "seed: 7 -> 8"),
         ("model.encoder.units=8", "train", "model.encoder.units: 4 -> 8"),
-        ("evaluate.bless=always", "evaluate", 'evaluate.bless: null -> "always"'),
+        ("evaluate.resamples=9", "evaluate", "evaluate.resamples: 1000 -> 9"),
         ("export.replay_examples=99", "export", "export.replay_examples: 64 -> 99"),
     ],
 )
@@ -93,8 +93,16 @@ def test_each_setting_reaches_the_stage_it_shapes_and_none_before(place, overrid
     assert reason is None or reasons(changed)[first] == reason
 
 
-@pytest.mark.parametrize("override", ["export.directory=elsewhere", "tracking.enabled=false"])
-def test_where_things_go_is_in_no_key(place, override):
+@pytest.mark.parametrize(
+    "override",
+    [
+        "export.directory=elsewhere",
+        "export.keep_versions=2",
+        "tracking.enabled=false",
+        "evaluate.bless={accuracy: {min: 0.5}}",
+    ],
+)
+def test_where_things_go_and_what_is_good_enough_is_in_no_key(place, override):
     carry_out(place, planned(place))
     assert set(states(planned(place, override)).values()) == {"reused"}
 

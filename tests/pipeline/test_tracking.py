@@ -10,9 +10,11 @@ import pytest
 from mlflow import MlflowClient
 
 from components.errors import UserError
+from components.evaluate.verdict import Blessing
 from components.events import EpochFinished, StageFinished, Warned
 from pipeline import tracking
-from pipeline.tracking import Tracker, code_version, database_path, ui_command
+from pipeline.mlflow_client import database_path
+from pipeline.tracking import Tracker, code_version, ui_command
 
 NOWHERE = "http://user:secret@127.0.0.1:9"  # the port of a service that nobody runs
 EPOCHS = [
@@ -24,9 +26,14 @@ FILES = {
     "tokenize": {"statistics.json": {}},
     "train": {"history.json": {"epochs": EPOCHS, "best_epoch": 2}},
     "evaluate": {
-        "metrics.json": {"split": "test", "examples": 3, "metrics": {"exact_match": 0.97}},
-        "blessing.json": {"blessed": True, "reasons": ["exact_match 0.97 >= 0.9 (min)"]},
-        "plots/length_quality.png": "a picture",
+        "metrics.json": {
+            "split": "test",
+            "examples": 3,
+            "metrics": {"exact_match": 0.97},
+            "intervals": {"exact_match": [0.95, 0.99]},
+        },
+        "predictions.jsonl": {},
+        "plots/by_length.png": "a picture",
     },
     "export": {"validation.json": {}},
 }
@@ -100,6 +107,8 @@ def test_a_whole_run(uri, artifact, tmp_path, capfd):
         tracker(EpochFinished(epoch["epoch"], 2, metrics, epoch["seconds"]))
     for stage in ("train", "evaluate", "export"):
         tracker(StageFinished(stage, artifact(stage), 2.5))
+    tracker(StageFinished("champion", "nowhere", 2.5))  # is another run's
+    tracker.judged(Blessing(True, ["exact_match 0.97 >= 0.9 (min)"]))
     run = finished(tracker)
 
     assert (run.info.run_name, run.info.status) == ("spring", "FINISHED")
@@ -117,6 +126,8 @@ def test_a_whole_run(uri, artifact, tmp_path, capfd):
         "best_epoch": 2,
         "seconds.evaluate": 2.5,
         "test.exact_match": 0.97,
+        "test.exact_match.low": 0.95,
+        "test.exact_match.high": 0.99,
         "seconds.export": 2.5,
     }
     history = MlflowClient(uri).get_metric_history(tracker.run_id, "loss")
@@ -130,8 +141,12 @@ def test_a_whole_run(uri, artifact, tmp_path, capfd):
     assert listed(tracker) == {
         "pipeline.yaml", "ingest", "tokenize", "train", "evaluate", "export", "plots",
     }  # fmt: skip
-    assert listed(tracker, "evaluate") == {"evaluate/metrics.json", "evaluate/blessing.json"}
-    assert listed(tracker, "plots") == {"plots/length_quality.png"}
+    assert listed(tracker, "evaluate") == {
+        "evaluate/metrics.json",
+        "evaluate/predictions.jsonl",
+        "evaluate/blessing.json",
+    }
+    assert listed(tracker, "plots") == {"plots/by_length.png"}
     place = Path(urllib.parse.unquote(urllib.parse.urlsplit(run.info.artifact_uri).path))
     assert place.parents[1] == tmp_path / "mlartifacts" / "dates_été"
     assert (place / "pipeline.yaml").read_text() == "name: dates\n"

@@ -1,0 +1,90 @@
+"""What was measured of a model, as the evaluate stage's files keep it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.evaluate.config import Metric
+
+Array = np.ndarray[Any, Any]
+Place = tuple[str, ...]  # () for all examples, (column, slice) for some
+
+_REPORT, _RESAMPLED = "metrics.json", "resampled.npy"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of one model on the evaluated examples.
+
+    Args:
+        report: as metrics.json holds it.
+        resampled: the metric in each resample, by () and metric, or by (column, slice) and metric.
+    """
+
+    report: Mapping[str, Any]
+    resampled: Mapping[tuple[Place, str], Array]
+
+    def places(self, name: str | None) -> list[Place]:
+        """The slices that a threshold's key means; for None the whole, which is ()."""
+        if name is None:
+            return [()]
+        column, separator, value = name.partition("=")
+        known = self.report["slices"].get(column, {})
+        return [(column, each) for each in known if not separator or each == value]
+
+    def value(self, metric: Metric, place: Place) -> float | None:
+        """The metric there, if it is defined."""
+        report = self.report
+        for each in ("slices", *place) if place else ():
+            report = report.get(each, {})
+        found: float | None = report.get("metrics", {}).get(metric)
+        return found
+
+    def resamples(self, metric: Metric, place: Place) -> Array:
+        """The metric there in each resample; none where it is not known."""
+        return self.resampled.get((place, metric), np.zeros(0))
+
+
+def write_measured(directory: Path, split: str, report: Mapping[str, Any]) -> None:
+    """Writes metrics.json, and resampled.npy with a row for each metric in it, in the same order.
+
+    Args:
+        directory: where to.
+        split: what was measured on.
+        report: as MeasureSlices makes it.
+    """
+    rows = [each["resampled"][name] for _, each in _reports(report) for name in each["metrics"]]
+    np.save(directory / _RESAMPLED, np.asarray(rows, np.float32), allow_pickle=False)
+    text = json.dumps({"split": split, **_without_resampled(report)}, ensure_ascii=False, indent=1)
+    (directory / _REPORT).write_text(text, encoding="utf-8")
+
+
+def read_measured(directory: Path) -> Measured:
+    """Reads what `write_measured` wrote."""
+    report = json.loads((directory / _REPORT).read_text(encoding="utf-8"))
+    names = [(place, name) for place, each in _reports(report) for name in each["metrics"]]
+    rows = np.load(directory / _RESAMPLED, allow_pickle=False)
+    return Measured(report, dict(zip(names, rows, strict=True)))
+
+
+def _reports(report: Mapping[str, Any]) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    yield (), report
+    for column, slices in report["slices"].items():
+        for name, each in slices.items():
+            yield (column, name), each
+
+
+def _without_resampled(report: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in report.items() if name not in ("resampled", "slices")}
+    if "slices" in report:
+        kept["slices"] = {
+            column: {name: _without_resampled(each) for name, each in slices.items()}
+            for column, slices in report["slices"].items()
+        }
+    return kept

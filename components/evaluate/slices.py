@@ -1,0 +1,83 @@
+"""Groups of examples that are measured on their own: by length of the input, by label, by a column."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from components.evaluate.answers import Answers
+
+LENGTH, LABEL = "length", "label"
+RANGES = 8  # of lengths, at most
+VALUES = 50  # of a column; the less frequent ones are one group
+OTHERS = "(others)"
+EMPTY = "(empty)"
+
+
+@dataclass(frozen=True)
+class Slicing:
+    """How examples are told apart by one column.
+
+    Args:
+        column: `length` (characters of the input), `label` (what is expected) or a column that was kept.
+        ranges: of `length`: the smallest and the greatest length of each group.
+        values: of any other column: those that have a group of their own.
+    """
+
+    column: str
+    ranges: tuple[tuple[int, int], ...] = ()
+    values: frozenset[str] = frozenset()
+
+    def groups(self, answers: Answers) -> Iterator[tuple[str, Answers]]:
+        """Yields each group's name, and its part of the answers."""
+        places = defaultdict(list)
+        for place, name in enumerate(self._names(answers)):
+            places[name].append(place)
+        for name, indices in places.items():
+            yield name, answers.select(indices)
+
+    def order(self, name: str) -> tuple[int, str]:
+        """Sorts the names of groups: by length, or by the alphabet with the other values at the end."""
+        if self.column == LENGTH:
+            return int(name.partition("-")[0]), name
+        return int(name == OTHERS), name
+
+    def _names(self, answers: Answers) -> Iterator[str]:
+        if self.column == LENGTH:
+            by_length = {
+                length: f"{first}-{last}" if first < last else f"{first}"
+                for first, last in self.ranges
+                for length in range(first, last + 1)
+            }
+            yield from (by_length[len(text)] for text in answers.inputs)
+            return
+        values = answers.expected if self.column == LABEL else answers.columns[self.column]
+        yield from ((value or EMPTY) if value in self.values else OTHERS for value in values)
+
+
+def make_slicing(column: str, counts: Counter[int] | Counter[str]) -> Slicing:
+    """Chooses the groups.
+
+    Args:
+        column: which one.
+        counts: how many examples have which length, or which value.
+    """
+    if column == LENGTH:
+        return Slicing(column, ranges=_ranges(counts))  # type: ignore[arg-type]
+    by_frequency = sorted(counts, key=lambda value: (-counts[value], value))
+    return Slicing(column, values=frozenset(map(str, by_frequency[:VALUES])))
+
+
+def _ranges(counts: Counter[int]) -> tuple[tuple[int, int], ...]:
+    """Ranges of lengths that hold about as many examples each."""
+    lengths = sorted(counts)
+    running = itertools.accumulate(counts[length] for length in lengths)
+    # A length goes where the middle of its examples falls among all examples, sorted by length.
+    place = {
+        length: (2 * end - counts[length]) * RANGES // (2 * counts.total())
+        for length, end in zip(lengths, running, strict=True)
+    }
+    groups = (list(group) for _, group in itertools.groupby(lengths, key=place.__getitem__))
+    return tuple((group[0], group[-1]) for group in groups)

@@ -1,0 +1,209 @@
+"""Whether a run's model may be pushed: the thresholds, and the champion it must not fall behind.
+
+What was measured of a model never changes, and is kept in the evaluate artifact. The verdict depends on the
+champion of the moment, so it is found anew by each run that could push.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.errors import UserError
+from components.export.push import Note, latest_version, push, read_note
+from pipeline.artifacts import Artifact, Store
+from pipeline.config import PipelineConfig
+from pipeline.mlflow_client import absolute_uri
+from pipeline.plan import StagePlan, key_of
+from pipeline.registry import Champion, find_champion
+from pipeline.stages import Stage, StageDirectories
+
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+    from components.evaluate.verdict import Blessing
+
+
+class Gate:
+    """Decides whether the model of a plan is pushed, and pushes it.
+
+    Args:
+        config: the run's configuration.
+        plans: of all stages; without evaluate and export there is nothing to decide.
+        store: where artifacts are.
+        force: the stages that were asked for; `export` lets a model pass that was rolled back.
+    """
+
+    def __init__(
+        self, config: PipelineConfig, plans: list[StagePlan], store: Store, force: Collection[str] = ()
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._forced = "export" in force
+        self._plans = {plan.stage.name: plan for plan in plans}
+        self._base = Path(config.export.directory) / config.name
+        self._champion: Champion | None = None
+        self._unknown = ""
+
+    @property
+    def decides(self) -> bool:
+        """Whether the plan makes a model that could be pushed."""
+        return {"evaluate", "export"} <= self._plans.keys()
+
+    @property
+    def compares(self) -> bool:
+        """Whether the champion has a say."""
+        return self.decides and self._config.evaluate.compares
+
+    @property
+    def exported(self) -> Artifact | None:
+        """The export artifact, once it is there."""
+        return self._artifact("export")
+
+    @property
+    def evaluated(self) -> Artifact | None:
+        """The evaluate artifact, once it is there."""
+        return self._artifact("evaluate")
+
+    @property
+    def last(self) -> Artifact | None:
+        """The artifact of the plan's last stage, once it is there."""
+        return self._artifact(list(self._plans)[-1])
+
+    @property
+    def served(self) -> Path | None:
+        """Where this very model is served as the newest version; None if it is not."""
+        newest = latest_version(self._base)
+        note = read_note(self._base, newest)
+        if newest is None or note is None or not self.decides or note.key != self._plans["export"].key:
+            return None
+        return self._base / str(newest)
+
+    @property
+    def settled(self) -> bool:
+        """Whether this very model is served, and was found good enough by the same rules."""
+        note = read_note(self._base, latest_version(self._base))
+        return self.served is not None and note is not None and note.bless == self._rules
+
+    def ask(self) -> None:
+        """Looks up the champion, if it has a say; that it cannot be asked is found in the verdict."""
+        if not self.compares:
+            return
+        try:
+            self._champion = find_champion(self._config.tracking.uri, self._config.name)
+        except UserError as error:
+            self._unknown = str(error)
+
+    def plan(self) -> StagePlan | None:
+        """How the champion is measured on the examples of this run; None if there is nothing to measure."""
+        if self._champion is None or self._is_champion or self._measured_champion() is not None:
+            return None
+        ingredients = self._ingredients(self._champion)
+        key = key_of(ingredients)
+        try:
+            model = self._champion.fetch(self._store.scratch("champion", key))
+        except UserError as error:
+            self._unknown = str(error)
+            return None
+        stage = Stage(
+            name="champion",
+            upstream=("ingest", "tokenize"),
+            module=self._plans["evaluate"].stage.module,
+            libraries=self._plans["evaluate"].stage.libraries,
+            settings=self._plans["evaluate"].stage.settings,
+            transform=partial(_measure, str(model)),
+        )
+        reason = f"version {self._champion.version}, on the same examples"
+        return StagePlan(stage, key, ingredients, artifact=None, reason=reason)
+
+    def verdict(self) -> Blessing:
+        """Judges what was measured."""
+        from components.evaluate.blessing import judge
+        from components.evaluate.measured import read_measured
+        from components.evaluate.verdict import Blessing
+
+        assert self.evaluated is not None
+        config = self._config.evaluate
+        note = read_note(self._base, latest_version(self._base))
+        if note and self._plans["export"].key in note.rolled_back and not self._forced:
+            return Blessing(
+                False, ["it was rolled back; change something, or push it all the same with --force export"]
+            )
+        model = read_measured(self.evaluated.directory)
+        alone = judge(config, model)
+        if not alone.blessed or not self.compares:
+            return alone
+        if self._unknown:
+            return Blessing(
+                False, [*alone.reasons, f"{self._unknown}. Run again when it answers"], alone.rules
+            )
+        if self._champion is None:
+            return alone
+        if self._is_champion:
+            return judge(config, model, model, f"version {self._champion.version}, which is this model")
+        measured = self._measured_champion()
+        assert measured is not None
+        return judge(config, model, read_measured(measured), f"version {self._champion.version}")
+
+    @property
+    def knows(self) -> bool:
+        """Whether the verdict can be given without measuring the champion first."""
+        return self._champion is None or self._is_champion or self._measured_champion() is not None
+
+    def push(self) -> Path:
+        """Copies the model to where it is served, unless it is the newest there; returns its directory."""
+        assert self.exported is not None
+        if self.served is None:
+            tracking = self._config.tracking
+            registry = absolute_uri(tracking.uri) if tracking.enabled else ""
+            note = Note(self.exported.key, registry, self._rules)
+            push(self.exported.directory / "model", self._base, note, self._config.export.keep_versions)
+        return self._base / str(latest_version(self._base))
+
+    @property
+    def _rules(self) -> str:
+        return json.dumps(self._config.evaluate.model_dump(mode="json")["bless"], sort_keys=True)
+
+    @property
+    def _is_champion(self) -> bool:
+        return self._champion is not None and self._champion.key == self._plans["export"].key
+
+    def _artifact(self, stage: str) -> Artifact | None:
+        plan = self._plans.get(stage)
+        return self._store.find(stage, plan.key) if plan else None
+
+    def _ingredients(self, champion: Champion) -> dict[str, str]:
+        """What shapes the champion's figures: itself, the examples, and how they are measured."""
+        shaping = {
+            name: value
+            for name, value in self._plans["evaluate"].ingredients.items()
+            if not name.startswith(("config decode", "upstream train"))
+        }
+        return {**shaping, "champion": champion.key or champion.uri}
+
+    def _measured_champion(self) -> Path | None:
+        """The files with the champion's figures on these examples, wherever they were found."""
+        assert self._champion is not None
+        wanted = self._ingredients(self._champion)
+        found = self._store.find("champion", key_of(wanted))
+        if found is not None and not found.damage():
+            return found.directory
+        wanted.pop("champion")
+        for exported in self._store.all("export"):
+            if exported.key == self._champion.key:
+                evaluated = self._store.find("evaluate", exported.ingredients["upstream evaluate"])
+                if evaluated and wanted.items() <= evaluated.ingredients.items() and not evaluated.damage():
+                    return evaluated.directory
+        return None
+
+
+def _measure(model: str, config: PipelineConfig, directories: StageDirectories) -> beam.PTransform:
+    from components.evaluate.saved_model import LoadSavedModel
+    from components.evaluate.transform import Evaluate
+
+    return Evaluate(
+        config.evaluate, config.decode, config.task, directories.output, LoadSavedModel(model), "champion"
+    )

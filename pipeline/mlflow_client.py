@@ -1,0 +1,81 @@
+"""How this package reaches MLflow: by MlflowClient, quietly, and without making anybody wait for long."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# Callers try again by themselves, and need to hear soon that they must. Nothing is printed or sent elsewhere.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def quiet_mlflow() -> None:
+    """Settings that must be made before MLflow is used; it is imported, if it is there."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    with contextlib.suppress(ImportError):  # whoever needs it will find it out, too, and tell
+        import mlflow  # noqa: F401
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="mlflow")
+
+
+def absolute_uri(uri: str) -> str:
+    """The tracking URI with a relative database path meant from the working directory of this moment."""
+    database = database_path(uri)
+    return f"sqlite:///{database}" if database else uri
+
+
+def database_path(uri: str) -> Path | None:
+    """Returns the absolute path of the file behind a SQLite address; None for any other address."""
+    scheme, separator, path = uri.partition(":///")
+    return Path(path.partition("?")[0]).absolute() if separator and scheme.startswith("sqlite") else None
+
+
+def open_client(uri: str) -> MlflowClient:
+    """Makes a client; processes that would both make the tables of a new SQLite database are kept apart."""
+    from mlflow import MlflowClient
+
+    with _alone(database_path(uri)):
+        return MlflowClient(absolute_uri(uri))
+
+
+@contextlib.contextmanager
+def _alone(database: Path | None) -> Iterator[None]:
+    if database is None:
+        yield
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{database}.lock", timeout=60):
+        # MLflow would try a file that is no database for minutes.
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA schema_version")
+        yield
+
+
+def one_line(error: Exception | None) -> str:
+    """What an error says, for a sentence."""
+    text = without_password(" ".join(str(error or "").split())).rstrip(".")
+    return text if len(text) <= 300 else f"{text[:130]} … {text[-170:]}"  # causes stand at the end
+
+
+def without_password(text: str) -> str:
+    """The text without the user and password of the addresses in it."""
+    return re.sub(r"://[^/@\s]+@", "://", text)

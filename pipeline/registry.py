@@ -1,0 +1,190 @@
+"""Models in MLflow's registry: who is the champion, and how another one becomes it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import components.export
+from components.errors import UserError
+from pipeline.mlflow_client import (
+    absolute_uri,
+    database_path,
+    one_line,
+    open_client,
+    quiet_mlflow,
+    without_password,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+CHAMPION = "champion"  # the alias
+KEY = "rnnpipe.key"  # the tag that holds the key of the export artifact
+_SERVED = Path("artifacts", "model")  # where MLflow keeps the SavedModel in its own model
+_PYFUNC = Path(components.export.__file__).with_name("pyfunc_model.py")
+_LIBRARIES = ("tensorflow", "tensorflow-text", "numpy", "pandas")
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The registered version that the alias points to.
+
+    Args:
+        version: its number in the registry.
+        key: of the export artifact it was made from; empty if somebody else registered it.
+        uri: where the registry keeps its files.
+        tracking_uri: whose registry.
+    """
+
+    version: str
+    key: str
+    uri: str
+    tracking_uri: str
+
+    def fetch(self, directory: Path) -> Path:
+        """Returns the SavedModel's directory; what is not on this machine is copied into `directory` first.
+
+        Raises:
+            UserError: if it cannot be had, or holds no SavedModel.
+        """
+        from mlflow.artifacts import download_artifacts
+
+        local = Path(self.uri.removeprefix("file://")) if self.uri.startswith("file://") else None
+        try:
+            if local is None:
+                directory.mkdir(parents=True, exist_ok=True)
+                local = Path(
+                    download_artifacts(
+                        artifact_uri=self.uri, dst_path=str(directory), tracking_uri=self.tracking_uri
+                    )
+                )
+        except Exception as error:
+            raise UserError(
+                f"the champion's files cannot be had from {self.uri}: {one_line(error)}"
+            ) from error
+        if not (local / _SERVED / "saved_model.pb").is_file():
+            raise UserError(
+                f"the champion, version {self.version} in MLflow's registry, holds no "
+                f"{_SERVED}/saved_model.pb; expected a model that a run has registered. Move the alias "
+                f"{CHAMPION} to another version, or remove it."
+            )
+        return local / _SERVED
+
+
+def find_champion(uri: str, name: str) -> Champion | None:
+    """Asks the registry for a model's champion.
+
+    Args:
+        uri: where MLflow keeps its runs and models.
+        name: of the registered model.
+
+    Returns:
+        The version with the alias; None if there is no such model or alias.
+
+    Raises:
+        UserError: if MLflow cannot be asked.
+    """
+    database = database_path(uri)
+    if database and not database.exists():
+        return None
+    quiet_mlflow()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = open_client(uri)
+        version = client.get_model_version_by_alias(name, CHAMPION)
+        source = client.get_model_version_download_uri(name, version.version)
+    except MlflowException as error:
+        # A model without the alias is an invalid parameter, an unknown model a missing resource.
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise UserError(_away(uri, error)) from error
+    except Exception as error:
+        raise UserError(_away(uri, error)) from error
+    return Champion(str(version.version), version.tags.get(KEY, ""), source, absolute_uri(uri))
+
+
+def _away(uri: str, error: Exception) -> str:
+    return f"MLflow at {without_password(uri)} cannot be asked for the champion: {one_line(error)}"
+
+
+def log_model(client: MlflowClient, run_id: str, name: str, saved_model: Path, example: str) -> str:
+    """Logs a SavedModel with a run, as a pyfunc model with signature and input example.
+
+    Args:
+        client: of MLflow.
+        run_id: the run.
+        name: what the model is called.
+        saved_model: its directory, named `model`.
+        example: a text to ask it.
+
+    Returns:
+        MLflow's id of the model.
+    """
+    import mlflow.pyfunc
+    import pandas as pd
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    signature = ModelSignature(
+        inputs=Schema([ColSpec("string", "text")]),
+        outputs=Schema([ColSpec("string", "prediction"), ColSpec("double", "score")]),
+    )
+    requirements = [f"{name}=={importlib.metadata.version(name)}" for name in _LIBRARIES]
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder) / "pyfunc"
+        mlflow.pyfunc.save_model(
+            directory,
+            python_model=str(_PYFUNC),
+            artifacts={"saved_model": str(saved_model)},
+            signature=signature,
+            input_example=pd.DataFrame({"text": [example]}),
+            pip_requirements=requirements,
+        )
+        run = client.get_run(run_id)
+        model = client.create_logged_model(run.info.experiment_id, name=name, source_run_id=run_id)
+        client.log_model_artifacts(model.model_id, str(directory))
+    client.finalize_logged_model(model.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    return str(model.model_id)
+
+
+def register(client: MlflowClient, name: str, key: str, model_id: str, run_id: str) -> ModelVersion:
+    """Makes a version of a logged model, and the registered model if it is the first.
+
+    Args:
+        client: of MLflow.
+        name: of the registered model.
+        key: of the export artifact.
+        model_id: MLflow's id of the logged model.
+        run_id: the run it comes from.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        client.create_registered_model(name)
+    model = client.get_logged_model(model_id)
+    return client.create_model_version(
+        name, model.artifact_location, run_id=run_id, tags={KEY: key}, model_id=model_id
+    )
+
+
+def registered(client: MlflowClient, name: str, key: str) -> ModelVersion | None:
+    """The newest version that was made from the export artifact of that key."""
+    found = client.search_model_versions(f"name = '{name}' and tags.`{KEY}` = '{key}'")
+    return max(found, key=lambda version: int(version.version), default=None)
+
+
+def crown(client: MlflowClient, name: str, version: str) -> None:
+    """Gives a version the alias."""
+    client.set_registered_model_alias(name, CHAMPION, version)

@@ -1,0 +1,96 @@
+"""Brings an earlier version of a served model back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.errors import UserError
+from components.export.push import Note, push, read_note, versions
+from pipeline.mlflow_client import one_line, open_client, quiet_mlflow, without_password
+from pipeline.registry import crown, registered
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """What a rollback did.
+
+    Args:
+        old: the version that was served before.
+        source: the version that was brought back.
+        directory: where it is served now, under a new number.
+        registry: what came of the champion in MLflow's registry, in a sentence.
+    """
+
+    old: int
+    source: int
+    directory: Path
+    registry: str
+
+
+def roll_back(base: Path, version: int | None = None) -> RolledBack:
+    """Pushes an earlier version again, as the newest, and makes it the champion.
+
+    The version that gave way stays on disk, but a run that makes the same model does not push it again.
+
+    Args:
+        base: the served model's directory, such as serving/dates.
+        version: which one; None for the newest that is another model.
+
+    Raises:
+        UserError: if there is no such version.
+    """
+    known = versions(base)
+    if not known:
+        raise UserError(
+            f"{base} holds no version of a model; expected the directory that models are pushed to, such as "
+            "serving/<name>: give the name, or --directory."
+        )
+    newest = max(known)
+    source = _earlier(base, known, newest) if version is None else version
+    if source not in known or source == newest:
+        others = ", ".join(str(each) for each in sorted(known) if each != newest) or "none"
+        raise UserError(f"received version {source}; expected an earlier one of {base}: {others}.")
+    gone, back = read_note(base, newest), read_note(base, source)
+    rolled_back = {*(gone.rolled_back if gone else ()), *([gone.key] if gone else [])}
+    note = back or Note("")
+    note = note._replace(rolled_back=tuple(sorted(rolled_back - {note.key})))
+    pushed = push(known[source], base, note)
+    return RolledBack(newest, source, base / str(pushed), _crown(base.name, note.key, note.tracking))
+
+
+def _earlier(base: Path, known: dict[int, Path], newest: int) -> int:
+    notes = {number: read_note(base, number) for number in known}
+    now = notes[newest]
+    others = [
+        number
+        for number, note in notes.items()
+        if number != newest and (not note or not now or note.key != now.key)
+    ]
+    if not others:
+        raise UserError(
+            f"{base} holds no other model than the one that is served; nothing to go back to. Runs that push "
+            "keep as many versions as export.keep_versions says."
+        )
+    return max(others)
+
+
+def _crown(name: str, key: str, tracking: str) -> str:
+    """Moves the alias in the registry; whatever goes wrong there is said, for what is served is served."""
+    if not tracking:
+        return "it is in no registry"
+    quiet_mlflow()
+    try:
+        client = open_client(tracking)
+        found = registered(client, name, key)
+        if found is None:
+            return (
+                f"MLflow at {without_password(tracking)} has no version of it: the champion stays as it was"
+            )
+        crown(client, name, found.version)
+    except Exception as error:
+        return (
+            f"MLflow at {without_password(tracking)} could not be told ({one_line(error)}): set the alias "
+            "champion there by hand, or run this command again"
+        )
+    return f"version {found.version} is the champion in MLflow"
