@@ -164,6 +164,27 @@ def runs(root: Root = Path("runs")) -> None:
 
 
 @app.command()
+def compare(
+    run: Annotated[list[str] | None, typer.Argument(help="Ids of runs, or parts of them.")] = None,
+    newest: Annotated[int, typer.Option(min=2, max=26, help="How many runs, if none is named.")] = 5,
+    root: Root = Path("runs"),
+    html: Annotated[Path | None, typer.Option(help="Also write a page with a picture.")] = None,
+) -> None:
+    """Set runs side by side: what differs, by how much, and whether that is more than noise."""
+    from pipeline.compare import compare as side_by_side
+    from pipeline.compare import comparison_text
+    from pipeline.facts import find_runs
+
+    found = side_by_side(find_runs(root, run or [], newest))
+    Console().print(comparison_text(found), highlight=False)
+    if html:
+        from pipeline.pages import comparison_page
+
+        html.write_text(comparison_page(found), encoding="utf-8")
+        print(f"\nwritten to {html}")
+
+
+@app.command()
 def ui(
     config: ConfigFile = DEFAULT,
     set_: Overrides = None,

@@ -29,6 +29,7 @@ class RunRecord:
         stages: key, directory, seconds, reason and whether it was reused, by stage.
         metrics: what evaluation measured.
         epochs: the last epoch that is finished; 0 if training did not come to it.
+        history: the metrics of each of this run's epochs.
         blessing: the verdict, why, and how the model stands to each rule.
         served: the pushed version's directory.
         tracking: where the MLflow run is.
@@ -45,6 +46,7 @@ class RunRecord:
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     epochs: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
     blessing: dict[str, Any] = field(default_factory=dict)
     served: str = ""
     tracking: dict[str, str] = field(default_factory=dict)
@@ -78,12 +80,18 @@ class Recorder:
         )
         self._path = root / "runs" / f"{self.record.id}.json"
 
+    @property
+    def card(self) -> Path:
+        """Where the run's page belongs."""
+        return self._path.with_suffix(".html")
+
     def __call__(self, event: Event) -> None:
         """Notes a stage's or an epoch's end."""
         if isinstance(event, StageStarted):
             self.stage(event.stage, state="running")
         elif isinstance(event, EpochFinished):
             self.record.epochs = event.epoch
+            self.record.history.append({"epoch": event.epoch, **event.metrics})
             self.write()
         elif isinstance(event, StageFinished):
             if event.stage == "evaluate":

@@ -71,7 +71,7 @@ def run_pipeline(
             console.print(f"[bold]{config.name}[/]: nothing to do, all {len(plans)} stages are reused.")
             return _summarize(config, console, config_file, plans, gate, blessing)
     run = _Run(config, console, command, plans, store, gate, verbose)
-    return run.execute() or _summarize(config, console, config_file, plans, gate, run.blessing)
+    return run.execute() or _summarize(config, console, config_file, plans, gate, run.blessing, run.card)
 
 
 def _settled(gate: Gate) -> Blessing | None:
@@ -116,6 +116,11 @@ class _Run:
             if plan.artifact:
                 self._recorder.record.metrics |= plan.artifact.summary.get("metrics", {})
 
+    @property
+    def card(self) -> Path:
+        """The run's page."""
+        return self._recorder.card
+
     def execute(self) -> int:
         """Runs the job; returns the exit code."""
         with interruptible(last_words=lambda: self._stop("interrupted", "by Ctrl-C")) as heard:
@@ -132,6 +137,7 @@ class _Run:
                 self._stop("failed", self._explain(error))
                 return FAILED
         self._recorder.finish("finished")
+        self._write_card()
         self._finish_tracking("FINISHED")
         return 0
 
@@ -192,6 +198,20 @@ class _Run:
         self._recorder.record.tracking = {"uri": self._config.tracking.uri, "run": self._tracker.run_id or ""}
         self._recorder.write()
 
+    def _write_card(self) -> None:
+        """Writes the run's page beside its record; that it cannot be written is no reason to fail."""
+        from pipeline.facts import RunFacts
+        from pipeline.pages import card_page
+
+        try:
+            page = card_page(RunFacts(self._recorder.record, self._store))
+            self._recorder.card.write_text(page, encoding="utf-8")
+        except Exception as error:
+            self._console.print(f"[yellow]no card:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+            return
+        if self._tracker:
+            self._tracker.card(page)
+
     def _explain(self, error: Exception) -> str:
         # Beam's local runner appends the step, whose name says nothing to the user.
         message = re.sub(r"\s*\[while running '[^']*'\]", "", str(error)).strip()
@@ -215,6 +235,7 @@ class _Run:
         self._console.print(f"kept: {', '.join(kept) or 'nothing yet'}", highlight=False)
         self._console.print(f"go on: {escape(self._command)}", highlight=False, soft_wrap=True)
         self._recorder.finish(status, message)
+        self._write_card()
         self._finish_tracking("KILLED" if status == "interrupted" else "FAILED", timeout=1.0)
 
 
@@ -225,6 +246,7 @@ def _summarize(
     plans: list[StagePlan],
     gate: Gate,
     blessing: Blessing,
+    card: Path | None = None,
 ) -> int:
     """Says what there is now and what to do with it; returns the exit code."""
     evaluated, exported = gate.evaluated, gate.exported
@@ -251,8 +273,10 @@ def _summarize(
             lines.append(f"still served {gate.served} (pushed before, under other rules)")
     elif last := gate.last:
         lines.append(f"artifact     {last.directory}")
+    if card:
+        lines.append(f"card         {card}")
     if config.tracking.enabled:
-        compare = command_line("runs", *([] if config.root == "runs" else ["--root", config.root]))
+        compare = command_line("compare", *([] if config.root == "runs" else ["--root", config.root]))
         lines.append(f"see the run  {command_line('ui', config_file)}   (compare: {compare})")
     console.print("\n" + "\n".join(lines), highlight=False, soft_wrap=True, markup=False)
     return code

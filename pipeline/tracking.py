@@ -132,6 +132,14 @@ class Tracker:
             "blessing.json", lambda: self._client.log_text(self._run, text, "evaluate/blessing.json")
         )
 
+    def card(self, page: str) -> None:
+        """Keeps the run's page with it.
+
+        Args:
+            page: HTML.
+        """
+        self._delivery.put("card.html", lambda: self._client.log_text(self._run, page, "card.html"))
+
     def register(self, name: str, key: str, saved_model: Path, example: str) -> None:
         """Makes a model the champion; it is logged and registered first, unless a version of it is there.
 

@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -28,7 +28,9 @@ _TOKEN_LENGTH = 16
 _TICKS: dict[str, Any] = {"fontsize": 9, "parse_math": False}
 
 
-def training_curves(epochs: Sequence[Mapping[str, float]], path: str | Path, best_epoch: int = 0) -> None:
+def training_curves(
+    epochs: Sequence[Mapping[str, float]], path: str | Path | BinaryIO, best_epoch: int = 0
+) -> None:
     """Draws each metric of the training, and of the validation where there is one, against the epoch.
 
     Args:
@@ -55,7 +57,7 @@ def training_curves(epochs: Sequence[Mapping[str, float]], path: str | Path, bes
         axes.set_xlabel("epoch")
         axes.set_title(metric.replace("_", " "))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.set_xlim(0.5, len(epochs) + 0.5)
+        axes.set_xlim(epochs[0]["epoch"] - 0.5, epochs[-1]["epoch"] + 0.5)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
@@ -125,6 +127,36 @@ def quality_by_slice(
     axes.set_ylabel(unit, parse_math=False)
     axes.grid(axis="x", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+
+
+def metrics_of_runs(
+    metrics: Mapping[str, Sequence[tuple[float, float, float] | None]],
+    labels: Sequence[str],
+    path: str | Path | BinaryIO,
+) -> None:
+    """Draws each metric of several runs, with its 95 % interval.
+
+    Args:
+        metrics: by name, for each run the value and the ends of its interval; None where it was not measured.
+        labels: what the runs are called.
+        path: the PNG file to write.
+    """
+    columns = min(len(metrics), 3)
+    rows = math.ceil(len(metrics) / columns)
+    figure = _figure(3.6 * columns, rows * (0.28 * len(labels) + 1.1))
+    for position, (name, values) in enumerate(metrics.items(), start=1):
+        axes = figure.add_subplot(rows, columns, position)
+        for place, measured in enumerate(values):
+            if measured is not None:
+                value, low, high = measured
+                axes.plot([low, high], [place, place], color=_TRAINING, linewidth=2)
+                axes.plot([value], [place], color=_TRAINING, marker="o")
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.set_title(name.replace("_", " "), fontsize=10)
+        axes.grid(axis="x", alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
 
 

@@ -53,7 +53,9 @@ def test_a_run_ends_with_a_summary_of_what_to_do_next(trained):
     assert f"model        {folder}/serving/letters/1" in said
     assert f" predict {folder}/serving/letters" in said
     assert f" ui {folder}/pipeline.yaml" in said
-    assert f" runs --root {folder}/runs" in said
+    assert f" compare --root {folder}/runs" in said
+    (record,) = read_records(folder / "runs")
+    assert f"card         {folder}/runs/runs/{record.id}.html" in said
 
 
 def test_every_stage_leaves_its_files(trained):
@@ -85,7 +87,8 @@ def test_the_record_and_mlflow_know_the_run(trained):
     assert "rnnpipe.version" in run.data.tags or "mlflow.source.git.commit" in run.data.tags
     assert [metric.step for metric in client.get_metric_history(run.info.run_id, "val_loss")] == [1, 2]
     files = {file.path for folder in ("", "plots") for file in client.list_artifacts(run.info.run_id, folder)}
-    assert {"pipeline.yaml", "plots/training_curves.png", "plots/confusion_matrix.png"} <= files
+    pictures = {"plots/training_curves.png", "plots/confusion_matrix.png"}
+    assert {"pipeline.yaml", "card.html", *pictures} <= files
 
 
 def test_a_second_run_reuses_everything_and_imports_nothing_heavy(trained):

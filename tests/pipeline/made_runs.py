@@ -1,0 +1,58 @@
+"""Runs that are made up: records and evaluate artifacts, without anything being trained."""
+
+import json
+
+import numpy as np
+
+from components.evaluate.answers import Answers
+from components.evaluate.config import METRICS
+from components.evaluate.measure import Measure
+from components.evaluate.measured import write_measured
+from pipeline.artifacts import Store
+from pipeline.records import Recorder
+
+EXAMPLES = 400
+
+
+def make_run(root, name, right, resamples=500, data="data", task="seq2seq", config=None, words=("ab", "xy")):
+    """Records a run whose model answers so many of 400 examples right; returns its id."""
+    store = Store(root)
+    recorder = Recorder(root, "made", {"task": task, "seed": 7, **(config or {})})
+    good, bad = words
+    targets = [good] * EXAMPLES
+    predictions = [good if place < right else bad for place in range(EXAMPLES)]
+    scores = np.linspace(0.5, 1, EXAMPLES).astype(np.float32)
+    answers = Answers.of([f"text {n}" for n in range(EXAMPLES)], targets, predictions, scores=scores)
+    combiner = Measure(METRICS[task], resamples, confusion=task == "classification")
+    report = combiner.extract_output(combiner.add_input(combiner.create_accumulator(), answers))
+
+    def commit(stage, key, ingredients, summary, fill):
+        staging = store.staging(stage)
+        fill(staging)
+        store.commit(staging, stage, key, ingredients, summary, seconds=12.0)
+        recorder.stage(stage, state="finished", key=key, seconds=12.0, reason="first run")
+
+    def evaluated(directory):
+        write_measured(directory, "test", {**report, "slices": {}})
+        (directory / "predictions.jsonl").write_text("".join(answers.lines()), encoding="utf-8")
+        row = {
+            "example": 1,
+            "input": "<script>alert(1)</script>",
+            "target": good,
+            "prediction": bad,
+            "score": None,
+        }
+        (directory / "worst.jsonl").write_text(json.dumps(row) + "\n")
+
+    history = {"epochs": [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.4}], "best_epoch": 2}
+    commit(
+        "train",
+        f"{name:0<64}",
+        {},
+        {"parameters": 1234},
+        lambda folder: (folder / "history.json").write_text(json.dumps(history)),
+    )
+    commit("evaluate", f"{name:0<64}", {"upstream ingest": data}, {"metrics": report["metrics"]}, evaluated)
+    recorder.record.metrics = report["metrics"]
+    recorder.finish("finished")
+    return recorder.record.id

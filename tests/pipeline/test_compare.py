@@ -1,0 +1,142 @@
+"""Runs side by side, as text and as a page."""
+
+import io
+import re
+
+import pytest
+from made_runs import make_run
+from rich.console import Console
+from typer.testing import CliRunner
+
+from components.errors import UserError
+from pipeline.cli import app
+from pipeline.compare import compare, comparison_text
+from pipeline.facts import find_runs
+from pipeline.pages import comparison_page
+
+
+def text(comparison):
+    console = Console(file=io.StringIO(), width=200)
+    console.print(comparison_text(comparison))
+    return console.file.getvalue()
+
+
+@pytest.fixture
+def three(tmp_path):
+    settings = [{"model": {"units": units}} for units in (64, 128, 256)]
+    ids = [
+        make_run(tmp_path, name, right, config=config)
+        for name, right, config in zip("abc", (320, 300, 319), settings, strict=True)
+    ]
+    return tmp_path, ids
+
+
+def test_what_differs_and_whether_it_is_noise(three):
+    root, ids = three
+    found = compare(find_runs(root, ids))
+    assert found.labels == ["A", "B", "C"]
+    assert found.parameters == {"model.units": ["64", "128", "256"]}
+    best, worse, near = found.metrics["exact_match"]
+    assert (best.value, best.difference, best.difference_interval, best.beyond_noise) == (
+        0.8,
+        0.0,
+        None,
+        None,
+    )
+    assert best.interval[0] < 0.8 < best.interval[1]
+    assert worse.difference == pytest.approx(-0.05)
+    assert worse.beyond_noise is True
+    assert worse.difference_interval[0] < -0.05 < worse.difference_interval[1] < 0
+    assert near.difference == pytest.approx(-0.0025)
+    assert near.beyond_noise is False
+    errors = found.metrics["character_error_rate"]
+    assert [each.difference for each in errors] == pytest.approx(
+        [0, 0.05, 0.0025]
+    )  # the best is the smallest
+    assert found.costs == {
+        "parameters": ["1,234"] * 3,
+        "epochs": ["2"] * 3,
+        "training, seconds": ["12"] * 3,
+    }
+    said = text(found)
+    assert re.search(r"exact_match +0\.8000 \(0\.7\d+ to 0\.8\d+\) +0\.7500", said)
+    assert re.search(
+        r"exact_match +best +-0\.0500 \(-0\.\d+ to -0\.\d+\) +-0\.0025 \(-0\.\d+ to \+0\.0000\) ~", said
+    )
+
+
+def test_a_page_needs_nothing_else(three):
+    root, ids = three
+    page = comparison_page(compare(find_runs(root, ids)))
+    assert page.count("data:image/png;base64,") == 1
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    for word in (*ids, "model.units", "within the noise", "1,234"):
+        assert word in page
+
+
+def test_other_examples_are_not_compared(tmp_path):
+    ids = [make_run(tmp_path, "a", 320), make_run(tmp_path, "b", 300, data="other data")]
+    found = compare(find_runs(tmp_path, ids))
+    assert [each.difference for each in found.metrics["exact_match"]] == [0, None]
+    assert found.notes == [
+        "they were measured on different examples: only runs on the same ones are compared"
+    ]
+    assert comparison_page(found)
+
+
+def test_runs_without_resamples_or_of_another_task_have_no_noise(tmp_path):
+    ids = [
+        make_run(tmp_path, "a", 320),
+        make_run(tmp_path, "b", 300, resamples=0),
+        make_run(tmp_path, "c", 300, task="classification"),
+    ]
+    found = compare(find_runs(tmp_path, ids))
+    _, without, other = found.metrics["exact_match"]
+    assert (without.interval, without.beyond_noise) == (None, None)
+    assert without.difference == pytest.approx(-0.05)
+    assert other is None
+    assert found.metrics["accuracy"][:2] == [None, None]
+    assert re.search(r"exact_match +best +-0\.0500 *\n", text(found))
+    assert comparison_page(found)
+
+
+def test_a_run_whose_artifacts_are_gone_is_compared_by_its_configuration(three):
+    root, ids = three
+    for path in (root / "artifacts" / "evaluate" / ("b" + "0" * 11)).iterdir():
+        path.unlink()
+    found = compare(find_runs(root, ids))
+    assert found.notes == ["B (finished) was not evaluated, or its artifacts are gone"]
+    assert found.metrics["exact_match"][1] is None
+    assert found.parameters["model.units"][1] == "128"
+
+
+def test_runs_are_found_by_parts_of_their_ids(three):
+    root, ids = three
+    assert [run.record.id for run in find_runs(root, [ids[2][-4:], ids[0]])] == [ids[2], ids[0]]
+    assert [run.record.id for run in find_runs(root, newest=2)] == sorted(ids)[1:]
+    with pytest.raises(UserError, match="is part of 3 runs under"):
+        find_runs(root, [ids[0][:4]])
+    with pytest.raises(
+        UserError, match=r"nothing is no run under .*; expected an id, or enough of it, such as"
+    ):
+        find_runs(root, ["nothing"])
+    with pytest.raises(UserError, match="No runs under"):
+        find_runs(root / "elsewhere")
+
+
+def test_one_run_is_no_comparison(three):
+    root, ids = three
+    with pytest.raises(UserError, match="received 1 run with metrics; expected 2 to 26"):
+        compare(find_runs(root, ids[:1]))
+    with pytest.raises(UserError, match="received 27 runs; expected 2 to 26"):
+        compare(find_runs(root, ids[:1]) * 27)
+
+
+def test_the_command(three):
+    root, ids = three
+    page = root / "compare.html"
+    done = CliRunner().invoke(app, ["compare", "--root", str(root), "--newest", "2", "--html", str(page)])
+    assert done.exit_code == 0
+    assert sorted(ids)[0] not in done.output
+    assert f"written to {page}" in done.output
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
