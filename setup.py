@@ -5,6 +5,7 @@ from setuptools import find_packages, setup
 REQUIRES = [
     "tensorflow>=2.21,<2.22",
     "tensorflow-text>=2.21,<2.22",
+    "tensorflow-serving-api>=2.21,<2.22",
     "keras>=3.12,<3.16",
     "apache-beam>=2.77,<2.78",
     "mlflow>=3.17,<4",

@@ -60,12 +60,14 @@ class Predictor(tf.Module):
 
     @property
     def signatures(self) -> dict[str, Signature]:
-        """What is served, by name: `serving_default` is the predictor itself; seq2seq also has `n_best`.
+        """What is served, by name: `serving_default` is the predictor itself.
 
-        With attention it has `explain`, too, unless the encoder shortens the text: what is attended to would
-        be no token.
+        Classification also has `classify`, seq2seq `n_best`. With attention it has `explain`, too, unless the
+        encoder shortens the text: what is attended to would be no token.
         """
         served: dict[str, Signature] = {"serving_default": self}
+        if self.task == "classification":
+            served["classify"] = self.classify
         if self.task == "seq2seq":
             served["n_best"] = self.n_best
             if self.model.decoder.attention is not None and _keeps_steps(self.model):
@@ -85,6 +87,24 @@ class Predictor(tf.Module):
         """
         answer = self._classify if self.task == "classification" else self._rewrite
         return answer(self._read(text))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")], autograph=False)
+    def classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Answers texts in the form of TF Serving's Classify (classification).
+
+        Args:
+            inputs: serialized `tf.train.Example`s [B] with the text as the feature `text`, bytes.
+
+        Returns:
+            classes: strings [B, C], the labels; scores: float32 [B, C], the probability of each.
+        """
+        features = {"text": tf.io.FixedLenFeature([], tf.string)}
+        text = tf.io.parse_example(inputs, features)["text"]
+        probabilities = self._classify(self._read(text))["probabilities"]
+        return {
+            "classes": tf.tile(tf.constant([self.labels]), [tf.shape(probabilities)[0], 1]),
+            "scores": probabilities,
+        }
 
     @tf.function(input_signature=_TEXT, autograph=False)
     def n_best(self, text: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -89,6 +89,8 @@ class RunDisplay:
                 self._task = None
             said = escape(describe(event.stage, event.summary))
             self._say(f"[green]done[/] in {event.seconds:.1f} s: {said}")
+            for line in details(event.stage, event.summary):
+                self._say(f"[dim]{escape(line)}[/]")
 
     def _say(self, text: str) -> None:
         self._console.print(f"          {text}", highlight=False, soft_wrap=True)
@@ -119,6 +121,11 @@ def describe(stage: str, summary: dict[str, Any]) -> str:
     if stage in ("evaluate", "champion"):
         return f"{format_metrics(summary['metrics'])} on {summary['examples']:,} examples"
     return f"{summary['replayed']} examples replayed in a fresh process without a difference"
+
+
+def details(stage: str, summary: dict[str, Any]) -> list[str]:
+    """Says in further lines what was proved of a stage's artifact."""
+    return [f"{name:<10} {found}" for name, found in summary.get("tiers", {}).items()]
 
 
 def format_metrics(metrics: dict[str, float]) -> str:

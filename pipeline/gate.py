@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from components.errors import UserError
 from components.export.push import Note, latest_version, push, read_note
+from components.export.serving_files import write_serving_files
 from pipeline.artifacts import Artifact, Store
 from pipeline.config import PipelineConfig
 from pipeline.mlflow_client import absolute_uri
@@ -161,6 +162,7 @@ class Gate:
             registry = absolute_uri(tracking.uri) if tracking.enabled else ""
             note = Note(self.exported.key, registry, self._rules)
             push(self.exported.directory / "model", self._base, note, self._config.export.keep_versions)
+            write_serving_files(self._base.parent)
         return self._base / str(latest_version(self._base))
 
     @property

@@ -137,7 +137,7 @@ STAGES: tuple[Stage, ...] = (
         name="export",
         upstream=("ingest", "tokenize", "train", "evaluate"),
         module="components.export.transform",
-        libraries=("tensorflow", "tensorflow-text", "keras"),
+        libraries=("tensorflow", "tensorflow-text", "keras", "tensorflow-serving-api"),
         settings=lambda config: {
             "task": config.task,
             "decode": _dump(config.decode),

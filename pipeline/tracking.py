@@ -239,6 +239,8 @@ class Tracker:
             metrics |= {f"{report['split']}.{name}": value for name, value in report["metrics"].items()}
             for name, (low, high) in report["intervals"].items():
                 metrics |= {f"{report['split']}.{name}.low": low, f"{report['split']}.{name}.high": high}
+        elif stage == "export":
+            metrics |= _costs(directory)
         self._log(metrics=metrics, tags=tags, now=now)
         for file in _FILES[stage]:
             self._client.log_artifact(self._run, str(directory / file), stage)
@@ -269,6 +271,14 @@ class Tracker:
             for start in range(0, len(values), _BATCH):
                 batch = {kind: values[start : start + _BATCH]}
                 self._client.log_batch(self._run, **batch, synchronous=True)
+
+
+def _costs(exported: Path) -> dict[str, float]:
+    """Size and latency of a SavedModel, as its validation measured them."""
+    found: dict[str, float] = {"model.bytes": _read(exported / "artifact.json")["summary"].get("bytes", 0)}
+    for size, measured in _read(exported / "validation.json").get("latency_milliseconds", {}).items():
+        found |= {f"latency.batch_{size}.{name}_ms": measured[name] for name in ("p50", "p99")}
+    return found
 
 
 def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]:

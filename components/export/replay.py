@@ -5,7 +5,8 @@
 MODEL is a SavedModel that takes one string tensor and gives `prediction` and `score`; EXAMPLES holds a JSON
 object a line with `input`, `prediction` and `score`. N of them, spread over the file, are answered in
 batches, and some also alone and beside a very long or an empty text: an answer must not depend on the others
-in its batch. What the signatures `n_best` and `explain` say, where there are any, must agree with that.
+in its batch. What the signatures `classify`, `n_best` and `explain` say, where there are any, must agree with
+that. The model's own warm-up requests must be readable, ask every signature, and be answered.
 Prints a JSON report. Exit code 0: everything was answered as it was evaluated; 1: it was not.
 
 A prediction has to be equal. A score may differ by 1e-4, absolutely or relative to its size: more than the
@@ -50,17 +51,22 @@ def main() -> int:
     parser.add_argument("evaluated", help="JSON lines with input, prediction and score")
     parser.add_argument("--examples", type=int, default=64, help="how many to replay (default: 64)")
     options = parser.parse_args()
-    with open(options.evaluated, encoding="utf-8") as lines:
-        examples = spread([json.loads(line) for line in lines], options.examples)
-    session, checks = _sibling("session"), _sibling("signature_checks")
+    examples = read_examples(options.evaluated, options.examples)
+    session, checks, warmup = _sibling("session"), _sibling("signature_checks"), _sibling("warmup_log")
     try:
         if not examples:
             raise session.SavedModelError(f"{options.evaluated} holds no examples to prove it with")
-        report = replay(session, checks, options.model, examples)
+        report = replay(session, checks, warmup, options.model, examples)
     except session.SavedModelError as error:
         report = {"ok": False, "error": str(error)}
     print(json.dumps(report, indent=1, allow_nan=False))
     return 0 if report["ok"] else 1
+
+
+def read_examples(path: str, count: int) -> list[dict[str, Any]]:
+    """At most `count` rows of a file of JSON lines, at equal distances."""
+    with open(path, encoding="utf-8") as lines:
+        return spread([json.loads(line) for line in lines], count)
 
 
 def spread(examples: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
@@ -70,21 +76,23 @@ def spread(examples: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
 
 
 def replay(
-    session: ModuleType, checks: ModuleType, model: str, examples: list[dict[str, Any]]
+    session: ModuleType, checks: ModuleType, warmup: ModuleType, model: str, examples: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Answers the examples and the hard inputs, and compares.
 
     Args:
         session: The module session.py.
         checks: The module signature_checks.py.
+        warmup: The module warmup_log.py.
         model: Directory of the SavedModel.
         examples: What was evaluated: `input`, `prediction`, `score`; at least one.
 
     Returns:
         The report: ok, replayed, mismatched, mismatches (the first ten), undefined (what is wrong with the
         answer to a hard input, by its name), signatures (of each beside `serving_default`: how many texts it
-        answered, how many wrongly, and the faults of the first ten), largest_score_difference, load_seconds,
-        latency_milliseconds (by batch size) and foreign_modules.
+        answered, how many wrongly, and the faults of the first ten), warmup (how many requests, and what is
+        wrong with them), largest_score_difference, load_seconds, latency_milliseconds (by batch size) and
+        foreign_modules.
 
     Raises:
         SavedModelError: If the model does not load, or cannot answer the examples.
@@ -125,11 +133,12 @@ def replay(
             for name, check in checks.CHECKS.items()
             if name in served.signatures
         }
+        warmed = _warm_up(session, warmup, served, Path(model))
         latency = {str(size): _latency(answer, inputs, size) for size in (1, _BATCH_SIZE)}
     wrong = {index: each for index, each in answers if not checks.agree(evaluated[index], each)}
     foreign = sorted({name.partition(".")[0] for name in sys.modules} & _FOREIGN)
     return {
-        "ok": not (wrong or undefined or foreign or any(each["faulty"] for each in signatures.values())),
+        "ok": not (wrong or undefined or foreign or warmed["problem"] or _faulty(signatures)),
         "replayed": len(examples),
         "mismatched": len(wrong),
         "mismatches": [
@@ -146,6 +155,7 @@ def replay(
         "unanswered": sum(example["score"] is None for example in examples),
         "undefined": undefined,
         "signatures": signatures,
+        "warmup": warmed,
         "largest_score_difference": max(_differences(evaluated, answers), default=None),
         "load_seconds": load_seconds,
         "latency_milliseconds": latency,
@@ -167,7 +177,8 @@ def _inspect(
     for batch in batches:
         texts = [text for text, _ in batch]
         try:
-            found = served.run(texts, name)
+            asked = [session.example(text) for text in texts] if name == "classify" else texts
+            found = served.run(asked, name)
         except session.SavedModelError as error:
             faults += [(text, str(error)) for text in texts]
             continue
@@ -180,6 +191,27 @@ def _inspect(
         "faulty": len(faults),
         "faults": [{"input": names.get(text, text), "fault": fault} for text, fault in faults[:_SHOWN]],
     }
+
+
+def _faulty(signatures: dict[str, Any]) -> bool:
+    return any(each["faulty"] for each in signatures.values())
+
+
+def _warm_up(session: ModuleType, warmup: ModuleType, served: Any, model: Path) -> dict[str, Any]:
+    """Answers the model's own warm-up requests, as TF Serving does when it loads it."""
+    path = model / warmup.WARMUP
+    if not path.is_file():
+        return {"requests": 0, "problem": f"there is no {warmup.WARMUP}"}
+    asked: list[str] = []
+    try:
+        for request in warmup.read_requests(path, session.fields):
+            served.run(request.values, request.signature)
+            asked.append(request.signature)
+    except (session.SavedModelError, ValueError, LookupError) as error:
+        return {"requests": len(asked), "problem": f"request {len(asked) + 1} of {path.name}: {error}"}
+    missing = sorted({*served.signatures} - {*asked})
+    problem = f"no request asks {', '.join(missing)}" if missing else ""
+    return {"requests": len(asked), "problem": problem}
 
 
 def _require(session: ModuleType, served: Any, name: str, outputs: dict[str, str]) -> None:

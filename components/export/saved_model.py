@@ -11,6 +11,9 @@ import keras
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+CLASSIFY = "classify"
+"""The signature that TF Serving's Classify calls; it takes serialized `tf.train.Example`s as `inputs`."""
+
 
 def export_saved_model(
     signatures: Mapping[str, Callable[[tf.Tensor], dict[str, tf.Tensor]]],
@@ -25,7 +28,8 @@ def export_saved_model(
 
     Args:
         signatures: The functions by the name that they are served under, `serving_default` among them. Each
-            takes `text`, strings `[B]`, and returns its outputs by name, each of shape `[B, ...]`.
+            takes `text` (`classify`: `inputs`), strings `[B]`, and returns its outputs by name, each of shape
+            `[B, ...]`.
         tokenizers: The modules whose lookup tables the functions use.
         directory: Where to write; created.
         sources: Directories that the exported parts were read from, on which the model must not depend.
@@ -40,11 +44,13 @@ def export_saved_model(
         archive.add_endpoint(
             name,
             functools.partial(_call, function),
-            input_signature=[tf.TensorSpec([None], tf.string, name="text")],
+            input_signature=[tf.TensorSpec([None], tf.string, name="inputs" if name == CLASSIFY else "text")],
         )
         for name, function in signatures.items()
     ]
     archive.write_out(directory, verbose=False)
+    if CLASSIFY in signatures:
+        _set_method(directory, CLASSIFY, "tensorflow/serving/classify")
     variables = {
         id(variable) for endpoint in endpoints for variable in endpoint.get_concrete_function().variables
     }
@@ -55,6 +61,15 @@ def export_saved_model(
 
 def _call(function: Callable[[tf.Tensor], dict[str, tf.Tensor]], text: tf.Tensor) -> dict[str, tf.Tensor]:
     return function(text)
+
+
+def _set_method(directory: str, signature: str, method: str) -> None:
+    """Writes which of TF Serving's calls a signature is for; TensorFlow 2 says `predict` of every one."""
+    path = Path(directory) / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    (metagraph,) = model.meta_graphs
+    metagraph.signature_def[signature].method_name = method
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def structure_problems(directory: str, variables: int, paths: Sequence[str] = ()) -> list[str]:

@@ -308,7 +308,23 @@ def _array(api: ctypes.CDLL, tensor: int) -> np.ndarray:
     return np.frombuffer(raw, dtype=_DTYPES[code]).reshape(shape).copy()
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
+def example(text: str | bytes) -> bytes:
+    """A serialized `tf.train.Example` with the text as its feature `text`: what `classify` takes."""
+    value = text if isinstance(text, bytes) else text.encode()
+    entry = _field(1, b"text") + _field(2, _field(1, _field(1, value)))  # Feature.bytes_list.value
+    return _field(1, _field(1, entry))  # Example.features, an entry of Features.feature
+
+
+def _field(number: int, value: bytes) -> bytes:
+    """A length-delimited field of a protocol buffer."""
+    length, size = len(value), bytearray()
+    while length > 0x7F:
+        size.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([number << 3 | 2, *size, length]) + value
+
+
+def fields(message: bytes) -> Iterator[tuple[int, Any]]:
     """Number and value of each field of a serialized protocol buffer, nested messages as bytes."""
     position = 0
 
@@ -335,7 +351,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
 
 def _entries(message: bytes, number: int) -> dict[str, bytes]:
     """The map field `number` of a message: entries with key 1 and value 2."""
-    entries = (dict(_fields(value)) for field, value in _fields(message) if field == number)
+    entries = (dict(fields(value)) for field, value in fields(message) if field == number)
     return {entry[1].decode(): entry.get(2, b"") for entry in entries}
 
 
@@ -343,7 +359,7 @@ def _signatures(metagraph: bytes) -> dict[str, Signature]:
     """The signatures of a serialized MetaGraphDef (its field 5; each has inputs in 1 and outputs in 2)."""
 
     def tensors(signature: bytes, number: int) -> dict[str, TensorInfo]:
-        found = {name: dict(_fields(info)) for name, info in _entries(signature, number).items()}
+        found = {name: dict(fields(info)) for name, info in _entries(signature, number).items()}
         return {
             name: TensorInfo(info[1].decode(), _DTYPES.get(info.get(2, 0), "none"))
             for name, info in found.items()

@@ -61,6 +61,23 @@ def _n_best_fault(expected: Answer, outputs: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _classify_fault(expected: Answer, outputs: Mapping[str, Any]) -> str | None:
+    classes = [_text(label) for label in outputs["classes"]]
+    scores = [float(score) for score in outputs["scores"]]
+    if len(set(classes)) < len(classes):
+        return f"a class occurs twice: {classes}"
+    if any(not 0 <= score <= 1 for score in scores) or abs(sum(scores) - 1) > _SUM_TOLERANCE:
+        return f"the scores are no probabilities: {scores}"
+    score, label = max(zip(scores, classes, strict=True))
+    best = Answer(label, score)
+    if agree(best, expected) or any(  # of two equal ones either may be the answer
+        agree(Answer(label, score), expected) and math.isclose(score, best.score, abs_tol=TOLERANCE)
+        for score, label in zip(scores, classes, strict=True)
+    ):
+        return None
+    return f"the best is {best}, not {expected}"
+
+
 def _explain_fault(expected: Answer, outputs: Mapping[str, Any]) -> str | None:
     answer = Answer(_text(outputs["prediction"]), float(outputs["score"]))
     if not agree(answer, expected):
@@ -84,6 +101,7 @@ def _text(value: bytes) -> str:
 
 
 CHECKS = {
+    "classify": Check({"classes": "string", "scores": "float32"}, _classify_fault),
     "n_best": Check({"predictions": "string", "scores": "float32", "finished": "bool"}, _n_best_fault),
     "explain": Check(
         {

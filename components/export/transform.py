@@ -32,7 +32,7 @@ class Export(beam.PTransform):
         self._export = _Export(config, task, decode, output)
 
     def expand(self, inputs: beam.PCollection) -> beam.PCollection:
-        """{stage: directory} to {"replayed"}."""
+        """{stage: directory} to {"replayed", "tiers", "bytes"}."""
         return inputs | "export" >> beam.ParDo(self._export)
 
 
@@ -56,10 +56,13 @@ class _Export(beam.DoFn):
             self._config.replay_examples,
             str(Path(self._output) / "validation.json"),
         )
-        yield {"replayed": report["replayed"]}
+        size = sum(path.stat().st_size for path in Path(model).rglob("*") if path.is_file())
+        yield {"replayed": report["replayed"], "tiers": report["tiers"], "bytes": size}
 
     def _freeze(self, upstream: dict[str, str], model: str) -> None:
+        from components.export.replay import read_examples
         from components.export.saved_model import export_saved_model
+        from components.export.warmup import BATCHES, write_warmup
         from components.predictor import load_predictor
 
         keras_model = str(Path(upstream["train"]) / "model.keras")
@@ -70,3 +73,6 @@ class _Export(beam.DoFn):
             model,
             sources=list(upstream.values()),
         )
+        examples = read_examples(str(Path(upstream["evaluate"]) / "predictions.jsonl"), max(BATCHES))
+        texts = [example["input"] for example in examples]
+        write_warmup(model, predictor.signatures, texts or [""])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import UserError
-from components.export import replay, session, signature_checks  # noqa: F401 (replay loads both by path)
+from components.export import replay, session, signature_checks, warmup_log  # noqa: F401 (by path)
 
 _LONG = max(replay.HARD_INPUTS, key=lambda name: len(replay.HARD_INPUTS[name]))
 _SHOWN = 3
@@ -41,7 +41,7 @@ def validate(model: str, evaluated: str, examples: int, report_path: str) -> dic
         report_path: Where the report is written, also when it is bad.
 
     Returns:
-        The report of the replay.
+        The report of the replay, with `tiers`: {name: what was proved, in words}.
 
     Raises:
         UserError: If the SavedModel does not load, answers anything differently, has no answer to a text that
@@ -59,6 +59,7 @@ def validate(model: str, evaluated: str, examples: int, report_path: str) -> dic
     except ValueError:
         said = process.stderr.decode(errors="replace").strip()[-1000:] or "nothing on standard error"
         report = {"ok": False, "error": f"the replay ended with exit code {process.returncode}: {said}"}
+    report["tiers"] = tiers(report)
     Path(report_path).write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
     if not report["ok"]:
         advice = _ADVICE_ON_LENGTH if _overflows(report) else _ADVICE
@@ -66,6 +67,25 @@ def validate(model: str, evaluated: str, examples: int, report_path: str) -> dic
             advice = _ADVICE_ON_SEARCH.format(**report)
         raise UserError(f"refused to push: {_reasons(report)}. {advice}")
     return report
+
+
+def tiers(report: dict[str, Any]) -> dict[str, str]:
+    """What was found out about a SavedModel, tier by tier: `passed`, `failed` or `not run`, and why.
+
+    Args:
+        report: of the replay. Its structure was checked when it was written.
+    """
+    found = {"structure": "passed: variables stored once, vocabulary inside, no path of this machine"}
+    if "error" in report:
+        found |= {"replay": f"failed: {report['error']}", "warm-up": "not run: the model cannot be served"}
+        return found
+    problems = _reasons({**report, "warmup": {"problem": ""}})
+    names = ", ".join(["serving_default", *report["signatures"]])
+    proved = f"passed: {report['replayed']} evaluated examples through {names}"
+    found["replay"] = f"failed: {problems}" if problems else proved
+    problem, requests = report["warmup"]["problem"], report["warmup"]["requests"]
+    found["warm-up"] = f"failed: {problem}" if problem else f"passed: {requests} requests"
+    return found
 
 
 def _overflows(report: dict[str, Any]) -> bool:
@@ -95,6 +115,8 @@ def _reasons(report: dict[str, Any]) -> str:
             )
             counts = f"{found['faulty']} of {found['answered']}"
             reasons.append(f"the signature {name} answers {counts} texts wrongly: {shown}")
+    if report["warmup"]["problem"]:
+        reasons.append(f"the warm-up requests cannot be answered: {report['warmup']['problem']}")
     return "; ".join(reasons)
 
 

@@ -10,15 +10,16 @@ import pytest
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from export_artifacts import DECODE, load, read_predictions, write_artifacts
+from export_artifacts import DECODE, LABELS, load, read_predictions, write_artifacts
 from pydantic import ValidationError
+from tensorflow.core.protobuf import saved_model_pb2
 
 from components.errors import UserError
 from components.events import StageProgress, listening
 from components.export.config import ExportConfig
 from components.export.replay import HARD_INPUTS
 from components.export.saved_model import export_saved_model, structure_problems
-from components.export.session import SavedModelSession
+from components.export.session import SavedModelSession, example
 from components.export.transform import Export
 from components.export.validate import validate
 
@@ -70,11 +71,17 @@ def test_the_stage_exports_and_proves(upstream, task, tmp_path):
     events = []
     with listening(events.append):
         summary = run(upstream, task, tmp_path)
-    assert summary == {"replayed": 64}
+    others = {"classification": ["classify"], "seq2seq": ["n_best", "explain"]}[task]
+    assert summary["replayed"] == 64
+    assert summary["bytes"] > 10_000
+    assert summary["tiers"] == {
+        "structure": "passed: variables stored once, vocabulary inside, no path of this machine",
+        "replay": f"passed: 64 evaluated examples through serving_default, {', '.join(others)}",
+        "warm-up": f"passed: {3 * (1 + len(others))} requests",
+    }
     report = json.loads((tmp_path / "export" / "validation.json").read_text())
     assert report["ok"]
     assert report["largest_score_difference"] < 1e-5
-    others = {"classification": [], "seq2seq": ["n_best", "explain"]}[task]
     assert report["signatures"] == {
         name: {"answered": 64 + len(HARD_INPUTS), "faulty": 0, "faults": []} for name in others
     }
@@ -102,7 +109,7 @@ def test_few_evaluated_examples_are_all_replayed(copied, tmp_path):
     path = Path(copied["evaluate"]) / "predictions.jsonl"
     few = path.read_text(encoding="utf-8").splitlines(keepends=True)[:5]
     path.write_text("".join(few), encoding="utf-8")
-    assert run(copied, "classification", tmp_path) == {"replayed": 5}
+    assert run(copied, "classification", tmp_path)["replayed"] == 5
 
 
 def change_weight(upstream):
@@ -139,15 +146,37 @@ def test_python_and_the_c_api_answer_alike(exported, predictor):
     with SavedModelSession(exported) as session:
         assert session.signatures == sorted(predictor.signatures)
         for name, signature in predictor.signatures.items():
-            served = session.run(inputs, name)
-            assert session.signature(name).inputs["text"].dtype == "string"
-            for answers in (reloaded[name](text=tf.constant(inputs)), signature(tf.constant(inputs))):
+            key, asked = ("text", inputs)
+            if name == "classify":
+                key, asked = ("inputs", list(map(example, inputs)))
+            served = session.run(asked, name)
+            assert session.signature(name).inputs[key].dtype == "string"
+            for answers in (reloaded[name](**{key: tf.constant(asked)}), signature(tf.constant(asked))):
                 assert set(answers) == set(served)
                 for output, values in answers.items():
                     if served[output].dtype == "float32":
                         np.testing.assert_allclose(served[output], values, rtol=1e-5, atol=1e-6)
                     else:
                         np.testing.assert_array_equal(served[output], values)
+
+
+def test_classify_is_what_tf_serving_expects(exported, task):
+    """See tensorflow_serving/servables/tensorflow/classifier.cc."""
+    model = saved_model_pb2.SavedModel.FromString((Path(exported) / "saved_model.pb").read_bytes())
+    signatures = model.meta_graphs[0].signature_def
+    if task == "seq2seq":
+        assert "classify" not in signatures
+        return
+    assert signatures["classify"].method_name == "tensorflow/serving/classify"
+    assert signatures["serving_default"].method_name == "tensorflow/serving/predict"
+    assert list(signatures["classify"].inputs) == ["inputs"]
+    assert set(signatures["classify"].outputs) == {"classes", "scores"}
+    with SavedModelSession(exported) as session:
+        found = session.run([example("abc"), example("d")], "classify")
+        assert [label.decode() for label in found["classes"][1]] == LABELS
+        assert found["scores"].shape == (2, len(LABELS))
+        best = found["classes"][0][found["scores"][0].argmax()]
+        assert best == session.run(["abc"])["prediction"][0]
 
 
 def test_every_variable_is_stored_once(exported, predictor):
@@ -241,7 +270,15 @@ def test_a_remote_directory_is_refused_before_anything_runs():
     ],
 )
 def test_the_advice_fits_what_has_no_answer(undefined, advice, monkeypatch, tmp_path):
-    report = {"ok": False, "undefined": undefined, "mismatched": 0, "signatures": {}, "foreign_modules": []}
+    report = {
+        "ok": False,
+        "replayed": 1,
+        "undefined": undefined,
+        "mismatched": 0,
+        "signatures": {},
+        "warmup": {"requests": 3, "problem": ""},
+        "foreign_modules": [],
+    }
     ended = subprocess.CompletedProcess([], 1, stdout=json.dumps(report).encode(), stderr=b"")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
     with pytest.raises(UserError, match=advice):
@@ -256,6 +293,7 @@ def test_a_search_that_finds_nothing_is_told_from_a_bad_export(monkeypatch, tmp_
         "mismatched": 0,
         "undefined": {"an emoji": "its score is -inf"},
         "signatures": {},
+        "warmup": {"requests": 3, "problem": ""},
         "foreign_modules": [],
     }
     ended = subprocess.CompletedProcess([], 1, stdout=json.dumps(report).encode(), stderr=b"")

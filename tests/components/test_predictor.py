@@ -154,10 +154,9 @@ def test_only_attention_to_tokens_is_explained(encoder, attention, extra):
     assert list(predictor(seq2seq(encoder, attention)).signatures) == ["serving_default", "n_best", *extra]
 
 
-def test_a_classifier_has_no_other_signature():
-    assert list(Predictor("classification", None, {"text": tokenizer()}, ["a"], None).signatures) == [
-        "serving_default"
-    ]
+def test_a_classifier_also_answers_in_the_form_of_classify():
+    classifier = Predictor("classification", None, {"text": tokenizer()}, ["a"], None)
+    assert list(classifier.signatures) == ["serving_default", "classify"]
 
 
 def test_every_answer_begins_with_the_prefix(model):

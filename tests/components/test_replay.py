@@ -12,6 +12,8 @@ from components.errors import UserError
 from components.export import replay
 from components.export.saved_model import export_saved_model
 from components.export.validate import validate
+from components.export.warmup import write_warmup
+from components.export.warmup_log import WARMUP
 
 
 class Shouter(tf.Module):
@@ -51,6 +53,7 @@ def prove(tmp_path):
         model = str(tmp_path / "model")
         if function is not None:
             export_saved_model({"serving_default": function, **others}, [], model)
+            write_warmup(model, ["serving_default", *others], ["warm"])
         path = tmp_path / "predictions.jsonl"
         rows = evaluated() if examples is None else examples
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -157,6 +160,43 @@ def test_a_signature_must_answer_hard_inputs_as_well(prove):
         UserError, match=r"n_best answers 1 of 43 .* input '10,000 characters': .*too much for"
     ):
         prove(Shouter(), n_best=failing)
+
+
+def test_a_model_without_warm_up_requests_is_refused(prove):
+    prove(Shouter())
+    (prove.model / WARMUP).unlink()
+    with pytest.raises(
+        UserError, match=r"the warm-up requests cannot be answered: there is no assets\.extra"
+    ):
+        prove(None)
+    tiers = prove.report()["tiers"]
+    assert tiers["replay"] == "passed: 40 evaluated examples through serving_default"
+    assert tiers["warm-up"].startswith("failed: there is no assets.extra")
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        (["serving_default"], "no request asks n_best"),
+        (
+            ["serving_default", "n_best", "gone"],
+            "request 7 of tf_serving_warmup_requests: no signature 'gone'",
+        ),
+    ],
+)
+def test_warm_up_requests_must_fit_the_signatures(prove, asked, problem):
+    prove(Shouter(), n_best=n_best)
+    write_warmup(str(prove.model), asked, ["warm"])
+    with pytest.raises(UserError, match=problem):
+        prove(None)
+
+
+def test_damaged_warm_up_requests_are_refused(prove):
+    prove(Shouter())
+    path = prove.model / WARMUP
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match="request 3 of tf_serving_warmup_requests: it ends within the record"):
+        prove(None)
 
 
 def test_hard_inputs_need_a_finite_score(prove):

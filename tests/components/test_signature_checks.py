@@ -73,6 +73,31 @@ def test_faults_of_a_list_of_answers(predictions, scores, finished, fault):
     assert n_best(predictions, scores, finished).startswith(fault)
 
 
+def classified(classes, scores, expected=("a", 0.5)):
+    outputs = {"classes": np.array([label.encode() for label in classes], object), "scores": np.array(scores)}
+    return CHECKS["classify"].fault(Answer(*expected), outputs)
+
+
+def test_sound_classes():
+    assert classified("abc", [0.5, 0.3, 0.2]) is None
+    assert classified("ba", [0.5, 0.5]) is None  # of equal ones either may be the answer
+
+
+@pytest.mark.parametrize(
+    ("classes", "scores", "fault"),
+    [
+        ("abc", [0.3, 0.5, 0.2], "the best is 'b' (score 0.5), not 'a' (score 0.5)"),
+        ("abc", [0.6, 0.3, 0.1], "the best is 'a' (score 0.6), not 'a' (score 0.5)"),
+        ("aab", [0.5, 0.3, 0.2], "a class occurs twice: ['a', 'a', 'b']"),
+        ("abc", [0.5, 0.3, 0.1], "the scores are no probabilities"),
+        ("abc", [0.5, 0.7, -0.2], "the scores are no probabilities"),
+        ("abc", [0.5, math.nan, 0.5], "the scores are no probabilities"),
+    ],
+)
+def test_faults_of_classes(classes, scores, fault):
+    assert classified(classes, scores).startswith(fault)
+
+
 SOUND = [[0.25, 0.75, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
 
 

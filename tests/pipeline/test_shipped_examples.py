@@ -1,5 +1,8 @@
 """Every example trains and exports, and as seq2seq models so does every encoder and kind of decoding."""
 
+import json
+import re
+import shutil
 from pathlib import Path
 from typing import get_args
 
@@ -9,6 +12,7 @@ import tiny
 from components.models.encoders import Encoder
 from components.strict import FIELDS
 from pipeline.config import load_config
+from pipeline.predict import predict
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.yaml"))
@@ -52,7 +56,19 @@ def test_an_example_trains_and_exports(name, tmp_path):
     ]
     code, said = tiny.run(ROOT / "examples" / f"{name}.yaml", *overrides)
     assert code == 0, said
-    assert (tmp_path / "serving" / config.name / "1" / "saved_model.pb").is_file()
+    for tier in ("structure", "replay", "warm-up"):
+        assert re.search(rf"{tier} +passed: ", said)
+    served = tmp_path / "serving" / config.name / "1"
+    evaluated = next((tmp_path / "runs" / "artifacts" / "evaluate").iterdir()) / "predictions.jsonl"
+    rows = [json.loads(line) for line in evaluated.read_text(encoding="utf-8").splitlines()][:8]
+    for place in ("a b", "größer 東京/in it"):
+        moved = tmp_path / place
+        moved.parent.mkdir(exist_ok=True)
+        shutil.copytree(served, moved)
+        answers = [
+            json.loads(answer) for answer in predict(str(moved), [row["input"].encode() for row in rows])
+        ]
+        assert [answer["prediction"] for answer in answers] == [row["prediction"] for row in rows]
 
 
 @pytest.mark.slow

@@ -35,7 +35,9 @@ FILES = {
         "predictions.jsonl": {},
         "plots/by_length.png": "a picture",
     },
-    "export": {"validation.json": {}},
+    "export": {
+        "validation.json": {"latency_milliseconds": {"32": {"p50": 4.0, "p99": 9.0, "calls": 20}}},
+    },
 }
 
 
@@ -44,7 +46,10 @@ def artifact(tmp_path):
     """Makes a stage's artifact and returns its directory."""
 
     def make(stage):
-        for name, content in {**FILES[stage], "artifact.json": {"key": f"key of {stage}"}}.items():
+        for name, content in {
+            **FILES[stage],
+            "artifact.json": {"key": f"key of {stage}", "summary": {"bytes": 77}},
+        }.items():
             path = tmp_path / stage / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(content))
@@ -129,6 +134,9 @@ def test_a_whole_run(uri, artifact, tmp_path, capfd):
         "test.exact_match.low": 0.95,
         "test.exact_match.high": 0.99,
         "seconds.export": 2.5,
+        "model.bytes": 77,
+        "latency.batch_32.p50_ms": 4.0,
+        "latency.batch_32.p99_ms": 9.0,
     }
     history = MlflowClient(uri).get_metric_history(tracker.run_id, "loss")
     assert [(metric.step, metric.value) for metric in history] == [(1, 0.5), (2, 0.25)]

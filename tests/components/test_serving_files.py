@@ -1,0 +1,48 @@
+"""The files beside the models, read by TensorFlow Serving's own messages where Python has them."""
+
+import pytest
+from google.protobuf import text_format
+from ruamel.yaml import YAML
+from tensorflow_serving.config import model_server_config_pb2
+
+from components.export.serving_files import write_serving_files
+
+FILES = ["models.config", "batching.config", "monitoring.config", "docker-compose.yaml"]
+
+
+@pytest.fixture
+def serving(tmp_path):
+    for name in ("dates", "languages", "not yet"):
+        (tmp_path / name / "1").mkdir(parents=True)
+    for name in ("dates", "languages"):
+        (tmp_path / name / "1" / "saved_model.pb").touch()
+    return tmp_path
+
+
+def test_every_model_is_served(serving):
+    assert write_serving_files(serving) == FILES
+    read = model_server_config_pb2.ModelServerConfig()
+    text_format.Parse((serving / "models.config").read_text(), read)
+    assert [(model.name, model.base_path) for model in read.model_config_list.config] == [
+        ("dates", "/models/dates"),
+        ("languages", "/models/languages"),
+    ]
+    assert not [path for path in serving.iterdir() if path.name.startswith(".")]
+
+
+def test_the_composition_names_the_files_that_are_there(serving):
+    write_serving_files(serving)
+    service = YAML(typ="safe").load(serving / "docker-compose.yaml")["services"]["tensorflow-serving"]
+    assert service["volumes"] == [".:/models:ro"]
+    named = [word.partition("=")[2] for word in service["command"] if "=/models/" in word]
+    assert len(named) == 3
+    assert all((serving / path.removeprefix("/models/")).is_file() for path in named)
+
+
+def test_changes_of_others_are_kept(serving):
+    write_serving_files(serving)
+    lines = (serving / "batching.config").read_text().splitlines(keepends=True)
+    (serving / "batching.config").write_text("".join(lines[1:]))
+    (serving / "models.config").write_text((serving / "models.config").read_text().splitlines()[0] + "\n")
+    assert write_serving_files(serving) == [name for name in FILES if name != "batching.config"]
+    assert "dates" in (serving / "models.config").read_text()
