@@ -17,6 +17,7 @@ REQUIRES = [
     "rich>=13.9,<16",
     "jinja2>=3.1,<4",
     "filelock>=3.16,<5",
+    "psutil>=6,<8",
     "pyarrow>=18,<26",
     "sentencepiece>=0.2,<0.3",
     "sacrebleu>=2.5,<3",
@@ -42,7 +43,6 @@ EXTRAS = {
     "bench": [
         "scikit-learn>=1.5,<2",
         "reservoirpy>=0.4,<0.5",
-        "psutil>=6,<8",
         # It needs Keras 3.15, which Python 3.10 does not have.
         "keras-hub>=0.32,<0.33; python_version >= '3.11'",
     ],

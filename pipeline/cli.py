@@ -46,6 +46,14 @@ class SignatureName(str, Enum):
     explain = "explain"
 
 
+class ServerName(str, Enum):
+    """What can serve a model."""
+
+    binary = "binary"
+    docker = "docker"
+    mlflow = "mlflow"
+
+
 ConfigFile = Annotated[Path, typer.Argument(metavar="[CONFIG]", help="The pipeline's YAML file.")]
 Overrides = Annotated[
     list[str] | None,
@@ -137,6 +145,26 @@ def predict(
 
 
 @app.command()
+def serve(
+    name: Annotated[str, typer.Argument(help="The model's name, or the directory of its versions.")],
+    port: Annotated[int, typer.Option(help="HTTP port on 127.0.0.1.")] = 8501,
+    grpc_port: Annotated[int, typer.Option(help="gRPC port of TensorFlow Serving.")] = 8500,
+    with_: Annotated[
+        ServerName | None, typer.Option("--with", help="Which server. Default: the first that is there.")
+    ] = None,
+    directory: Annotated[Path, typer.Option(help="Where models are pushed to.")] = Path("serving"),
+) -> None:
+    """Serve a model by TensorFlow Serving, or where there is none by MLflow; Ctrl-C ends it."""
+    from pipeline.serve import run_server, serving
+
+    wanted = with_.value if with_ else None
+    with serving(_versions_of(name, directory), port, grpc_port, wanted) as ready:
+        print(f"{name} by {ready.server}: {ready.why}\n{ready.address}\nask it: {ready.example}", flush=True)
+        code = run_server(ready)
+    raise typer.Exit(code)
+
+
+@app.command()
 def rollback(
     name: Annotated[str, typer.Argument(help="The model's name, or the directory of its versions.")],
     version: Annotated[int | None, typer.Option(help="Which one. Default: the last other model.")] = None,
@@ -145,8 +173,7 @@ def rollback(
     """Serve an earlier version again, as the newest, and make it the champion."""
     from pipeline.rollback import roll_back
 
-    given = Path(name)
-    done = roll_back(given if len(given.parts) > 1 else directory / name, version)
+    done = roll_back(_versions_of(name, directory), version)
     print(f"version {done.source} is served again, as {done.directory}, in place of version {done.old}")
     print(done.registry)
 
@@ -161,6 +188,22 @@ def runs(root: Root = Path("runs")) -> None:
     if not records:
         raise UserError(f"No runs under {root}. Start one with `rnnpipe run`, or name another --root.")
     Console().print(runs_table(records))
+
+
+@app.command()
+def track(
+    run: Annotated[str, typer.Argument(help="The run's id, or part of it.")],
+    root: Root = Path("runs"),
+) -> None:
+    """Send MLflow what it did not get while a run went on."""
+    from pipeline.facts import find_runs
+    from pipeline.track import track as send
+
+    (found,) = find_runs(root, [run])
+    problems = send(found)
+    if problems:
+        raise UserError(" ".join(problems))
+    print(f"MLflow has all of {found.record.id} now, as {found.record.tracking['run']}")
 
 
 @app.command()
@@ -199,6 +242,11 @@ def ui(
     command = ui_command(load_config(config, set_ or []).tracking.uri, port=port)
     print(f"MLflow UI on http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
     raise typer.Exit(subprocess.call(command))
+
+
+def _versions_of(name: str, directory: Path) -> Path:
+    """The directory of a model's versions, by its name or its path."""
+    return Path(name) if len(Path(name).parts) > 1 else directory / name
 
 
 def main() -> None:

@@ -51,7 +51,9 @@ class RunFacts:
         from components.evaluate.measured import read_measured
 
         artifact = self.artifacts.get("evaluate")
-        return read_measured(artifact.directory) if artifact else None
+        if artifact is None or "resampled.npy" not in artifact.files or artifact.damage():
+            return None
+        return read_measured(artifact.directory)
 
     @property
     def examples_key(self) -> str:

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import UserError
-from components.export.push import Note, latest_version, push, read_note
-from components.export.serving_files import write_serving_files
+from components.export.push import Note, amend_note, latest_version, push, read_note
 from pipeline.artifacts import Artifact, Store
 from pipeline.config import PipelineConfig
 from pipeline.mlflow_client import absolute_uri
@@ -48,6 +47,7 @@ class Gate:
         self._base = Path(config.export.directory) / config.name
         self._champion: Champion | None = None
         self._unknown = ""
+        self._pushed: Path | None = None
 
     @property
     def decides(self) -> bool:
@@ -76,18 +76,21 @@ class Gate:
 
     @property
     def served(self) -> Path | None:
-        """Where this very model is served as the newest version; None if it is not."""
-        newest = latest_version(self._base)
-        note = read_note(self._base, newest)
+        """Where this very export is served, which is as the newest version; None if it is not."""
+        if self._pushed is not None:
+            return self._pushed
+        newest, note = self._newest()
         if newest is None or note is None or not self.decides or note.key != self._plans["export"].key:
             return None
         return self._base / str(newest)
 
     @property
     def settled(self) -> bool:
-        """Whether this very model is served, and was found good enough by the same rules."""
-        note = read_note(self._base, latest_version(self._base))
-        return self.served is not None and note is not None and note.bless == self._rules
+        """Whether this very export is served, was found good enough by the same rules, and is registered."""
+        _, note = self._newest()
+        if note is None or self.served is None:
+            return False
+        return note.bless == self._rules and (note.registered or not self._config.tracking.enabled)
 
     def ask(self) -> None:
         """Looks up the champion, if it has a say; that it cannot be asked is found in the verdict."""
@@ -96,7 +99,7 @@ class Gate:
         try:
             self._champion = find_champion(self._config.tracking.uri, self._config.name)
         except UserError as error:
-            self._unknown = str(error)
+            self._unknown = f"{error}. Run again when it answers"
 
     def plan(self) -> StagePlan | None:
         """How the champion is measured on the examples of this run; None if there is nothing to measure."""
@@ -124,25 +127,23 @@ class Gate:
         """Judges what was measured."""
         from components.evaluate.blessing import judge
         from components.evaluate.measured import read_measured
-        from components.evaluate.verdict import Blessing
+        from components.evaluate.verdict import Blessing, Rule
 
         assert self.evaluated is not None
         config = self._config.evaluate
-        note = read_note(self._base, latest_version(self._base))
-        if note and self._plans["export"].key in note.rolled_back and not self._forced:
+        _, note = self._newest()
+        if note and self.model in note.rolled_back and not self._forced:
             return Blessing(
                 False, ["it was rolled back; change something, or push it all the same with --force export"]
             )
         model = read_measured(self.evaluated.directory)
-        alone = judge(config, model)
-        if not alone.blessed or not self.compares:
-            return alone
+        if not self.compares or (self._champion is None and not self._unknown):
+            return judge(config, model)
         if self._unknown:
-            return Blessing(
-                False, [*alone.reasons, f"{self._unknown}. Run again when it answers"], alone.rules
-            )
-        if self._champion is None:
-            return alone
+            alone = judge(config, model, name="not compared")
+            rule = Rule("", "", "champion", 0.0, None, False, None, self._unknown)
+            return Blessing(False, [*alone.reasons, rule.reason], [*alone.rules, rule])
+        assert self._champion is not None
         if self._is_champion:
             return judge(config, model, model, f"version {self._champion.version}, which is this model")
         measured = self._measured_champion()
@@ -152,18 +153,46 @@ class Gate:
     @property
     def knows(self) -> bool:
         """Whether the verdict can be given without measuring the champion first."""
-        return self._champion is None or self._is_champion or self._measured_champion() is not None
+        return (
+            bool(self._unknown)
+            or self._champion is None
+            or self._is_champion
+            or self._measured_champion() is not None
+        )
 
     def push(self) -> Path:
         """Copies the model to where it is served, unless it is the newest there; returns its directory."""
         assert self.exported is not None
-        if self.served is None:
-            tracking = self._config.tracking
-            registry = absolute_uri(tracking.uri) if tracking.enabled else ""
-            note = Note(self.exported.key, registry, self._rules)
-            push(self.exported.directory / "model", self._base, note, self._config.export.keep_versions)
-            write_serving_files(self._base.parent)
-        return self._base / str(latest_version(self._base))
+        newest, note = self._newest()
+        if newest is not None and self.served is not None:
+            amend_note(self._base, newest, bless=self._rules)
+            self._pushed = self._base / str(newest)
+            return self._pushed
+        tracking = self._config.tracking
+        registry = absolute_uri(tracking.uri) if tracking.enabled else ""
+        gone = set(note.rolled_back if note else ()) - {self.model}
+        noted = Note(
+            self.exported.key, self.model, registry, bless=self._rules, rolled_back=tuple(sorted(gone))
+        )
+        version = push(
+            self.exported.directory / "model", self._base, noted, self._config.export.keep_versions
+        )
+        self._pushed = self._base / str(version)
+        return self._pushed
+
+    @property
+    def model(self) -> str:
+        """Tells the model from others: what it was trained from, and how it decodes."""
+        decode = {
+            name: value
+            for name, value in self._plans["export"].ingredients.items()
+            if name.startswith("config decode")
+        }
+        return key_of({**decode, "train": self._plans["train"].key})
+
+    def _newest(self) -> tuple[int | None, Note | None]:
+        version = latest_version(self._base)
+        return version, read_note(self._base, version)
 
     @property
     def _rules(self) -> str:
@@ -171,7 +200,7 @@ class Gate:
 
     @property
     def _is_champion(self) -> bool:
-        return self._champion is not None and self._champion.key == self._plans["export"].key
+        return self._champion is not None and self._champion.model == self.model
 
     def _artifact(self, stage: str) -> Artifact | None:
         plan = self._plans.get(stage)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from ruamel.yaml import YAML
 
 from pipeline.compare import Comparison, Standing
+from pipeline.config import yaml_text
 from pipeline.console import command_line, example_question
 from pipeline.facts import RunFacts
 
@@ -39,7 +39,7 @@ def card_page(run: RunFacts) -> str:
         statistics=run.read("ingest", "statistics.json"),
         rejected=list(itertools.islice(_rows(run, "ingest", "rejected.jsonl"), _REJECTED)),
         commands=_commands(run),
-        config=_as_yaml(run.record.config),
+        config=yaml_text(run.record.config),
     )
 
 
@@ -102,9 +102,3 @@ def _commands(run: RunFacts) -> str:
     question = example_question(artifact.directory / "predictions.jsonl") if artifact else None
     ask = f"echo {shlex.quote(question or 'your text')} | {command_line('predict', str(base))}"
     return f"{ask}\ntensorflow_model_server --model_name={base.name} --model_base_path={base.absolute()}"
-
-
-def _as_yaml(config: dict[str, Any]) -> str:
-    text = io.StringIO()
-    YAML(typ="safe").dump(config, text)
-    return text.getvalue()

@@ -32,7 +32,7 @@ class RunRecord:
         history: the metrics of each of this run's epochs.
         blessing: the verdict, why, and how the model stands to each rule.
         served: the pushed version's directory.
-        tracking: where the MLflow run is.
+        tracking: where the MLflow run is, and what of it is missing there.
         message: why it failed.
     """
 
@@ -78,12 +78,12 @@ class Recorder:
             pid=os.getpid(),
             config=config,
         )
-        self._path = root / "runs" / f"{self.record.id}.json"
+        self._root = root
 
     @property
     def card(self) -> Path:
         """Where the run's page belongs."""
-        return self._path.with_suffix(".html")
+        return record_path(self._root, self.record.id).with_suffix(".html")
 
     def __call__(self, event: Event) -> None:
         """Notes a stage's or an epoch's end."""
@@ -91,7 +91,7 @@ class Recorder:
             self.stage(event.stage, state="running")
         elif isinstance(event, EpochFinished):
             self.record.epochs = event.epoch
-            self.record.history.append({"epoch": event.epoch, **event.metrics})
+            self.record.history.append({"epoch": event.epoch, **event.metrics, "seconds": event.seconds})
             self.write()
         elif isinstance(event, StageFinished):
             if event.stage == "evaluate":
@@ -112,10 +112,21 @@ class Recorder:
     def write(self) -> None:
         """Writes the file, whole or not at all."""
         self.record.seconds = round((datetime.now(timezone.utc) - self._began).total_seconds(), 1)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(asdict(self.record), indent=1, ensure_ascii=False), encoding="utf-8")
-        os.replace(temporary, self._path)
+        write_record(self._root, self.record)
+
+
+def write_record(root: Path, record: RunRecord) -> None:
+    """Writes a record, whole or not at all."""
+    path = record_path(root, record.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(asdict(record), indent=1, ensure_ascii=False), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def record_path(root: Path, run_id: str) -> Path:
+    """Where a run's record is; its card is beside it."""
+    return root / "runs" / f"{run_id}.json"
 
 
 def read_records(root: Path) -> list[RunRecord]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import components.export
 from components.errors import UserError
+from components.export.session import SavedModelError, SavedModelSession
 from pipeline.mlflow_client import (
     absolute_uri,
     database_path,
@@ -25,8 +29,10 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"  # the alias
 KEY = "rnnpipe.key"  # the tag that holds the key of the export artifact
+MODEL = "rnnpipe.model"  # the tag that tells the model, however it was evaluated and exported
 _SERVED = Path("artifacts", "model")  # where MLflow keeps the SavedModel in its own model
 _PYFUNC = Path(components.export.__file__).with_name("pyfunc_model.py")
+_OUTPUTS = {"prediction": "string", "score": "float32"}
 _LIBRARIES = ("tensorflow", "tensorflow-text", "numpy", "pandas")
 
 
@@ -37,12 +43,14 @@ class Champion:
     Args:
         version: its number in the registry.
         key: of the export artifact it was made from; empty if somebody else registered it.
+        model: tells it from other models, however they were evaluated and exported; empty as above.
         uri: where the registry keeps its files.
         tracking_uri: whose registry.
     """
 
     version: str
     key: str
+    model: str
     uri: str
     tracking_uri: str
 
@@ -54,7 +62,8 @@ class Champion:
         """
         from mlflow.artifacts import download_artifacts
 
-        local = Path(self.uri.removeprefix("file://")) if self.uri.startswith("file://") else None
+        address = urlsplit(self.uri)
+        local = Path(url2pathname(address.path)) if address.scheme == "file" else None
         try:
             if local is None:
                 directory.mkdir(parents=True, exist_ok=True)
@@ -67,13 +76,31 @@ class Champion:
             raise UserError(
                 f"the champion's files cannot be had from {self.uri}: {one_line(error)}"
             ) from error
+        advice = f"Move the alias {CHAMPION} to another version, or remove it."
         if not (local / _SERVED / "saved_model.pb").is_file():
             raise UserError(
                 f"the champion, version {self.version} in MLflow's registry, holds no "
-                f"{_SERVED}/saved_model.pb; expected a model that a run has registered. Move the alias "
-                f"{CHAMPION} to another version, or remove it."
+                f"{_SERVED}/saved_model.pb; expected a model that a run has registered. {advice}"
+            )
+        if problem := _problem(local / _SERVED):
+            raise UserError(
+                f"the champion, version {self.version} in MLflow's registry, cannot be asked: {problem}. "
+                f"{advice}"
             )
         return local / _SERVED
+
+
+def _problem(saved_model: Path) -> str:
+    """Why a SavedModel cannot be measured; empty if it can."""
+    try:
+        with SavedModelSession(saved_model) as session:
+            signature = session.signature()
+    except SavedModelError as error:
+        return str(error)
+    outputs = {name: info.dtype for name, info in signature.outputs.items()}
+    if list(signature.inputs) != ["text"] or not _OUTPUTS.items() <= outputs.items():
+        return f"it takes {list(signature.inputs)} and gives {outputs}; expected ['text'] and {_OUTPUTS}"
+    return ""
 
 
 def find_champion(uri: str, name: str) -> Champion | None:
@@ -106,15 +133,42 @@ def find_champion(uri: str, name: str) -> Champion | None:
         raise UserError(_away(uri, error)) from error
     except Exception as error:
         raise UserError(_away(uri, error)) from error
-    return Champion(str(version.version), version.tags.get(KEY, ""), source, absolute_uri(uri))
+    tags = version.tags
+    return Champion(str(version.version), tags.get(KEY, ""), tags.get(MODEL, ""), source, absolute_uri(uri))
 
 
 def _away(uri: str, error: Exception) -> str:
     return f"MLflow at {without_password(uri)} cannot be asked for the champion: {one_line(error)}"
 
 
+def save_pyfunc(directory: Path, saved_model: Path, example: str) -> None:
+    """Writes a SavedModel as a pyfunc model with signature and input example.
+
+    Args:
+        directory: where to; created.
+        saved_model: its directory, named `model`.
+        example: a text to ask it.
+    """
+    import mlflow.pyfunc
+    import pandas as pd
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    mlflow.pyfunc.save_model(
+        directory,
+        python_model=str(_PYFUNC),
+        artifacts={"saved_model": str(saved_model)},
+        signature=ModelSignature(
+            inputs=Schema([ColSpec("string", "text")]),
+            outputs=Schema([ColSpec("string", "prediction"), ColSpec("double", "score")]),
+        ),
+        input_example=pd.DataFrame({"text": [example]}),
+        pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in _LIBRARIES],
+    )
+
+
 def log_model(client: MlflowClient, run_id: str, name: str, saved_model: Path, example: str) -> str:
-    """Logs a SavedModel with a run, as a pyfunc model with signature and input example.
+    """Logs a SavedModel with a run, as a pyfunc model.
 
     Args:
         client: of MLflow.
@@ -126,42 +180,32 @@ def log_model(client: MlflowClient, run_id: str, name: str, saved_model: Path, e
     Returns:
         MLflow's id of the model.
     """
-    import mlflow.pyfunc
-    import pandas as pd
     from mlflow.entities import LoggedModelOutput
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
 
-    signature = ModelSignature(
-        inputs=Schema([ColSpec("string", "text")]),
-        outputs=Schema([ColSpec("string", "prediction"), ColSpec("double", "score")]),
-    )
-    requirements = [f"{name}=={importlib.metadata.version(name)}" for name in _LIBRARIES]
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "pyfunc"
-        mlflow.pyfunc.save_model(
-            directory,
-            python_model=str(_PYFUNC),
-            artifacts={"saved_model": str(saved_model)},
-            signature=signature,
-            input_example=pd.DataFrame({"text": [example]}),
-            pip_requirements=requirements,
-        )
+        save_pyfunc(directory, saved_model, example)
         run = client.get_run(run_id)
-        model = client.create_logged_model(run.info.experiment_id, name=name, source_run_id=run_id)
+        model = client.create_logged_model(
+            run.info.experiment_id,
+            name=re.sub(r"[^\w-]", "-", name),  # MLflow allows no dots here
+            source_run_id=run_id,
+        )
         client.log_model_artifacts(model.model_id, str(directory))
     client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     return str(model.model_id)
 
 
-def register(client: MlflowClient, name: str, key: str, model_id: str, run_id: str) -> ModelVersion:
+def register(
+    client: MlflowClient, name: str, tags: dict[str, str], model_id: str, run_id: str
+) -> ModelVersion:
     """Makes a version of a logged model, and the registered model if it is the first.
 
     Args:
         client: of MLflow.
         name: of the registered model.
-        key: of the export artifact.
+        tags: KEY and MODEL.
         model_id: MLflow's id of the logged model.
         run_id: the run it comes from.
     """
@@ -175,7 +219,7 @@ def register(client: MlflowClient, name: str, key: str, model_id: str, run_id: s
         client.create_registered_model(name)
     model = client.get_logged_model(model_id)
     return client.create_model_version(
-        name, model.artifact_location, run_id=run_id, tags={KEY: key}, model_id=model_id
+        name, model.artifact_location, run_id=run_id, tags=tags, model_id=model_id
     )
 
 

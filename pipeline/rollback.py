@@ -52,25 +52,23 @@ def roll_back(base: Path, version: int | None = None) -> RolledBack:
         others = ", ".join(str(each) for each in sorted(known) if each != newest) or "none"
         raise UserError(f"received version {source}; expected an earlier one of {base}: {others}.")
     gone, back = read_note(base, newest), read_note(base, source)
-    rolled_back = {*(gone.rolled_back if gone else ()), *([gone.key] if gone else [])}
+    rolled_back = {*(gone.rolled_back if gone else ()), *([gone.model] if gone else [])}
     note = back or Note("")
-    note = note._replace(rolled_back=tuple(sorted(rolled_back - {note.key})))
+    note = note._replace(rolled_back=tuple(sorted(rolled_back - {note.model, ""})))
     pushed = push(known[source], base, note)
     return RolledBack(newest, source, base / str(pushed), _crown(base.name, note.key, note.tracking))
 
 
 def _earlier(base: Path, known: dict[int, Path], newest: int) -> int:
-    notes = {number: read_note(base, number) for number in known}
-    now = notes[newest]
-    others = [
-        number
-        for number, note in notes.items()
-        if number != newest and (not note or not now or note.key != now.key)
-    ]
+    now = read_note(base, newest)
+    given_up = {now.model, *now.rolled_back} if now else set()
+    notes = {number: read_note(base, number) for number in known if number != newest}
+    others = [number for number, note in notes.items() if note is None or note.model not in given_up]
     if not others:
         raise UserError(
-            f"{base} holds no other model than the one that is served; nothing to go back to. Runs that push "
-            "keep as many versions as export.keep_versions says."
+            f"{base} holds no other model than the one that is served and those that were rolled back; "
+            "nothing to go back to. --version brings any of them back. Runs that push keep as many versions "
+            "as export.keep_versions says."
         )
     return max(others)
 

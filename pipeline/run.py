@@ -15,7 +15,8 @@ from rich.markup import escape
 
 from components.errors import UserError
 from components.evaluate.verdict import Blessing
-from components.events import listening
+from components.events import Event, listening
+from components.export.serving_files import write_serving_files
 from pipeline.artifacts import Store
 from pipeline.config import PipelineConfig, as_yaml, flatten, resolved
 from pipeline.console import RunDisplay, command_line, example_question, format_metrics
@@ -145,7 +146,7 @@ class _Run:
         with contextlib.ExitStack() as stack:
             self._tracker = self._start_tracking()
             display = stack.enter_context(RunDisplay(self._console, self._plans))
-            for listener in (self._recorder, display, self._tracker):
+            for listener in (self._note_run, self._recorder, display, self._tracker):
                 if listener:
                     stack.enter_context(listening(listener))
             self._gate.ask()
@@ -156,6 +157,9 @@ class _Run:
                 self._console.print(f"[bold]{self._config.name}[/]: nothing to compute, {reused}.")
                 return
             display.plan(plans)
+            if champion:
+                name = champion.stage.name
+                self._recorder.stage(name, state="waiting", key=champion.key, reason=champion.reason)
             import_tensorflow()
             from pipeline.job import run_job
 
@@ -169,13 +173,21 @@ class _Run:
         record = self._recorder.record
         record.blessing = self.blessing.as_json()
         if self._tracker:
-            self._tracker.judged(self.blessing)
+            self._tracker.judged(record.blessing)
         if self.blessing.blessed:
-            record.served = str(self._gate.push())
+            served = self._gate.push()
+            record.served = str(served)
+            self._write_serving_files(served.parent.parent)
             if self._tracker and self._gate.exported and self._gate.evaluated:
                 example = example_question(self._gate.evaluated.directory / "predictions.jsonl") or ""
-                model = self._gate.exported.directory / "model"
-                self._tracker.register(self._config.name, self._gate.exported.key, model, example)
+                self._tracker.register(served, self._gate.exported.directory / "model", example)
+
+    def _write_serving_files(self, directory: Path) -> None:
+        try:
+            write_serving_files(directory)
+        except (OSError, UnicodeError) as error:
+            said = f"[yellow]no configuration of TensorFlow Serving in {escape(str(directory))}:[/]"
+            self._console.print(f"{said} {escape(str(error))}", highlight=False, soft_wrap=True)
 
     def _start_tracking(self) -> Tracker | None:
         tracking = self._config.tracking
@@ -186,16 +198,26 @@ class _Run:
         tracker.start(flatten(record.config), {"pipeline": self._config.name}, as_yaml(self._config))
         for plan in self._plans:
             if plan.artifact:
-                tracker.reused(plan.stage.name, str(plan.artifact.directory))
+                tracker.stage(plan.stage.name, str(plan.artifact.directory), None)
         return tracker
 
-    def _finish_tracking(self, status: Status, timeout: float = 30.0) -> None:
+    def _note_run(self, event: Event) -> None:
+        """Has the record name the MLflow run, so that it can be completed even if this process is killed."""
+        if self._tracker and self._tracker.run_id and not self._recorder.record.tracking:
+            where = {"uri": self._config.tracking.uri, "run": self._tracker.run_id}
+            self._recorder.record.tracking = {**where, "missing": "the end"}
+
+    def _finish_tracking(self, status: Status, timeout: float = 120.0) -> None:
         if self._tracker is None:
             return
         message = self._recorder.record.message
         for problem in self._tracker.finish(status, message, timeout):
             self._console.print(f"[yellow]tracking:[/] {escape(problem)}", highlight=False, soft_wrap=True)
-        self._recorder.record.tracking = {"uri": self._config.tracking.uri, "run": self._tracker.run_id or ""}
+        self._recorder.record.tracking = {
+            "uri": self._config.tracking.uri,
+            "run": self._tracker.run_id or "",
+            "missing": ", ".join(self._tracker.missing),
+        }
         self._recorder.write()
 
     def _write_card(self) -> None:
@@ -236,7 +258,10 @@ class _Run:
         self._console.print(f"go on: {escape(self._command)}", highlight=False, soft_wrap=True)
         self._recorder.finish(status, message)
         self._write_card()
-        self._finish_tracking("KILLED" if status == "interrupted" else "FAILED", timeout=1.0)
+        if status == "interrupted":
+            self._finish_tracking("KILLED", timeout=1.0)  # whoever presses Ctrl-C does not want to wait
+        else:
+            self._finish_tracking("FAILED")
 
 
 def _summarize(
@@ -273,7 +298,7 @@ def _summarize(
             lines.append(f"still served {gate.served} (pushed before, under other rules)")
     elif last := gate.last:
         lines.append(f"artifact     {last.directory}")
-    if card:
+    if card and card.is_file():
         lines.append(f"card         {card}")
     if config.tracking.enabled:
         compare = command_line("compare", *([] if config.root == "runs" else ["--root", config.root]))

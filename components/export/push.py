@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import shutil
 import time
 import uuid
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from components.checksum import sha256
 from components.errors import UserError
@@ -26,13 +27,17 @@ class Note(NamedTuple):
 
     Args:
         key: identifies the artifact it was made from.
-        tracking: where MLflow has it in its registry; empty if it does not.
+        model: identifies the model, however it was evaluated and exported.
+        tracking: where MLflow is to have it in its registry; empty if nowhere.
+        registered: whether MLflow has it there.
         bless: the rules by which it was found good enough, as JSON.
-        rolled_back: keys of the versions that gave way to this one; they are not pushed again.
+        rolled_back: models that gave way to earlier ones; they are not pushed again.
     """
 
     key: str
+    model: str = ""
     tracking: str = ""
+    registered: bool = False
     bless: str = ""
     rolled_back: tuple[str, ...] = ()
 
@@ -71,12 +76,8 @@ def push(
         files = sorted(path.relative_to(source) for path in source.rglob("*") if path.is_file())
         for name in sorted(files, key=lambda name: name == Path(_GRAPH)):  # last: without it, no model
             _copy(source / name, staging / name)
-        (staging / _NOTE).parent.mkdir(exist_ok=True)
-        (staging / _NOTE).write_text(json.dumps(note._asdict()), encoding="utf-8")
+        _write_note(staging, note)
         version = _publish(staging, base)
-        if keep is not None:
-            _remove_oldest(base, keep)
-        return version
     except OSError as error:
         raise UserError(
             f"could not push {source} to {base}: {error}. What is served stays as it was. Make room there, "
@@ -84,6 +85,22 @@ def push(
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+    if keep is not None:
+        _remove_oldest(base, keep)
+    return version
+
+
+def amend_note(base_directory: str | os.PathLike[str], version: int, **changes: Any) -> None:
+    """Changes what is noted of a version.
+
+    Args:
+        base_directory: The served model's directory.
+        version: Which one; put there by `push`.
+        **changes: Fields of Note.
+    """
+    note = read_note(base_directory, version)
+    if note is not None and note._replace(**changes) != note:
+        _write_note(versions(base_directory)[version], note._replace(**changes))
 
 
 def latest_version(base_directory: str | os.PathLike[str]) -> int | None:
@@ -107,6 +124,14 @@ def read_note(base_directory: str | os.PathLike[str], version: int | None) -> No
         return None
     noted = json.loads((directory / _NOTE).read_text(encoding="utf-8"))
     return Note(**{**noted, "rolled_back": tuple(noted.get("rolled_back", ()))})
+
+
+def _write_note(directory: Path, note: Note) -> None:
+    path = directory / _NOTE
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4()}")
+    temporary.write_text(json.dumps(note._asdict()), encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def _numbered(base: Path) -> dict[int, Path]:
@@ -141,8 +166,9 @@ def _remove_oldest(base: Path, keep: int) -> None:
     """Removes all but the newest versions, each under a name that TF Serving does not see."""
     for _, directory in sorted(versions(base).items())[:-keep]:
         hidden = base / f".{uuid.uuid4()}"
-        directory.rename(hidden)
-        shutil.rmtree(hidden, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another push may be at it; what must be there is there
+            directory.rename(hidden)
+            shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _remove_stale(base: Path) -> None:

@@ -11,7 +11,8 @@ from components.export.push import versions
 _MARK = "# Written by rnnpipe at each push. Remove this line to keep your own changes.\n"
 
 _BATCHING = """\
-max_batch_size { value: 64 }
+# The largest request, too: a longer one is an error.
+max_batch_size { value: 1024 }
 batch_timeout_micros { value: 1000 }
 max_enqueued_batches { value: 1000 }
 num_batch_threads { value: 4 }

@@ -17,9 +17,11 @@ from components.errors import UserError
 from components.ingest.files import find_columns, open_file
 from components.ingest.records import CUT, EMPTY_LINE, Record, undecodable
 from components.ingest.sources import Source
+from components.strict import FIELDS
 
 Columns = dict[str, str] | dict[str, int]
 
+_REQUIRED = {field for fields in FIELDS.values() for field in fields}  # other columns are only kept
 _LINE_LIMIT = 16 << 20  # bytes
 _RECORD_LIMIT = 4 << 20  # characters after which a quoted CSV field counts as never closed
 _ROWS = 1024  # Parquet rows in memory
@@ -195,10 +197,10 @@ def _objects(path: str, columns: Columns) -> Iterator[Record]:
 def _object(number: int, raw: bytes, value: object, columns: Columns) -> Record:
     if not isinstance(value, dict):
         return Record(number, raw, reason=f"JSON of type {type(value).__name__}, not an object")
-    missing = [column for column in columns.values() if column not in value]
+    missing = [column for field, column in columns.items() if column not in value and field in _REQUIRED]
     if missing:
         return Record(number, raw, reason=f"no key {missing[0]!r}")
-    return Record(number, raw, tuple(value[column] for column in columns.values()))
+    return Record(number, raw, tuple(value.get(column) for column in columns.values()))
 
 
 def _parquet(path: str, columns: Columns) -> Iterator[Record]:

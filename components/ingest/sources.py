@@ -71,8 +71,8 @@ def _format(path: str, config: IngestConfig) -> Format:
     columns = {**config.columns, **config.keep}
     if kind in ("jsonl", "parquet") and any(isinstance(column, int) for column in columns.values()):
         raise UserError(
-            f"ingest: `ingest.columns` received positions, but {path} is {kind}, where columns have names. "
-            f"Give the names."
+            f"ingest: `ingest.columns` or `ingest.keep` received positions, but {path} is {kind}, where "
+            f"columns have names. Give the names."
         )
     return kind
 

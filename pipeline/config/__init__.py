@@ -1,7 +1,15 @@
 """What a run is to do, read from YAML and checked before anything heavy is imported."""
 
 from pipeline.config.loading import load_config
-from pipeline.config.models import BeamConfig, PipelineConfig, TrackingConfig, as_yaml, flatten, resolved
+from pipeline.config.models import (
+    BeamConfig,
+    PipelineConfig,
+    TrackingConfig,
+    as_yaml,
+    flatten,
+    resolved,
+    yaml_text,
+)
 from pipeline.config.problems import ConfigError
 from pipeline.config.schema import config_schema
 
@@ -15,4 +23,5 @@ __all__ = [
     "flatten",
     "load_config",
     "resolved",
+    "yaml_text",
 ]

@@ -128,8 +128,13 @@ def resolved(config: PipelineConfig) -> dict[str, Any]:
 
 def as_yaml(config: PipelineConfig) -> str:
     """Returns `config` as the YAML that `load_config` would read it from, every default filled in."""
+    return yaml_text(resolved(config))
+
+
+def yaml_text(data: dict[str, Any]) -> str:
+    """Returns plain data as YAML."""
     text = io.StringIO()
-    YAML(typ="safe").dump(resolved(config), text)
+    YAML(typ="safe").dump(data, text)
     return text.getvalue()
 
 

@@ -11,6 +11,8 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from export_artifacts import DECODE, LABELS, load, read_predictions, write_artifacts
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -158,6 +160,28 @@ def test_python_and_the_c_api_answer_alike(exported, predictor):
                         np.testing.assert_allclose(served[output], values, rtol=1e-5, atol=1e-6)
                     else:
                         np.testing.assert_array_equal(served[output], values)
+
+
+TEXTS = st.text(max_size=60).map(lambda text: text.encode(errors="surrogatepass"))
+ODD = st.sampled_from([b"", b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"\r\n\t\x1b[0m", b"x" * 100_000])
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_two_thousand_texts_of_any_kind_have_defined_answers(exported, task, data):
+    """Also what is no UTF-8, such as half a surrogate pair, and the empty and the very long."""
+    kinds = st.one_of(TEXTS, TEXTS, TEXTS, st.binary(max_size=40), ODD)
+    texts = data.draw(st.lists(kinds, min_size=50, max_size=50))
+    with SavedModelSession(exported) as session:
+        found = session.run(texts)
+    assert len(found["prediction"]) == 50
+    assert np.isfinite(found["score"]).all()
+    if task == "classification":
+        assert {answer.decode() for answer in found["prediction"]} <= set(LABELS)
+        assert ((found["score"] > 0) & (found["score"] <= 1)).all()
+    else:
+        assert all(isinstance(answer.decode(), str) for answer in found["prediction"])
 
 
 def test_classify_is_what_tf_serving_expects(exported, task):

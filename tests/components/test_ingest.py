@@ -227,12 +227,13 @@ def test_columns_are_kept_beside_the_fields(folder):
     Path("b.jsonl").write_text(
         '{"text": "z", "label": "b", "about": null, "id": 1.5}\n'
         '{"text": "w", "label": "b", "about": ["art"], "id": true}\n'
+        '{"text": "u", "label": "b", "id": 7}\n'
         '{"text": "v", "label": "b", "about": "law", "id": true}\n'
     )
     config = {"files": ["a.tsv", "b.jsonl"], "keep": {"topic": "about", "id": "id"}, "max_rejected": 1, **ALL}
-    assert ingest(config)["examples"]["train"] == 5
-    assert kept("topic") == ["art", "", "war", "", "law"]
-    assert kept("id") == ["1", "2", "3", "1.5", "true"]
+    assert ingest(config)["examples"]["train"] == 6
+    assert kept("topic") == ["art", "", "war", "", "", "law"]
+    assert kept("id") == ["1", "2", "3", "1.5", "7", "true"]
     assert [row[:3] for row in rejected()] == [("b.jsonl", 2, "topic is of type list, not a string")]
     # Two examples that differ in nothing but what is kept are the same example.
     assert statistics()["splits"]["train"]["duplicates"] == 1

@@ -11,7 +11,7 @@ import pytest
 
 from components.errors import UserError
 from components.export import push as push_module
-from components.export.push import Note, latest_version, push, read_note, versions
+from components.export.push import Note, amend_note, latest_version, push, read_note, versions
 
 FILES = {
     "saved_model.pb": b"graph" * 1000,
@@ -76,7 +76,8 @@ def test_a_version_that_push_did_not_put_there_has_no_note(base):
 
 def test_pushes_at_the_same_time_get_different_versions(model, base):
     with ThreadPoolExecutor(8) as threads:
-        pushed = list(threads.map(lambda key: (push(model, base, Note(key)), key), map(str, range(24))))
+        keys = map(str, range(24))
+        pushed = list(threads.map(lambda key: (push(model, base, Note(key), keep=100), key), keys))
     assert sorted(version for version, _ in pushed) == list(range(1, 25))
     assert all(read_note(base, version).key == key for version, key in pushed)
     assert all(content(base / str(version)) == FILES for version, _ in pushed)
@@ -195,8 +196,20 @@ def test_old_versions_are_kept_by_count(model, base):
     assert content(base / "4") == FILES
 
 
+def test_pushes_at_the_same_time_may_remove_the_same_versions(model, base):
+    with ThreadPoolExecutor(8) as threads:
+        pushed = list(threads.map(lambda key: push(model, base, Note(key), keep=2), map(str, range(24))))
+    assert sorted(pushed) == list(range(1, 25))
+    push(model, base, Note("last"), keep=2)
+    assert sorted(versions(base)) == [24, 25]
+
+
 def test_a_note_travels_with_its_version(model, base):
-    note = Note("a", "sqlite:///mlflow.db", "always", ("b", "c"))
+    note = Note("a", "m", "sqlite:///mlflow.db", bless="always", rolled_back=("b", "c"))
     push(model, base, note)
     assert read_note(base, 1) == note
+    amend_note(base, 1, registered=True)
+    assert read_note(base, 1) == note._replace(registered=True)
+    amend_note(base, 2, registered=True)  # which is not there
+    assert [path.name for path in (base / "1" / "assets.extra").iterdir() if path.name[0] == "."] == []
     assert read_note(base, None) is None

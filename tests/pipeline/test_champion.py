@@ -4,13 +4,15 @@ import json
 import shutil
 
 import pytest
+import tensorflow as tf
 import tiny
 from mlflow import MlflowClient
 
 from components.errors import UserError
 from components.export.push import Note, push, read_note, versions
+from components.export.saved_model import export_saved_model
 from pipeline.records import read_records
-from pipeline.registry import find_champion
+from pipeline.registry import KEY, MODEL, crown, find_champion, log_model, register, registered
 from pipeline.rollback import roll_back
 
 RULES = "evaluate.bless={accuracy: {max_drop: 0.02}}"
@@ -50,9 +52,17 @@ def test_a_champion_gives_way_to_a_better_model_only_and_can_be_brought_back(tmp
     assert (champion(tmp_path), sorted(versions(serving))) == (2, [1, 2])
     assert len(read_records(tmp_path / "runs")) == 2
 
+    # A changed rule is judged without anything being evaluated, and only once.
+    for said_before in (2, 3, 3):
+        code, said = tiny.run(config, "evaluate.bless={accuracy: {min: 0.9}}")
+        assert code == 0
+        assert len(read_records(tmp_path / "runs")) == min(said_before + 1, 3)
+    assert sorted(versions(serving)) == [1, 2]
+
     # While the registry cannot be asked nothing is pushed.
     code, said = tiny.run(config, RULES, WEAK, "tracking.uri=http://127.0.0.1:9")
     assert code == 3
+    assert "accuracy: not compared (max_drop)" in said
     assert "MLflow at http://127.0.0.1:9 cannot be asked for the champion" in said
     assert "Run again when it answers" in said
 
@@ -73,6 +83,8 @@ def test_a_champion_gives_way_to_a_better_model_only_and_can_be_brought_back(tmp
     assert "\nchampion  version 2, on the same examples" in said
     (record,) = read_records(tmp_path / "elsewhere")
     assert "of version 2: a drop of" in record.blessing["reasons"][0]
+    page = (tmp_path / "elsewhere" / "runs" / f"{record.id}.html").read_text(encoding="utf-8")
+    assert "version 2, on the same examples" in page
     measured = next((tmp_path / "elsewhere" / "artifacts" / "champion").iterdir())
     by_champion = [
         json.loads(line) for line in (measured / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
@@ -87,6 +99,55 @@ def test_a_champion_gives_way_to_a_better_model_only_and_can_be_brought_back(tmp
     code, said = tiny.run(config, RULES, WEAK, f"root={tmp_path}/elsewhere", "evaluate.resamples=500")
     assert code == 3
     assert "the champion, version 2 in MLflow's registry, holds no artifacts/model/saved_model.pb" in said
+    record = read_records(tmp_path / "elsewhere")[-1]
+    page = (tmp_path / "elsewhere" / "runs" / f"{record.id}.html").read_text(encoding="utf-8")
+    assert "holds no artifacts/model" in page
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """A champion that nobody here registered, in a folder with a space and a letter that is not ASCII."""
+
+    def make(function):
+        folder = tmp_path / "größer als" / "artifacts"
+        export_saved_model({"serving_default": function}, [], str(folder / "model"))
+        client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+        client.create_registered_model("letters")
+        version = client.create_model_version("letters", folder.parent.as_uri())
+        client.set_registered_model_alias("letters", "champion", version.version)
+        return find_champion(f"sqlite:///{tmp_path}/mlflow.db", "letters")
+
+    return make
+
+
+def test_a_champion_is_found_wherever_it_is(foreign, tmp_path):
+    def shout(text):
+        return {"prediction": tf.strings.upper(text), "score": tf.cast(tf.strings.length(text), tf.float32)}
+
+    found = foreign(shout)
+    assert (found.version, found.key, found.model) == ("1", "", "")
+    assert found.fetch(tmp_path / "copy") == tmp_path / "größer als" / "artifacts" / "model"
+
+
+def test_a_champion_of_another_kind_is_told_before_anything_runs(foreign, tmp_path):
+    found = foreign(lambda text: {"label": tf.strings.upper(text)})
+    with pytest.raises(UserError, match=r"cannot be asked: it takes \['text'\] and gives .*Move the alias"):
+        found.fetch(tmp_path / "copy")
+
+
+@pytest.mark.parametrize("name", ["letters", "letters.v2"])
+def test_any_name_of_a_pipeline_can_be_registered(tmp_path, name):
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    run = client.create_run(client.create_experiment("e", (tmp_path / "files").as_uri()))
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "saved_model.pb").write_bytes(b"graph")
+    model_id = log_model(client, run.info.run_id, name, model, "hello")
+    version = register(client, name, {KEY: "k", MODEL: "m"}, model_id, run.info.run_id)
+    crown(client, name, version.version)
+    found = find_champion(f"sqlite:///{tmp_path}/mlflow.db", name)
+    assert (found.key, found.model) == ("k", "m")
+    assert registered(client, name, "k").version == version.version
 
 
 def test_there_is_no_champion_where_nothing_was_registered(tmp_path):
@@ -112,18 +173,29 @@ def base(tmp_path):
     model.mkdir()
     (model / "saved_model.pb").write_bytes(b"graph")
     for key in ("a", "b", "b"):
-        push(model, tmp_path / "serving" / "name", Note(key))
+        push(model, tmp_path / "serving" / "name", Note(key, key))
     return tmp_path / "serving" / "name"
 
 
 def test_the_last_other_model_is_brought_back(base):
     done = roll_back(base)
     assert (done.old, done.source, done.directory.name) == (3, 1, "4")
-    assert read_note(base, 4) == Note("a", rolled_back=("b",))
+    assert read_note(base, 4) == Note("a", "a", rolled_back=("b",))
     assert done.registry == "it is in no registry"
-    # Going on from there leads back, and forgets nothing but the one that is served.
-    assert roll_back(base).source == 3
-    assert read_note(base, 5) == Note("b", rolled_back=("a",))
+    # What was rolled back is not what one goes back to; it can be named.
+    with pytest.raises(UserError, match="no other model than the one that is served and those that were"):
+        roll_back(base)
+    assert roll_back(base, 3).source == 3
+    assert read_note(base, 5) == Note("b", "b", rolled_back=("a",))
+
+
+def test_rolling_back_twice_goes_further_back(base):
+    for key in ("c", "d"):
+        push(base / "1", base, Note(key, key))
+    assert roll_back(base).source == 4  # from d to c
+    assert roll_back(base).source == 3  # and not to d again, but to b
+    assert roll_back(base).source == 1
+    assert read_note(base, 8).rolled_back == ("b", "c", "d")
 
 
 def test_a_version_can_be_named(base):
@@ -146,7 +218,7 @@ def test_without_another_model_nothing_can_be_brought_back(base, tmp_path):
 def test_a_registry_that_is_away_does_not_keep_a_version_from_coming_back(base):
     note = read_note(base, 1)._replace(tracking="http://user:secret@127.0.0.1:9")
     push(base / "1", base, note)
-    push(base / "2", base, Note("c"))
+    push(base / "2", base, Note("c", "c"))
     done = roll_back(base)
     assert done.source == 4
     assert done.registry.startswith("MLflow at http://127.0.0.1:9 could not be told (")

@@ -1,6 +1,7 @@
 """Runs side by side, as text and as a page."""
 
 import io
+import json
 import re
 
 import pytest
@@ -108,6 +109,17 @@ def test_a_run_whose_artifacts_are_gone_is_compared_by_its_configuration(three):
     assert found.notes == ["B (finished) was not evaluated, or its artifacts are gone"]
     assert found.metrics["exact_match"][1] is None
     assert found.parameters["model.units"][1] == "128"
+
+
+def test_runs_of_an_earlier_version_are_compared_by_their_configuration(three):
+    root, ids = three
+    folder = root / "artifacts" / "evaluate" / ("b" + "0" * 11)
+    (folder / "resampled.npy").unlink()
+    assert compare(find_runs(root, ids)).metrics["exact_match"][1] is None
+    manifest = json.loads((folder / "artifact.json").read_text())
+    del manifest["files"]["resampled.npy"]
+    (folder / "artifact.json").write_text(json.dumps(manifest))
+    assert compare(find_runs(root, ids)).metrics["exact_match"][1] is None
 
 
 def test_runs_are_found_by_parts_of_their_ids(three):

@@ -3,6 +3,7 @@ import math
 import shutil
 import subprocess
 import sys
+import time
 import urllib.parse
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from mlflow import MlflowClient
 from components.errors import UserError
 from components.evaluate.verdict import Blessing
 from components.events import EpochFinished, StageFinished, Warned
-from pipeline import tracking
+from pipeline import code_version as code_version_module
+from pipeline.code_version import code_version
 from pipeline.mlflow_client import database_path
-from pipeline.tracking import Tracker, code_version, ui_command
+from pipeline.system_metrics import SystemMetrics
+from pipeline.tracking import Tracker, ui_command
 
 NOWHERE = "http://user:secret@127.0.0.1:9"  # the port of a service that nobody runs
 EPOCHS = [
@@ -22,7 +25,11 @@ EPOCHS = [
     {"epoch": 2, "loss": 0.25, "val_loss": math.nan, "seconds": 3.0},
 ]
 FILES = {
-    "ingest": {"statistics.json": {}},
+    "ingest": {
+        "statistics.json": {
+            "splits": {"train": {"examples": 9}, "validation": {"examples": 0}, "test": {"examples": 3}}
+        },
+    },
     "tokenize": {"statistics.json": {}},
     "train": {"history.json": {"epochs": EPOCHS, "best_epoch": 2}},
     "evaluate": {
@@ -33,6 +40,7 @@ FILES = {
             "intervals": {"exact_match": [0.95, 0.99]},
         },
         "predictions.jsonl": {},
+        "worst.jsonl": {},
         "plots/by_length.png": "a picture",
     },
     "export": {
@@ -46,9 +54,14 @@ def artifact(tmp_path):
     """Makes a stage's artifact and returns its directory."""
 
     def make(stage):
+        manifest = {
+            "key": f"key of {stage}",
+            "summary": {"bytes": 77},
+            "ingredients": {"data train": "0123456789abcdef0123"},
+        }
         for name, content in {
             **FILES[stage],
-            "artifact.json": {"key": f"key of {stage}", "summary": {"bytes": 77}},
+            "artifact.json": manifest,
         }.items():
             path = tmp_path / stage / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,14 +119,14 @@ def test_a_whole_run(uri, artifact, tmp_path, capfd):
     tracker.start({**params, **{f"p{i}": i for i in range(150)}}, {"task": "seq2seq"}, "name: dates\n")
     tracker(Warned("train", "which is nothing to log"))
     tracker(StageFinished("ingest", artifact("ingest"), 1.5))
-    tracker.reused("tokenize", artifact("tokenize"))
+    tracker.stage("tokenize", artifact("tokenize"), None)
     for epoch in EPOCHS:
         metrics = {name: value for name, value in epoch.items() if name != "epoch"}
         tracker(EpochFinished(epoch["epoch"], 2, metrics, epoch["seconds"]))
     for stage in ("train", "evaluate", "export"):
         tracker(StageFinished(stage, artifact(stage), 2.5))
     tracker(StageFinished("champion", "nowhere", 2.5))  # is another run's
-    tracker.judged(Blessing(True, ["exact_match 0.97 >= 0.9 (min)"]))
+    tracker.judged(Blessing(True, ["exact_match 0.97 >= 0.9 (min)"]).as_json())
     run = finished(tracker)
 
     assert (run.info.run_name, run.info.status) == ("spring", "FINISHED")
@@ -152,9 +165,17 @@ def test_a_whole_run(uri, artifact, tmp_path, capfd):
     assert listed(tracker, "evaluate") == {
         "evaluate/metrics.json",
         "evaluate/predictions.jsonl",
+        "evaluate/worst.jsonl",
         "evaluate/blessing.json",
     }
     assert listed(tracker, "plots") == {"plots/by_length.png"}
+    data = {entry.tags[0].value: entry.dataset for entry in run.inputs.dataset_inputs}
+    assert {context: each.digest for context, each in data.items()} == {
+        "training": "0123456789abcdef",
+        "testing": "0123456789abcdef",
+    }
+    assert data["testing"].name == "dates/été-testing"
+    assert json.loads(data["testing"].profile) == {"num_rows": 3}
     place = Path(urllib.parse.unquote(urllib.parse.urlsplit(run.info.artifact_uri).path))
     assert place.parents[1] == tmp_path / "mlartifacts" / "dates_été"
     assert (place / "pipeline.yaml").read_text() == "name: dates\n"
@@ -166,7 +187,7 @@ def test_reused_stages_are_logged_so_that_runs_compare(uri, artifact):
     tracker = Tracker(uri, "dates", "again")
     tracker.start({}, {}, "")
     for stage in FILES:
-        tracker.reused(stage, artifact(stage))
+        tracker.stage(stage, artifact(stage), None)
     run = finished(tracker)
     history = MlflowClient(uri).get_metric_history(tracker.run_id, "loss")
     assert [(metric.step, metric.value) for metric in history] == [(1, 0.5), (2, 0.25)]
@@ -196,7 +217,7 @@ def test_a_failed_run(uri):
 def test_an_artifact_that_cannot_be_read_costs_only_itself(uri, tmp_path):
     tracker = Tracker(uri, "dates", "holes")
     tracker.start({"a": 1}, {}, "")
-    tracker.reused("train", str(tmp_path / "gone"))
+    tracker.stage("train", str(tmp_path / "gone"), None)
     (message,) = tracker.finish("FINISHED", timeout=300)
     assert "did not get train: " in message
     assert "gone/artifact.json" in message
@@ -233,6 +254,29 @@ def test_a_server_that_is_away_only_costs_a_message(artifact):
     assert (tracker.run_id, tracker.url) == (None, None)
 
 
+def test_the_machine_is_watched(uri):
+    samples = []
+    watch = SystemMetrics(samples.append, interval=0.05)
+    watch.start()
+    while len(samples) < 2:
+        time.sleep(0.01)
+    watch.stop()
+    count = len(samples)
+    assert all(name.startswith("system/") for sample in samples for name in sample)
+    assert samples[0]["system/process_memory_usage_megabytes"] > 10
+    assert 0 < samples[0]["system/system_memory_usage_percentage"] <= 100
+
+    tracker = Tracker(uri, "dates", "busy")
+    tracker.start({}, {}, "")
+    for sample in samples[:2]:
+        tracker._put_sample(sample)
+    finished(tracker)
+    name = "system/cpu_utilization_percentage"
+    history = MlflowClient(uri).get_metric_history(tracker.run_id, name)
+    assert [metric.step for metric in history] == [1, 2]
+    assert len(samples) == count  # after the end nothing comes
+
+
 def test_the_page_of_a_run_on_a_server():
     tracker = Tracker("https://mlflow.example/", "dates", "spring")
     tracker.run_id, tracker._experiment_id = "abc", "7"
@@ -253,10 +297,10 @@ def test_importing_the_module_is_light():
 
 
 def test_code_version_in_a_checkout_and_outside(monkeypatch):
-    monkeypatch.setattr(tracking, "_git", lambda *arguments: "")
+    monkeypatch.setattr(code_version_module, "_git", lambda *arguments: "")
     assert "mlflow.source.git.commit" not in code_version()
-    answers = {"ls-files": "tracking.py", "describe": "0123abc-dirty"}
-    monkeypatch.setattr(tracking, "_git", lambda command, *arguments: answers[command])
+    answers = {"ls-files": "code_version.py", "describe": "0123abc-dirty"}
+    monkeypatch.setattr(code_version_module, "_git", lambda command, *arguments: answers[command])
     assert code_version()["mlflow.source.git.commit"] == "0123abc"
     assert code_version()["git.dirty"] == "true"
 

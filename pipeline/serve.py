@@ -1,0 +1,152 @@
+"""Serves a model on this machine by what can: TensorFlow Serving, or MLflow's server of pyfunc models."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from components.errors import UserError
+from components.export.push import latest_version, versions
+
+_BINARY = "tensorflow_model_server"
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A server that is ready to be started.
+
+    Args:
+        server: which one.
+        why: why this one, for people.
+        command: what starts it.
+        address: where it answers.
+        example: a command that asks it.
+        environment: what it needs beside this process's environment.
+    """
+
+    server: str
+    why: str
+    command: list[str]
+    address: str
+    example: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def choose_server(wanted: str | None = None) -> tuple[str, str]:
+    """Finds what can serve here: the binary, else docker, else MLflow.
+
+    Args:
+        wanted: the one to use; None for the first that is there.
+
+    Returns:
+        Which one, and why.
+
+    Raises:
+        UserError: if the wanted one is not there.
+    """
+    there: dict[str, bool] = {
+        "binary": shutil.which(_BINARY) is not None,
+        "docker": shutil.which("docker") is not None and _succeeds("docker", "info"),
+        "mlflow": True,
+    }
+    if wanted:
+        if not there[wanted]:
+            missing = f"no {_BINARY} on the path" if wanted == "binary" else "no docker that answers"
+            names = ", ".join(name for name, found in there.items() if found)
+            raise UserError(f"received --with {wanted}, but there is {missing}; expected one of {names}.")
+        return wanted, "as asked for"
+    if there["binary"]:
+        return "binary", f"{_BINARY} is on the path"
+    if there["docker"]:
+        return "docker", f"there is no {_BINARY} on the path, but docker"
+    return "mlflow", f"there is neither {_BINARY} on the path nor docker"
+
+
+@contextmanager
+def serving(
+    base: Path, port: int = 8501, grpc_port: int = 8500, wanted: str | None = None
+) -> Iterator[Serving]:
+    """Prepares a server for a model; what it needs is removed afterwards.
+
+    Args:
+        base: the directory of the model's versions, such as serving/dates.
+        port: of its HTTP interface, on 127.0.0.1.
+        grpc_port: of TensorFlow Serving's gRPC interface.
+        wanted: which server; None for the first that is there.
+
+    Raises:
+        UserError: if there is no version, or no such server.
+    """
+    newest = latest_version(base)
+    if newest is None:
+        raise UserError(
+            f"{base} holds no version of a model; expected the directory that models are pushed to, such as "
+            "serving/<name>: give the name, or --directory."
+        )
+    server, why = choose_server(wanted)
+    if server == "mlflow":
+        with tempfile.TemporaryDirectory(prefix="rnnpipe-serve-") as folder:
+            yield _mlflow(base, versions(base)[newest], Path(folder), port, why)
+        return
+    name, body = base.name, '{"instances": ["your text"]}'
+    address = f"http://127.0.0.1:{port}/v1/models/{name}"
+    example = f"curl -d '{body}' {address}:predict"
+    if server == "binary":
+        command = [_BINARY, f"--model_name={name}", f"--model_base_path={base.absolute()}"]
+        command += [f"--port={grpc_port}", f"--rest_api_port={port}"]
+        yield Serving(server, why, command, address, example)
+        return
+    image = f"tensorflow/serving:{os.environ.get('TF_SERVING_VERSION', 'latest')}"
+    published = ["-p", f"127.0.0.1:{grpc_port}:8500", "-p", f"127.0.0.1:{port}:8501"]
+    mounted = ["-v", f"{base.absolute()}:/models/{name}:ro", "-e", f"MODEL_NAME={name}"]
+    yield Serving(server, why, ["docker", "run", "--rm", *published, *mounted, image], address, example)
+
+
+def _mlflow(base: Path, newest: Path, folder: Path, port: int, why: str) -> Serving:
+    """MLflow's server on a pyfunc model that looks for newer versions by itself."""
+    from pipeline.mlflow_client import quiet_mlflow
+    from pipeline.registry import save_pyfunc
+
+    quiet_mlflow()
+    shutil.copytree(newest, folder / "model")  # MLflow goes by the directory's name
+    save_pyfunc(folder / "pyfunc", folder / "model", "your text")
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(folder / "pyfunc")]
+    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    address = f"http://127.0.0.1:{port}/invocations"
+    body = '{"dataframe_records": [{"text": "your text"}]}'
+    example = f"curl -H 'Content-Type: application/json' -d '{body}' {address}"
+    return Serving("mlflow", why, command, address, example, {"RNNPIPE_WATCH": str(base.absolute())})
+
+
+def run_server(ready: Serving) -> int:
+    """Starts a server and waits for its end; Ctrl-C or SIGTERM end it, with all its processes.
+
+    Returns:
+        Its exit code; 0 if it was ended.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    process = subprocess.Popen(ready.command, env={**os.environ, **ready.environment}, start_new_session=True)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def _succeeds(*command: str) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False

@@ -1,0 +1,78 @@
+"""Sends MLflow what it did not get while a run went on, from the run's record and its artifacts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from components.errors import UserError
+from components.events import EpochFinished
+from components.export.push import latest_version, read_note
+from pipeline.config import flatten, yaml_text
+from pipeline.console import example_question
+from pipeline.facts import RunFacts
+from pipeline.pages import card_page
+from pipeline.records import write_record
+from pipeline.tracking import Status, Tracker
+
+_STATUS: dict[str, Status] = {"finished": "FINISHED", "failed": "FAILED"}
+
+
+def track(run: RunFacts, timeout: float = 600.0) -> list[str]:
+    """Sends what is missing of a run; what has arrived is not sent twice.
+
+    Args:
+        run: one that is over.
+        timeout: seconds to wait at most for all of it to arrive.
+
+    Returns:
+        The problems that are left, as the tracker tells them.
+
+    Raises:
+        UserError: if the run is not over, is not tracked, or nothing is missing.
+    """
+    record = run.record
+    settings = record.config["tracking"]
+    if record.state == "running":
+        raise UserError(f"{record.id} is still running; it sends by itself what is missing.")
+    if not settings["enabled"]:
+        raise UserError(f"{record.id} has tracking.enabled: false in its configuration; nothing to send.")
+    if record.tracking.get("run") and not record.tracking.get("missing"):
+        raise UserError(f"MLflow has all of {record.id} already, as {record.tracking['run']}.")
+    began = datetime.fromisoformat(record.started).timestamp()
+    tracker = Tracker(
+        settings["uri"], settings["experiment"], record.id, record.tracking.get("run") or None, watch=False
+    )
+    tracker.start(flatten(record.config), {"pipeline": record.name}, yaml_text(record.config), began)
+    _put(run, tracker)
+    problems = tracker.finish(
+        _STATUS.get(record.status, "KILLED"), record.message, timeout, began + record.seconds
+    )
+    record.tracking = {
+        "uri": settings["uri"],
+        "run": tracker.run_id or "",
+        "missing": ", ".join(tracker.missing),
+    }
+    write_record(run.store.root, record)
+    return problems
+
+
+def _put(run: RunFacts, tracker: Tracker) -> None:
+    record = run.record
+    for epoch in record.history:
+        metrics = {name: value for name, value in epoch.items() if name not in ("epoch", "seconds")}
+        tracker(EpochFinished(int(epoch["epoch"]), 0, metrics, epoch["seconds"]))
+    for name, stage in record.stages.items():
+        if name in run.artifacts and stage["state"] in ("finished", "reused"):
+            tracker.stage(name, str(run.artifacts[name].directory), stage.get("seconds"))
+    if record.blessing:
+        tracker.judged(record.blessing)
+    tracker.card(card_page(run))
+    exported, evaluated = run.artifacts.get("export"), run.artifacts.get("evaluate")
+    if record.served and exported and evaluated:
+        served = Path(record.served)
+        newest = latest_version(served.parent)
+        note = read_note(served.parent, newest)
+        if note and note.key == exported.key:  # another model may have followed
+            example = example_question(evaluated.directory / "predictions.jsonl") or ""
+            tracker.register(served.parent / str(newest), exported.directory / "model", example)
