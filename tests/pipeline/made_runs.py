@@ -14,17 +14,29 @@ from pipeline.records import Recorder
 EXAMPLES = 400
 
 
+def answers_of(right, words=("ab", "xy")):
+    """400 answers, so many of them right."""
+    good, bad = words
+    predictions = [good if place < right else bad for place in range(EXAMPLES)]
+    scores = np.linspace(0.5, 1, EXAMPLES).astype(np.float32)
+    texts = [f"text {number}" for number in range(EXAMPLES)]
+    return Answers.of(texts, [good] * EXAMPLES, predictions, scores=scores)
+
+
+def report_of(right, resamples=500, task="seq2seq", words=("ab", "xy")):
+    """What is measured of them."""
+    combiner = Measure(METRICS[task], resamples, confusion=task == "classification")
+    accumulated = combiner.add_input(combiner.create_accumulator(), answers_of(right, words))
+    return combiner.extract_output(accumulated)
+
+
 def make_run(root, name, right, resamples=500, data="data", task="seq2seq", config=None, words=("ab", "xy")):
     """Records a run whose model answers so many of 400 examples right; returns its id."""
     store = Store(root)
     recorder = Recorder(root, "made", {"task": task, "seed": 7, **(config or {})})
+    answers = answers_of(right, words)
+    report = report_of(right, resamples, task, words)
     good, bad = words
-    targets = [good] * EXAMPLES
-    predictions = [good if place < right else bad for place in range(EXAMPLES)]
-    scores = np.linspace(0.5, 1, EXAMPLES).astype(np.float32)
-    answers = Answers.of([f"text {n}" for n in range(EXAMPLES)], targets, predictions, scores=scores)
-    combiner = Measure(METRICS[task], resamples, confusion=task == "classification")
-    report = combiner.extract_output(combiner.add_input(combiner.create_accumulator(), answers))
 
     def commit(stage, key, ingredients, summary, fill):
         staging = store.staging(stage)

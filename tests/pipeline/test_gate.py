@@ -1,0 +1,113 @@
+"""What the gate lets through, and what it remembers, on artifacts that nothing was trained for."""
+
+import pytest
+import tiny
+from made_runs import report_of
+
+from components.evaluate.measured import write_measured
+from components.export.push import Note, amend_note, push, read_note, versions
+from pipeline.artifacts import Store
+from pipeline.config import load_config
+from pipeline.gate import Gate
+from pipeline.plan import make_plan
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """Makes the gate of a configuration whose stages have all run: 320 of 400 answers were right."""
+    path = tiny.make(tmp_path)
+    store = Store(tmp_path / "runs")
+
+    def make(*overrides, force=()):
+        config = load_config(path, overrides)
+        for plan in make_plan(config, store):
+            if plan.runs:
+                staging = store.staging(plan.stage.name)
+                if plan.stage.name == "evaluate":
+                    write_measured(staging, "test", {**report_of(320, task="classification"), "slices": {}})
+                if plan.stage.name == "export":
+                    (staging / "model").mkdir()
+                    (staging / "model" / "saved_model.pb").write_bytes(b"graph")
+                store.commit(staging, plan.stage.name, plan.key, plan.ingredients, {}, 1.0)
+        return Gate(config, make_plan(config, store), store, force)
+
+    make.base = tmp_path / "serving" / "letters"
+    return make
+
+
+def test_a_push_is_settled_once_it_is_registered(gate):
+    first = gate()
+    assert first.verdict().blessed
+    assert (first.served, first.settled) == (None, False)
+    assert first.push() == gate.base / "1"
+    assert (gate().served, gate().settled) == (gate.base / "1", False)
+    amend_note(gate.base, 1, registered=True)
+    assert gate().settled
+    assert gate("tracking.enabled=false").settled
+
+
+def test_without_a_registry_a_push_is_settled_at_once(gate):
+    gate("tracking.enabled=false").push()
+    assert gate("tracking.enabled=false").settled
+    assert read_note(gate.base, 1).tracking == ""
+
+
+def test_what_is_served_is_pushed_once(gate):
+    gate().push()
+    changed = "evaluate.bless=always"
+    assert not gate(changed).settled
+    assert gate(changed).push() == gate.base / "1"  # only its rules are noted
+    amend_note(gate.base, 1, registered=True)
+    assert gate(changed).settled
+    assert not gate().settled
+
+
+def test_a_model_that_was_rolled_back_is_known_however_it_is_evaluated(gate):
+    first, other = gate(), gate("seed=8")
+    assert first.model != other.model
+    assert first.model == gate("evaluate.worst_examples=9", "evaluate.slices=[label]").model
+    push(first.exported.directory / "model", gate.base, Note("k", "m", rolled_back=(first.model,)))
+    for overrides in ([], ["evaluate.worst_examples=9"], ["evaluate.bless=always"]):
+        verdict = gate(*overrides).verdict()
+        assert not verdict.blessed
+        assert "it was rolled back" in verdict.reasons[0]
+    # A push of another model does not make it forgotten; its own does.
+    assert other.verdict().blessed
+    other.push()
+    assert not gate().verdict().blessed
+    forced = gate(force=["export"])
+    assert forced.verdict().blessed
+    forced.push()
+    assert gate().verdict().blessed
+    assert read_note(gate.base, max(versions(gate.base))).rolled_back == ()
+
+
+def test_two_runs_that_push_at_once_each_know_their_version(gate):
+    one, other = gate(), gate("seed=8")
+    assert one.push() == gate.base / "1"
+    assert other.push() == gate.base / "2"
+    assert (one.served, other.served) == (gate.base / "1", gate.base / "2")
+    assert gate().served is None  # for the newest is another
+
+
+@pytest.mark.parametrize(
+    ("bless", "blessed", "reasons"),
+    [
+        ("{accuracy: {min: 0.7}}", True, 1),
+        ("{accuracy: {min: 0.9}}", False, 1),
+        ("{accuracy: {min: 0.9, max_drop: 0.1}}", False, 3),
+        ("{accuracy: {max_drop: 0.1}}", False, 2),
+    ],
+)
+def test_a_registry_that_is_away_decides_only_where_it_has_a_say(gate, bless, blessed, reasons):
+    found = gate(f"evaluate.bless={bless}", "tracking.uri=http://127.0.0.1:9")
+    found.ask()
+    assert found.knows
+    assert found.plan() is None
+    verdict = found.verdict()
+    assert (verdict.blessed, len(verdict.reasons)) == (blessed, reasons)
+    assert len(verdict.rules) == len(verdict.reasons)
+    if "max_drop" in bless:
+        assert "cannot be asked for the champion" in verdict.reasons[-1]
+        assert "Run again when it answers" in verdict.reasons[-1]
+        assert not any("no champion yet" in reason for reason in verdict.reasons)
