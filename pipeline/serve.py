@@ -16,8 +16,7 @@ from pathlib import Path
 
 from components.errors import UserError
 from components.export.push import latest_version, versions
-
-_BINARY = "tensorflow_model_server"
+from components.export.tf_serving import BINARY, has_binary, has_docker, start_command
 
 
 @dataclass(frozen=True)
@@ -53,22 +52,18 @@ def choose_server(wanted: str | None = None) -> tuple[str, str]:
     Raises:
         UserError: if the wanted one is not there.
     """
-    there: dict[str, bool] = {
-        "binary": shutil.which(_BINARY) is not None,
-        "docker": shutil.which("docker") is not None and _succeeds("docker", "info"),
-        "mlflow": True,
-    }
+    there = {"binary": has_binary(), "docker": has_docker(), "mlflow": True}
     if wanted:
         if not there[wanted]:
-            missing = f"no {_BINARY} on the path" if wanted == "binary" else "no docker that answers"
+            missing = f"no {BINARY} on the path" if wanted == "binary" else "no docker that answers"
             names = ", ".join(name for name, found in there.items() if found)
             raise UserError(f"received --with {wanted}, but there is {missing}; expected one of {names}.")
         return wanted, "as asked for"
     if there["binary"]:
-        return "binary", f"{_BINARY} is on the path"
+        return "binary", f"{BINARY} is on the path"
     if there["docker"]:
-        return "docker", f"there is no {_BINARY} on the path, but docker"
-    return "mlflow", f"there is neither {_BINARY} on the path nor docker"
+        return "docker", f"there is no {BINARY} on the path, but docker"
+    return "mlflow", f"there is neither {BINARY} on the path nor docker"
 
 
 @contextmanager
@@ -100,15 +95,8 @@ def serving(
     name, body = base.name, '{"instances": ["your text"]}'
     address = f"http://127.0.0.1:{port}/v1/models/{name}"
     example = f"curl -d '{body}' {address}:predict"
-    if server == "binary":
-        command = [_BINARY, f"--model_name={name}", f"--model_base_path={base.absolute()}"]
-        command += [f"--port={grpc_port}", f"--rest_api_port={port}"]
-        yield Serving(server, why, command, address, example)
-        return
-    image = f"tensorflow/serving:{os.environ.get('TF_SERVING_VERSION', 'latest')}"
-    published = ["-p", f"127.0.0.1:{grpc_port}:8500", "-p", f"127.0.0.1:{port}:8501"]
-    mounted = ["-v", f"{base.absolute()}:/models/{name}:ro", "-e", f"MODEL_NAME={name}"]
-    yield Serving(server, why, ["docker", "run", "--rm", *published, *mounted, image], address, example)
+    command = start_command("binary" if server == "binary" else "docker", base, grpc_port, port)
+    yield Serving(server, why, command, address, example)
 
 
 def _mlflow(base: Path, newest: Path, folder: Path, port: int, why: str) -> Serving:
@@ -143,10 +131,3 @@ def run_server(ready: Serving) -> int:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         process.wait()
-
-
-def _succeeds(*command: str) -> bool:
-    try:
-        return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False

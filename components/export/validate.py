@@ -11,9 +11,11 @@ from typing import Any
 
 from components.errors import UserError
 from components.export import replay, session, signature_checks, warmup_log  # noqa: F401 (by path)
+from components.export.server_check import check_server
 
 _LONG = max(replay.HARD_INPUTS, key=lambda name: len(replay.HARD_INPUTS[name]))
 _SHOWN = 3
+_ASKED = 32  # examples that a real server is asked
 _LONGEST = 80
 _ADVICE = (
     "The Keras model did answer in evaluation, so the fault is in the export: run it again with "
@@ -60,7 +62,14 @@ def validate(model: str, evaluated: str, examples: int, report_path: str) -> dic
         said = process.stderr.decode(errors="replace").strip()[-1000:] or "nothing on standard error"
         report = {"ok": False, "error": f"the replay ended with exit code {process.returncode}: {said}"}
     report["tiers"] = tiers(report)
+    server = "not run: the model has failed already"
+    if report["ok"]:
+        server = check_server(model, replay.read_examples(evaluated, min(examples, _ASKED)))
+        report["ok"] = not server.startswith("failed")
+    report["tiers"]["server"] = server
     Path(report_path).write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
+    if server.startswith("failed"):
+        raise UserError(f"refused to push: TensorFlow Serving, {server}. {_ADVICE}")
     if not report["ok"]:
         advice = _ADVICE_ON_LENGTH if _overflows(report) else _ADVICE
         if report.get("unanswered"):

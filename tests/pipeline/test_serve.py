@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.errors import UserError
+from components.export import tf_serving
 from components.export.push import Note, push
 from components.export.saved_model import export_saved_model
 from components.export.session import SavedModelSession
-from pipeline import serve
 from pipeline.serve import choose_server, serving
 
 BATCH = 50
@@ -148,19 +148,19 @@ def test_requests_during_a_push_are_all_answered(server, base):
     ],
 )
 def test_the_best_server_that_is_there(monkeypatch, there, wanted, expected):
-    monkeypatch.setattr(serve.shutil, "which", lambda name: name if name in there else None)
-    monkeypatch.setattr(serve, "_succeeds", lambda *command: True)
+    monkeypatch.setattr(tf_serving.shutil, "which", lambda name: name if name in there else None)
+    monkeypatch.setattr(tf_serving, "succeeds", lambda *command: True)
     assert choose_server(wanted) == expected
 
 
 def test_a_server_that_is_not_there(monkeypatch):
-    monkeypatch.setattr(serve.shutil, "which", lambda name: name)
-    monkeypatch.setattr(serve, "_succeeds", lambda *command: False)
+    monkeypatch.setattr(tf_serving.shutil, "which", lambda name: name)
+    monkeypatch.setattr(tf_serving, "succeeds", lambda *command: False)
     with pytest.raises(
         UserError, match="but there is no docker that answers; expected one of binary, mlflow"
     ):
         choose_server("docker")
-    monkeypatch.setattr(serve.shutil, "which", lambda name: None)
+    monkeypatch.setattr(tf_serving.shutil, "which", lambda name: None)
     with pytest.raises(
         UserError, match="but there is no tensorflow_model_server on the path; expected one of ml"
     ):
@@ -168,8 +168,8 @@ def test_a_server_that_is_not_there(monkeypatch):
 
 
 def test_the_commands_of_tf_serving(monkeypatch, tmp_path):
-    monkeypatch.setattr(serve.shutil, "which", lambda name: name)
-    monkeypatch.setattr(serve, "_succeeds", lambda *command: True)
+    monkeypatch.setattr(tf_serving.shutil, "which", lambda name: name)
+    monkeypatch.setattr(tf_serving, "succeeds", lambda *command: True)
     (tmp_path / "dates" / "1").mkdir(parents=True)
     (tmp_path / "dates" / "1" / "saved_model.pb").touch()
     with serving(tmp_path / "dates", 81, 80, "binary") as ready:

@@ -1,0 +1,142 @@
+"""Asks a real TensorFlow Serving what was evaluated, where there is one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from components.export.signature_checks import Answer, agree
+from components.export.tf_serving import BINARY, Kind, has_binary, has_docker, has_image, image, start_command
+
+_NAME = "checked"
+_PATIENCE = 120.0  # seconds until the model must be available
+
+
+def check_server(model: str, examples: Sequence[dict[str, Any]]) -> str:
+    """Serves a SavedModel, asks it by gRPC and by REST, and compares with what was evaluated.
+
+    Args:
+        model: directory of the SavedModel.
+        examples: what was evaluated: `input`, `prediction`, `score`.
+
+    Returns:
+        `passed: ...`, `failed: ...` with the reason, or `not run: ...` with why.
+    """
+    kind: Kind = "binary"
+    if not has_binary():
+        if not has_docker():
+            return f"not run: there is no {BINARY} on the path and no docker"
+        if not has_image():
+            return f"not run: docker has no {image()}; `docker pull {image()}` brings it"
+        kind = "docker"
+    # An answer without a score is none: JSON and gRPC would not tell it alike.
+    asked = [example for example in examples if example["score"] is not None]
+    try:
+        with _served(kind, Path(model)) as (port, rest_port):
+            texts = [example["input"] for example in asked]
+            for way, found in (("REST", _by_rest(rest_port, texts)), ("gRPC", _by_grpc(port, texts))):
+                for example, answer in zip(asked, found, strict=True):
+                    expected = Answer(example["prediction"], example["score"])
+                    if not agree(expected, answer):
+                        return f"failed: by {way} {example['input']!r} is {answer}, but was {expected}"
+    except _ServerError as failure:
+        return f"failed: {failure}"
+    return f"passed: {len(asked)} evaluated examples by REST and gRPC ({kind})"
+
+
+class _ServerError(Exception):
+    """The server did not do what it should; the message says what."""
+
+
+@contextlib.contextmanager
+def _served(kind: Kind, model: Path) -> Iterator[tuple[int, int]]:
+    """Starts a server; yields its two ports once the model is available, and ends it."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as ending:
+        base = Path(folder) / _NAME
+        shutil.copytree(model, base / "1")
+        port, rest_port = _free_port(), _free_port()
+        log = ending.enter_context((Path(folder) / "log").open("w+b"))
+        command = start_command(kind, base, port, rest_port)
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        ending.callback(_end, process)
+        deadline = time.monotonic() + _PATIENCE
+        while not _is_available(rest_port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                log.seek(0)
+                said = log.read().decode(errors="replace").strip()[-500:] or "nothing"
+                raise _ServerError(f"the server did not make the model available; it said: {said}")
+            time.sleep(0.1)
+        yield port, rest_port
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def _is_available(rest_port: int) -> bool:
+    try:
+        address = f"http://127.0.0.1:{rest_port}/v1/models/{_NAME}"
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            states = json.loads(answer.read())["model_version_status"]
+        return any(each["state"] == "AVAILABLE" for each in states)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _by_rest(port: int, texts: list[str]) -> list[Answer]:
+    body = json.dumps({"instances": texts}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models/{_NAME}:predict", body)
+    try:
+        with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:
+            rows = json.loads(answer.read())["predictions"]
+        return [Answer(row["prediction"], float(row["score"])) for row in rows]
+    except urllib.error.HTTPError as error:
+        said = error.read().decode(errors="replace")[:300]
+        raise _ServerError(f"REST answers {error.code}: {said}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _ServerError(f"REST: {error!r}") from error
+
+
+def _by_grpc(port: int, texts: list[str]) -> list[Answer]:
+    import grpc
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+    request = predict_pb2.PredictRequest(inputs={"text": tf.make_tensor_proto(texts, tf.string)})
+    request.model_spec.name = _NAME
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            outputs = service.Predict(request, timeout=_PATIENCE).outputs
+        predictions, scores = (tf.make_ndarray(outputs[name]) for name in ("prediction", "score"))
+    except grpc.RpcError as error:
+        raise _ServerError(f"gRPC: {error.details()}") from error
+    return [
+        Answer(prediction.decode(errors="replace"), float(str(score)))
+        for prediction, score in zip(predictions, scores, strict=True)
+    ]
