@@ -13,7 +13,6 @@ from urllib.request import url2pathname
 
 import components.export
 from components.errors import UserError
-from components.export.session import SavedModelError, SavedModelSession
 from pipeline.mlflow_client import (
     absolute_uri,
     database_path,
@@ -92,6 +91,8 @@ class Champion:
 
 def _problem(saved_model: Path) -> str:
     """Why a SavedModel cannot be measured; empty if it can."""
+    from components.export.session import SavedModelError, SavedModelSession
+
     try:
         with SavedModelSession(saved_model) as session:
             signature = session.signature()
