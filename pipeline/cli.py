@@ -147,14 +147,17 @@ def predict(
 @app.command()
 def serve(
     name: Annotated[str, typer.Argument(help="The model's name, or the directory of its versions.")],
-    port: Annotated[int, typer.Option(help="HTTP port on 127.0.0.1.")] = 8501,
+    port: Annotated[int, typer.Option(help="HTTP port.")] = 8501,
     grpc_port: Annotated[int, typer.Option(help="gRPC port of TensorFlow Serving.")] = 8500,
     with_: Annotated[
         ServerName | None, typer.Option("--with", help="Which server. Default: the first that is there.")
     ] = None,
     directory: Annotated[Path, typer.Option(help="Where models are pushed to.")] = Path("serving"),
 ) -> None:
-    """Serve a model by TensorFlow Serving, or where there is none by MLflow; Ctrl-C ends it."""
+    """Serve a model by TensorFlow Serving, or where there is none by MLflow; Ctrl-C ends it.
+
+    TensorFlow Serving's binary listens on all interfaces, the others on 127.0.0.1.
+    """
     from pipeline.serve import run_server, serving
 
     wanted = with_.value if with_ else None
@@ -246,7 +249,7 @@ def ui(
 
 def _versions_of(name: str, directory: Path) -> Path:
     """The directory of a model's versions, by its name or its path."""
-    return Path(name) if len(Path(name).parts) > 1 else directory / name
+    return Path(name) if os.sep in name else directory / name
 
 
 def main() -> None:

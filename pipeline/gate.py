@@ -90,7 +90,8 @@ class Gate:
         _, note = self._newest()
         if note is None or self.served is None:
             return False
-        return note.bless == self._rules and (note.registered or not self._config.tracking.enabled)
+        in_place = note.registered and note.tracking == self._registry
+        return note.bless == self._rules and (in_place or not self._config.tracking.enabled)
 
     def ask(self) -> None:
         """Looks up the champion, if it has a say; that it cannot be asked is found in the verdict."""
@@ -132,7 +133,8 @@ class Gate:
         assert self.evaluated is not None
         config = self._config.evaluate
         _, note = self._newest()
-        if note and self.model in note.rolled_back and not self._forced:
+        known = {self.model, self._plans["export"].key}  # older notes have the key
+        if note and known & {*note.rolled_back} and not self._forced:
             return Blessing(
                 False, ["it was rolled back; change something, or push it all the same with --force export"]
             )
@@ -165,14 +167,14 @@ class Gate:
         assert self.exported is not None
         newest, note = self._newest()
         if newest is not None and self.served is not None:
-            amend_note(self._base, newest, bless=self._rules)
+            amend_note(self._base, newest, bless=self._rules, model=self.model)
+            if self._registry and note and note.tracking != self._registry:
+                amend_note(self._base, newest, tracking=self._registry, registered=False)
             self._pushed = self._base / str(newest)
             return self._pushed
-        tracking = self._config.tracking
-        registry = absolute_uri(tracking.uri) if tracking.enabled else ""
-        gone = set(note.rolled_back if note else ()) - {self.model}
+        gone = set(note.rolled_back if note else ()) - {self.model, self.exported.key}
         noted = Note(
-            self.exported.key, self.model, registry, bless=self._rules, rolled_back=tuple(sorted(gone))
+            self.exported.key, self.model, self._registry, bless=self._rules, rolled_back=tuple(sorted(gone))
         )
         version = push(
             self.exported.directory / "model", self._base, noted, self._config.export.keep_versions
@@ -193,6 +195,11 @@ class Gate:
     def _newest(self) -> tuple[int | None, Note | None]:
         version = latest_version(self._base)
         return version, read_note(self._base, version)
+
+    @property
+    def _registry(self) -> str:
+        tracking = self._config.tracking
+        return absolute_uri(tracking.uri) if tracking.enabled else ""
 
     @property
     def _rules(self) -> str:

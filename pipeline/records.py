@@ -13,6 +13,8 @@ from typing import Any
 from components.events import EpochFinished, Event, StageFinished, StageStarted
 from pipeline.artifacts import is_alive
 
+THE_END = "the end"  # what is missing in MLflow of a run that is not over
+
 
 @dataclass
 class RunRecord:
@@ -32,6 +34,7 @@ class RunRecord:
         history: the metrics of each of this run's epochs.
         blessing: the verdict, why, and how the model stands to each rule.
         served: the pushed version's directory.
+        code: which version of this code ran, as MLflow's tags.
         tracking: where the MLflow run is, and what of it is missing there.
         message: why it failed.
     """
@@ -49,6 +52,7 @@ class RunRecord:
     history: list[dict[str, float]] = field(default_factory=list)
     blessing: dict[str, Any] = field(default_factory=dict)
     served: str = ""
+    code: dict[str, str] = field(default_factory=dict)
     tracking: dict[str, str] = field(default_factory=dict)
     message: str = ""
 

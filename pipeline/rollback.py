@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import UserError
-from components.export.push import Note, push, read_note, versions
+from components.export.push import Note, amend_note, push, read_note, versions
 from pipeline.mlflow_client import one_line, open_client, quiet_mlflow, without_password
 from pipeline.registry import crown, registered
 
@@ -52,18 +52,20 @@ def roll_back(base: Path, version: int | None = None) -> RolledBack:
         others = ", ".join(str(each) for each in sorted(known) if each != newest) or "none"
         raise UserError(f"received version {source}; expected an earlier one of {base}: {others}.")
     gone, back = read_note(base, newest), read_note(base, source)
-    rolled_back = {*(gone.rolled_back if gone else ()), *([gone.model] if gone else [])}
+    rolled_back = {*(gone.rolled_back if gone else ()), *([gone.identity] if gone else [])}
     note = back or Note("")
-    note = note._replace(rolled_back=tuple(sorted(rolled_back - {note.model, ""})))
+    note = note._replace(rolled_back=tuple(sorted(rolled_back - {note.identity, ""})), registered=False)
     pushed = push(known[source], base, note)
-    return RolledBack(newest, source, base / str(pushed), _crown(base.name, note.key, note.tracking))
+    crowned, said = _crown(base.name, note.key, note.tracking, source)
+    amend_note(base, pushed, registered=crowned)
+    return RolledBack(newest, source, base / str(pushed), said)
 
 
 def _earlier(base: Path, known: dict[int, Path], newest: int) -> int:
     now = read_note(base, newest)
-    given_up = {now.model, *now.rolled_back} if now else set()
+    given_up = {now.identity, *now.rolled_back} if now else set()
     notes = {number: read_note(base, number) for number in known if number != newest}
-    others = [number for number, note in notes.items() if note is None or note.model not in given_up]
+    others = [number for number, note in notes.items() if note is None or note.identity not in given_up]
     if not others:
         raise UserError(
             f"{base} holds no other model than the one that is served and those that were rolled back; "
@@ -73,22 +75,21 @@ def _earlier(base: Path, known: dict[int, Path], newest: int) -> int:
     return max(others)
 
 
-def _crown(name: str, key: str, tracking: str) -> str:
+def _crown(name: str, key: str, tracking: str, version: int) -> tuple[bool, str]:
     """Moves the alias in the registry; whatever goes wrong there is said, for what is served is served."""
     if not tracking:
-        return "it is in no registry"
+        return False, "it is in no registry"
     quiet_mlflow()
     try:
         client = open_client(tracking)
         found = registered(client, name, key)
         if found is None:
-            return (
-                f"MLflow at {without_password(tracking)} has no version of it: the champion stays as it was"
-            )
+            where = f"MLflow at {without_password(tracking)}"
+            return False, f"{where} has no version of it: the champion stays as it was"
         crown(client, name, found.version)
     except Exception as error:
-        return (
+        return False, (
             f"MLflow at {without_password(tracking)} could not be told ({one_line(error)}): set the alias "
-            "champion there by hand, or run this command again"
+            f"champion there by hand, or when it answers: rnnpipe rollback {name} --version {version}"
         )
-    return f"version {found.version} is the champion in MLflow"
+    return True, f"version {found.version} is the champion in MLflow"

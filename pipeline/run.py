@@ -18,14 +18,16 @@ from components.evaluate.verdict import Blessing
 from components.events import Event, listening
 from components.export.serving_files import write_serving_files
 from pipeline.artifacts import Store
+from pipeline.code_version import code_version
 from pipeline.config import PipelineConfig, as_yaml, flatten, resolved
 from pipeline.console import RunDisplay, command_line, example_question, format_metrics
 from pipeline.gate import Gate
 from pipeline.interrupt import EXIT_CODE as INTERRUPTED
 from pipeline.interrupt import interruptible
 from pipeline.libraries import import_tensorflow, silence_libraries
+from pipeline.mlflow_client import absolute_uri
 from pipeline.plan import StagePlan, make_plan
-from pipeline.records import Recorder
+from pipeline.records import THE_END, Recorder
 from pipeline.tracking import Status, Tracker
 
 FAILED = 1
@@ -176,7 +178,7 @@ class _Run:
             self._tracker.judged(record.blessing)
         if self.blessing.blessed:
             served = self._gate.push()
-            record.served = str(served)
+            record.served = str(served.absolute())
             self._write_serving_files(served.parent.parent)
             if self._tracker and self._gate.exported and self._gate.evaluated:
                 example = example_question(self._gate.evaluated.directory / "predictions.jsonl") or ""
@@ -195,7 +197,9 @@ class _Run:
             return None
         record = self._recorder.record
         tracker = Tracker(tracking.uri, tracking.experiment or self._config.name, record.id)
-        tracker.start(flatten(record.config), {"pipeline": self._config.name}, as_yaml(self._config))
+        record.code = code_version()
+        tags = {"pipeline": self._config.name, **record.code}
+        tracker.start(flatten(record.config), tags, as_yaml(self._config))
         for plan in self._plans:
             if plan.artifact:
                 tracker.stage(plan.stage.name, str(plan.artifact.directory), None)
@@ -204,19 +208,24 @@ class _Run:
     def _note_run(self, event: Event) -> None:
         """Has the record name the MLflow run, so that it can be completed even if this process is killed."""
         if self._tracker and self._tracker.run_id and not self._recorder.record.tracking:
-            where = {"uri": self._config.tracking.uri, "run": self._tracker.run_id}
-            self._recorder.record.tracking = {**where, "missing": "the end"}
+            where = {"uri": absolute_uri(self._config.tracking.uri), "run": self._tracker.run_id}
+            self._recorder.record.tracking = {**where, "missing": THE_END}
 
     def _finish_tracking(self, status: Status, timeout: float = 120.0) -> None:
         if self._tracker is None:
             return
         message = self._recorder.record.message
-        for problem in self._tracker.finish(status, message, timeout):
+        missing = THE_END
+        problems = ["interrupted while MLflow was waited for: `rnnpipe track` sends the rest."]
+        with contextlib.suppress(KeyboardInterrupt):
+            problems = self._tracker.finish(status, message, timeout)
+            missing = ", ".join(self._tracker.missing)
+        for problem in problems:
             self._console.print(f"[yellow]tracking:[/] {escape(problem)}", highlight=False, soft_wrap=True)
         self._recorder.record.tracking = {
-            "uri": self._config.tracking.uri,
+            "uri": absolute_uri(self._config.tracking.uri),
             "run": self._tracker.run_id or "",
-            "missing": ", ".join(self._tracker.missing),
+            "missing": missing,
         }
         self._recorder.write()
 
@@ -246,6 +255,9 @@ class _Run:
     def _stop(self, status: str, message: str) -> None:
         if not self._stopping.acquire(blocking=False):
             return  # the thread that watches for interrupts is at it
+        from components.export.server_check import end_servers
+
+        end_servers()
         record = self._recorder.record
         at_work = next((name for name, stage in record.stages.items() if stage["state"] == "running"), None)
         kept = [name for name, stage in record.stages.items() if stage["state"] in ("reused", "finished")]

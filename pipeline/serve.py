@@ -60,7 +60,7 @@ def choose_server(wanted: str | None = None) -> tuple[str, str]:
             raise UserError(f"received --with {wanted}, but there is {missing}; expected one of {names}.")
         return wanted, "as asked for"
     if there["binary"]:
-        return "binary", f"{BINARY} is on the path"
+        return "binary", f"{BINARY} is on the path (it listens on all interfaces)"
     if there["docker"]:
         return "docker", f"there is no {BINARY} on the path, but docker"
     return "mlflow", f"there is neither {BINARY} on the path nor docker"
@@ -116,12 +116,13 @@ def _mlflow(base: Path, newest: Path, folder: Path, port: int, why: str) -> Serv
 
 
 def run_server(ready: Serving) -> int:
-    """Starts a server and waits for its end; Ctrl-C or SIGTERM end it, with all its processes.
+    """Starts a server and waits for its end; Ctrl-C, SIGTERM and SIGHUP end it, with all its processes.
 
     Returns:
         Its exit code; 0 if it was ended.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for asked in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(asked, signal.default_int_handler)
     process = subprocess.Popen(ready.command, env={**os.environ, **ready.environment}, start_new_session=True)
     try:
         return process.wait()
@@ -130,4 +131,8 @@ def run_server(ready: Serving) -> int:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 
 from components.errors import UserError
 from components.events import EpochFinished
 from components.export.push import latest_version, read_note
+from pipeline.artifacts import is_alive
 from pipeline.config import flatten, yaml_text
 from pipeline.console import example_question
 from pipeline.facts import RunFacts
 from pipeline.pages import card_page
-from pipeline.records import write_record
+from pipeline.records import THE_END, write_record
 from pipeline.tracking import Status, Tracker
 
 _STATUS: dict[str, Status] = {"finished": "FINISHED", "failed": "FAILED"}
 
 
 def track(run: RunFacts, timeout: float = 600.0) -> list[str]:
-    """Sends what is missing of a run; what has arrived is not sent twice.
+    """Sends a run again; epochs that have arrived are not sent twice, all else replaces what is there.
 
     Args:
         run: one that is over.
@@ -33,23 +35,25 @@ def track(run: RunFacts, timeout: float = 600.0) -> list[str]:
     """
     record = run.record
     settings = record.config["tracking"]
-    if record.state == "running":
+    waits = record.tracking.get("missing") == THE_END and record.pid != os.getpid() and is_alive(record.pid)
+    if record.state == "running" or waits:
         raise UserError(f"{record.id} is still running; it sends by itself what is missing.")
     if not settings["enabled"]:
         raise UserError(f"{record.id} has tracking.enabled: false in its configuration; nothing to send.")
     if record.tracking.get("run") and not record.tracking.get("missing"):
         raise UserError(f"MLflow has all of {record.id} already, as {record.tracking['run']}.")
+    uri = record.tracking.get("uri") or settings["uri"]
     began = datetime.fromisoformat(record.started).timestamp()
-    tracker = Tracker(
-        settings["uri"], settings["experiment"], record.id, record.tracking.get("run") or None, watch=False
+    tracker = Tracker(uri, settings["experiment"], record.id, record.tracking.get("run") or None, watch=False)
+    tracker.start(
+        flatten(record.config), {"pipeline": record.name, **record.code}, yaml_text(record.config), began
     )
-    tracker.start(flatten(record.config), {"pipeline": record.name}, yaml_text(record.config), began)
     _put(run, tracker)
     problems = tracker.finish(
         _STATUS.get(record.status, "KILLED"), record.message, timeout, began + record.seconds
     )
     record.tracking = {
-        "uri": settings["uri"],
+        "uri": uri,
         "run": tracker.run_id or "",
         "missing": ", ".join(tracker.missing),
     }

@@ -21,7 +21,6 @@ from typing import Any, Literal
 from components.errors import UserError
 from components.events import EpochFinished, Event, StageFinished
 from components.export.push import amend_note, latest_version, read_note
-from pipeline.code_version import code_version
 from pipeline.delivery import Delivery
 from pipeline.mlflow_client import (
     absolute_uri,
@@ -39,6 +38,9 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 # MLflow's limits.
 _PARAMETER_LENGTH, _TAG_LENGTH, _NAME_LENGTH, _BATCH = 6000, 8000, 250, 100
+
+
+_SAMPLES = "system metrics"
 
 
 class Tracker:
@@ -60,7 +62,7 @@ class Tracker:
         self.run_id = run_id
         """MLflow's name of the run, once it has arrived."""
         self.missing: list[str] = []
-        """What had not arrived when the run was over."""
+        """What had not arrived when the run was over, and can be sent later."""
         self._database = database_path(uri)
         self._uri = absolute_uri(uri)
         self._experiment = experiment
@@ -89,7 +91,7 @@ class Tracker:
 
         Args:
             params: the configuration, flat.
-            tags: whatever else tells the run from others; the code's version is added.
+            tags: whatever else tells the run from others.
             config_text: the configuration as the user would write it, kept as pipeline.yaml.
             began: when the run began, in seconds since 1970. Default: now.
         """
@@ -109,7 +111,7 @@ class Tracker:
         if isinstance(event, EpochFinished):
             now, epoch = _now(), {"epoch": event.epoch, **event.metrics, "seconds": event.seconds}
             self._delivery.put(f"epoch {event.epoch}", lambda: self._log_epochs([epoch], now))
-        elif isinstance(event, StageFinished) and is_logged(event.stage):
+        elif isinstance(event, StageFinished):
             self.stage(event.stage, event.directory, event.seconds)
 
     def stage(self, stage: str, directory: str, seconds: float | None) -> None:
@@ -120,6 +122,8 @@ class Tracker:
             directory: its artifact.
             seconds: how long the stage took; None if an earlier run made it.
         """
+        if not is_logged(stage):
+            return
         now = _now()
         self._delivery.put(stage, lambda: self._log_stage(stage, Path(directory), seconds, now))
 
@@ -194,12 +198,13 @@ class Tracker:
         if message:
             self._delivery.put("the message", lambda: self._log(tags={"message": message}))
         self._delivery.put("the end", lambda: self._client.set_terminated(self._run, status, end))
-        self.missing = list(dict.fromkeys(self._delivery.close(timeout)))
-        if not self.missing:
+        missing = list(dict.fromkeys(self._delivery.close(timeout)))
+        self.missing = [each for each in missing if each != _SAMPLES]  # which nobody keeps
+        if not missing:
             return []
         return [
-            f"MLflow at {without_password(self._uri)} did not get {', '.join(self.missing)}: "
-            f"{one_line(self._delivery.error) or f'no answer in {timeout:g} s'}. Nothing is lost: "
+            f"MLflow at {without_password(self._uri)} did not get {', '.join(missing)}: "
+            f"{one_line(self._delivery.error) or f'no answer in {timeout:g} s'}. The artifacts are complete: "
             f"`rnnpipe track {self._run_name}` sends it later."
         ]
 
@@ -216,7 +221,7 @@ class Tracker:
             self._epochs_sent = {metric.step for metric in arrived}
             return
         self._experiment_id = self._find_experiment()
-        run = self._client.create_run(self._experiment_id, began, {**tags, **code_version()}, self._run_name)
+        run = self._client.create_run(self._experiment_id, began, dict(tags), self._run_name)
         self.run_id = run.info.run_id
 
     def _find_experiment(self) -> str:
@@ -286,7 +291,7 @@ class Tracker:
         now = _now()
         self._samples += 1
         step = self._samples
-        self._delivery.put("system metrics", lambda: self._log(metrics=sample, step=step, now=now))
+        self._delivery.put(_SAMPLES, lambda: self._log(metrics=sample, step=step, now=now))
 
     def _log(
         self,

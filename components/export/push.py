@@ -41,6 +41,11 @@ class Note(NamedTuple):
     bless: str = ""
     rolled_back: tuple[str, ...] = ()
 
+    @property
+    def identity(self) -> str:
+        """The model, or of versions that an older rnnpipe pushed, the artifact."""
+        return self.model or self.key
+
 
 def push(
     model_directory: str | os.PathLike[str],

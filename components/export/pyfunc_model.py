@@ -36,18 +36,26 @@ class ServedModel(mlflow.pyfunc.PythonModel):
         import tensorflow as tf
 
         texts = [text.encode(errors="surrogatepass") for text in model_input["text"]]
-        answers = self._model.signatures["serving_default"](text=tf.constant(texts, tf.string, [len(texts)]))
+        model = self._model  # kept for the time of the call, whatever is loaded meanwhile
+        answers = model.signatures["serving_default"](text=tf.constant(texts, tf.string, [len(texts)]))
         predictions = [prediction.decode(errors="replace") for prediction in answers["prediction"].numpy()]
         return pd.DataFrame({"prediction": predictions, "score": answers["score"].numpy().astype(float)})
 
     def _newest(self) -> Path | None:
         """The version with the greatest number; a push makes it visible as a whole."""
-        found = [path for path in self._versions.iterdir() if path.name.isdecimal()] if self._versions else []
+        if self._versions is None:
+            return None
+        found = [
+            path
+            for path in self._versions.iterdir()
+            if path.name.isdecimal() and (path / "saved_model.pb").is_file()
+        ]
         return max(found, key=lambda path: int(path.name), default=None)
 
     def _watch(self) -> None:
         while True:
             time.sleep(_PAUSE)
+            newest = None
             try:
                 newest = self._newest()
                 if newest is not None and newest != self._directory:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -21,7 +22,25 @@ from components.export.signature_checks import Answer, agree
 from components.export.tf_serving import BINARY, Kind, has_binary, has_docker, has_image, image, start_command
 
 _NAME = "checked"
+_NOT_UP = "the server did not make the model available"
 _PATIENCE = 120.0  # seconds until the model must be available
+
+
+_running: set[subprocess.Popen[bytes]] = set()
+# The server is on this machine: no proxy knows the way.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def end_servers() -> None:
+    """Ends the servers that were started: a process that is interrupted does not come to it otherwise."""
+    for process in list(_running):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+def is_up(found: str) -> bool:
+    """Whether a check that failed did so with a server that had taken the model."""
+    return _NOT_UP not in found
 
 
 def check_server(model: str, examples: Sequence[dict[str, Any]]) -> str:
@@ -43,10 +62,14 @@ def check_server(model: str, examples: Sequence[dict[str, Any]]) -> str:
         kind = "docker"
     # An answer without a score is none: JSON and gRPC would not tell it alike.
     asked = [example for example in examples if example["score"] is not None]
+    if not asked:
+        return "not run: no evaluated example has a score"
     try:
         with _served(kind, Path(model)) as (port, rest_port):
             texts = [example["input"] for example in asked]
             for way, found in (("REST", _by_rest(rest_port, texts)), ("gRPC", _by_grpc(port, texts))):
+                if len(found) != len(asked):
+                    return f"failed: by {way} {len(asked)} examples have {len(found)} answers"
                 for example, answer in zip(asked, found, strict=True):
                     expected = Answer(example["prediction"], example["score"])
                     if not agree(expected, answer):
@@ -70,13 +93,14 @@ def _served(kind: Kind, model: Path) -> Iterator[tuple[int, int]]:
         log = ending.enter_context((Path(folder) / "log").open("w+b"))
         command = start_command(kind, base, port, rest_port)
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        _running.add(process)
         ending.callback(_end, process)
         deadline = time.monotonic() + _PATIENCE
         while not _is_available(rest_port):
             if process.poll() is not None or time.monotonic() > deadline:
                 log.seek(0)
                 said = log.read().decode(errors="replace").strip()[-500:] or "nothing"
-                raise _ServerError(f"the server did not make the model available; it said: {said}")
+                raise _ServerError(f"{_NOT_UP}; it said: {said}")
             time.sleep(0.1)
         yield port, rest_port
 
@@ -87,8 +111,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(20)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    _running.discard(process)
 
 
 def _free_port() -> int:
@@ -101,10 +127,10 @@ def _free_port() -> int:
 def _is_available(rest_port: int) -> bool:
     try:
         address = f"http://127.0.0.1:{rest_port}/v1/models/{_NAME}"
-        with urllib.request.urlopen(address, timeout=5) as answer:
+        with _opener.open(address, timeout=5) as answer:
             states = json.loads(answer.read())["model_version_status"]
         return any(each["state"] == "AVAILABLE" for each in states)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, http.client.HTTPException):
         return False
 
 
@@ -112,13 +138,13 @@ def _by_rest(port: int, texts: list[str]) -> list[Answer]:
     body = json.dumps({"instances": texts}).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models/{_NAME}:predict", body)
     try:
-        with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:
+        with _opener.open(request, timeout=_PATIENCE) as answer:
             rows = json.loads(answer.read())["predictions"]
         return [Answer(row["prediction"], float(row["score"])) for row in rows]
     except urllib.error.HTTPError as error:
         said = error.read().decode(errors="replace")[:300]
         raise _ServerError(f"REST answers {error.code}: {said}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException) as error:
         raise _ServerError(f"REST: {error!r}") from error
 
 
@@ -130,7 +156,7 @@ def _by_grpc(port: int, texts: list[str]) -> list[Answer]:
     request = predict_pb2.PredictRequest(inputs={"text": tf.make_tensor_proto(texts, tf.string)})
     request.model_spec.name = _NAME
     try:
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        with grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.enable_http_proxy", 0)]) as channel:
             service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
             outputs = service.Predict(request, timeout=_PATIENCE).outputs
         predictions, scores = (tf.make_ndarray(outputs[name]) for name in ("prediction", "score"))

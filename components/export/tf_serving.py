@@ -48,7 +48,8 @@ def start_command(kind: Kind, base: Path, port: int, rest_port: int) -> list[str
         return [BINARY, *served, f"--port={port}", f"--rest_api_port={rest_port}"]
     published = ["-p", f"127.0.0.1:{port}:8500", "-p", f"127.0.0.1:{rest_port}:8501"]
     mounted = ["-v", f"{base.absolute()}:/models/{name}:ro", "-e", f"MODEL_NAME={name}"]
-    return ["docker", "run", "--rm", *published, *mounted, image()]
+    # As its first process the image has a shell, which would not pass a signal on.
+    return ["docker", "run", "--rm", "--init", *published, *mounted, image()]
 
 
 def succeeds(*command: str) -> bool:

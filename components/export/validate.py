@@ -11,7 +11,7 @@ from typing import Any
 
 from components.errors import UserError
 from components.export import replay, session, signature_checks, warmup_log  # noqa: F401 (by path)
-from components.export.server_check import check_server
+from components.export.server_check import check_server, is_up
 
 _LONG = max(replay.HARD_INPUTS, key=lambda name: len(replay.HARD_INPUTS[name]))
 _SHOWN = 3
@@ -30,6 +30,12 @@ _ADVICE_ON_LENGTH = (
 _ADVICE_ON_SEARCH = (
     "In evaluation, too, {unanswered} of {replayed} examples got no answer: the settings of decode leave "
     "none. Lower decode.min_length or decode.no_repeat_ngram."
+)
+
+
+_ADVICE_ON_SERVER = (
+    "The model loads by TensorFlow's C API, so this is likely the server's trouble: run it by hand, as "
+    "`rnnpipe serve` does; without it on the path (or its docker image) the other tiers decide."
 )
 
 
@@ -69,7 +75,8 @@ def validate(model: str, evaluated: str, examples: int, report_path: str) -> dic
     report["tiers"]["server"] = server
     Path(report_path).write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
     if server.startswith("failed"):
-        raise UserError(f"refused to push: TensorFlow Serving, {server}. {_ADVICE}")
+        advice = _ADVICE if is_up(server) else _ADVICE_ON_SERVER
+        raise UserError(f"refused to push: TensorFlow Serving, {server}. {advice}")
     if not report["ok"]:
         advice = _ADVICE_ON_LENGTH if _overflows(report) else _ADVICE
         if report.get("unanswered"):

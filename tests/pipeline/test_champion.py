@@ -198,6 +198,14 @@ def test_rolling_back_twice_goes_further_back(base):
     assert read_note(base, 8).rolled_back == ("b", "c", "d")
 
 
+def test_versions_of_before_models_had_a_name_are_told_by_their_keys(base):
+    for key in ("x", "y", "z"):
+        push(base / "1", base, Note(key))
+    assert roll_back(base).source == 5
+    assert roll_back(base).source == 4
+    assert read_note(base, 8).rolled_back == ("y", "z")
+
+
 def test_a_version_can_be_named(base):
     assert roll_back(base, 2).source == 2
     for version in (4, 9):
@@ -222,3 +230,5 @@ def test_a_registry_that_is_away_does_not_keep_a_version_from_coming_back(base):
     done = roll_back(base)
     assert done.source == 4
     assert done.registry.startswith("MLflow at http://127.0.0.1:9 could not be told (")
+    assert done.registry.endswith("or when it answers: rnnpipe rollback name --version 4")
+    assert not read_note(base, 6).registered

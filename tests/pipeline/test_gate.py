@@ -52,6 +52,28 @@ def test_without_a_registry_a_push_is_settled_at_once(gate):
     assert read_note(gate.base, 1).tracking == ""
 
 
+def test_another_registry_gets_the_model_too(gate, tmp_path):
+    gate("tracking.enabled=false").push()
+    gate().push()
+    note = read_note(gate.base, 1)
+    assert note.tracking == f"sqlite:///{tmp_path}/mlflow.db"
+    amend_note(gate.base, 1, registered=True)
+    assert gate().settled
+    moved = gate("tracking.uri=http://127.0.0.1:9")
+    assert not moved.settled
+    assert moved.push() == gate.base / "1"
+    assert (read_note(gate.base, 1).tracking, read_note(gate.base, 1).registered) == (
+        "http://127.0.0.1:9",
+        False,
+    )
+
+
+def test_what_an_older_version_rolled_back_is_known_by_its_key(gate):
+    first = gate()
+    push(first.exported.directory / "model", gate.base, Note("k", rolled_back=(first.exported.key,)))
+    assert "it was rolled back" in gate().verdict().reasons[0]
+
+
 def test_what_is_served_is_pushed_once(gate):
     gate().push()
     changed = "evaluate.bless=always"

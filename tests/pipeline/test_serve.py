@@ -141,7 +141,11 @@ def test_requests_during_a_push_are_all_answered(server, base):
 @pytest.mark.parametrize(
     ("there", "wanted", "expected"),
     [
-        ({"tensorflow_model_server", "docker"}, None, ("binary", "tensorflow_model_server is on the path")),
+        (
+            {"tensorflow_model_server", "docker"},
+            None,
+            ("binary", "tensorflow_model_server is on the path (it listens on all interfaces)"),
+        ),
         ({"docker"}, None, ("docker", "there is no tensorflow_model_server on the path, but docker")),
         (set(), None, ("mlflow", "there is neither tensorflow_model_server on the path nor docker")),
         ({"docker"}, "mlflow", ("mlflow", "as asked for")),
@@ -182,10 +186,11 @@ def test_the_commands_of_tf_serving(monkeypatch, tmp_path):
         ]
         assert ready.address == "http://127.0.0.1:81/v1/models/dates"
     with serving(tmp_path / "dates", 81, 80, "docker") as ready:
-        assert ready.command[:7] == [
+        assert ready.command[:8] == [
             "docker",
             "run",
             "--rm",
+            "--init",
             "-p",
             "127.0.0.1:80:8500",
             "-p",
