@@ -112,7 +112,10 @@ def _mlflow(base: Path, newest: Path, folder: Path, port: int, why: str) -> Serv
     address = f"http://127.0.0.1:{port}/invocations"
     body = '{"dataframe_records": [{"text": "your text"}]}'
     example = f"curl -H 'Content-Type: application/json' -d '{body}' {address}"
-    return Serving("mlflow", why, command, address, example, {"RNNPIPE_WATCH": str(base.absolute())})
+    # MLflow starts uvicorn by its name; it is beside Python, which need not be on the path.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = {"RNNPIPE_WATCH": str(base.absolute()), "PATH": path}
+    return Serving("mlflow", why, command, address, example, environment)
 
 
 def run_server(ready: Serving) -> int:
