@@ -16,7 +16,7 @@ test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 -m slow $(SLOW_SELECT)
 
 test-jax: $(VENV)/installed-test $(VENV)/installed-jax
 	KERAS_BACKEND=jax $(JAX_CACHE) $(BIN)/python -m pytest -n 2 --dist loadfile tests/layers $(JAX_SELECT)

@@ -164,6 +164,12 @@ def test_python_and_the_c_api_answer_alike(exported, predictor):
                         np.testing.assert_array_equal(served[output], values)
 
 
+@pytest.fixture(scope="module")
+def session(exported):
+    with SavedModelSession(exported) as opened:
+        yield opened
+
+
 TEXTS = st.text(max_size=60).map(lambda text: text.encode(errors="surrogatepass"))
 ODD = st.sampled_from([b"", b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"\r\n\t\x1b[0m", b"x" * 100_000])
 
@@ -171,12 +177,11 @@ ODD = st.sampled_from([b"", b"\0", b"\xff\xfe", b"\xed\xa0\x80", b"\r\n\t\x1b[0m
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_two_thousand_texts_of_any_kind_have_defined_answers(exported, task, data):
+def test_two_thousand_texts_of_any_kind_have_defined_answers(session, task, data):
     """Also what is no UTF-8, such as half a surrogate pair, and the empty and the very long."""
     kinds = st.one_of(TEXTS, TEXTS, TEXTS, st.binary(max_size=40), ODD)
     texts = data.draw(st.lists(kinds, min_size=50, max_size=50))
-    with SavedModelSession(exported) as session:
-        found = session.run(texts)
+    found = session.run(texts)
     assert len(found["prediction"]) == 50
     assert np.isfinite(found["score"]).all()
     if task == "classification":
