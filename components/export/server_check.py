@@ -26,16 +26,17 @@ _NOT_UP = "the server did not make the model available"
 _PATIENCE = 120.0  # seconds until the model must be available
 
 
-_running: set[subprocess.Popen[bytes]] = set()
+_running: dict[subprocess.Popen[bytes], str] = {}  # with the folder of what each serves
 # The server is on this machine: no proxy knows the way.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def end_servers() -> None:
-    """Ends the servers that were started: a process that is interrupted does not come to it otherwise."""
-    for process in list(_running):
+    """Ends what was started and leaves nothing; an interrupted process does not come to it otherwise."""
+    for process, folder in list(_running.items()):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_up(found: str) -> bool:
@@ -93,7 +94,7 @@ def _served(kind: Kind, model: Path) -> Iterator[tuple[int, int]]:
         log = ending.enter_context((Path(folder) / "log").open("w+b"))
         command = start_command(kind, base, port, rest_port)
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        _running.add(process)
+        _running[process] = folder
         ending.callback(_end, process)
         deadline = time.monotonic() + _PATIENCE
         while not _is_available(rest_port):
@@ -114,7 +115,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    _running.discard(process)
+    _running.pop(process, None)
 
 
 def _free_port() -> int:

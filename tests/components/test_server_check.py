@@ -4,6 +4,8 @@ import os
 import stat
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,22 @@ def test_a_server_that_does_not_start(install, model):
     found = check_server(model, EXAMPLES)
     assert found.startswith("failed: the server did not make the model available; it said: ")
     assert found.endswith("this server does not want to start")
+
+
+def test_an_interrupt_leaves_neither_server_nor_files(install, model, tmp_path, monkeypatch):
+    install()
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(server_check.tempfile, "tempdir", str(folder))
+    found = []
+    check = threading.Thread(target=lambda: found.append(check_server(model, EXAMPLES)))
+    check.start()
+    while not (tmp_path / "pid").exists():
+        time.sleep(0.01)
+    server_check.end_servers()
+    assert not any(folder.iterdir())
+    check.join(60)
+    assert found[0].startswith("failed: the server did not make the model available")
 
 
 def test_without_a_server_it_is_said_why_nothing_was_asked(model, monkeypatch):
