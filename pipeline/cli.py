@@ -42,6 +42,7 @@ class SignatureName(str, Enum):
     """What a served model can be asked for."""
 
     serving_default = "serving_default"
+    classify = "classify"
     n_best = "n_best"
     explain = "explain"
 
@@ -134,7 +135,9 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="Lines answered at once.")] = 64,
     signature: Annotated[
         SignatureName,
-        typer.Option(help="n_best: several answers; explain: what each token of the answer looked at."),
+        typer.Option(
+            help="classify: every label; n_best: several answers; explain: what each token looked at."
+        ),
     ] = SignatureName.serving_default,
 ) -> None:
     """Answer the lines of standard input, one JSON object a line, from the SavedModel alone."""
@@ -240,7 +243,7 @@ def ui(
     import subprocess
 
     from pipeline.config import load_config
-    from pipeline.tracking import ui_command
+    from pipeline.mlflow_client import ui_command
 
     command = ui_command(load_config(config, set_ or []).tracking.uri, port=port)
     print(f"MLflow UI on http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)

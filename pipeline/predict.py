@@ -13,16 +13,23 @@ import numpy as np
 
 from components.errors import UserError
 from components.export.push import versions
-from components.export.session import SavedModelError, SavedModelSession
+from components.export.session import SavedModelError, SavedModelSession, example
 
 _READ_BYTES = 1 << 16
-
 
 # What a row shows of a signature's outputs.
 _SHOWN = {
     "serving_default": ("prediction", "score"),
+    "classify": ("classes", "scores"),
     "n_best": ("predictions", "scores", "finished"),
     "explain": ("prediction", "score", "source_tokens", "target_tokens", "attention"),
+}
+
+_WHOSE = {
+    "serving_default": "all models",
+    "classify": "classifiers",
+    "n_best": "seq2seq models",
+    "explain": "seq2seq models with attention over the tokens",
 }
 
 
@@ -35,13 +42,14 @@ def predict(
         model: A SavedModel's directory, or one that holds versions of it, of which the newest answers.
         lines: UTF-8. Lines of a binary stream are answered as they come, without waiting for a full batch.
         batch_size: The most lines answered at once.
-        signature: `serving_default`, `n_best` or `explain`.
+        signature: `serving_default`; of a classifier also `classify`; of a seq2seq model `n_best`, `explain`.
 
     Yields:
         For each line a JSON object with `input` and the signature's outputs without their padding:
-        `prediction` and `score` (null if it is not finite); of `n_best`: `predictions`, `scores` and
-        `finished`; of `explain` also `source_tokens`, `target_tokens` and `attention`, a list of weights for
-        each token of the answer. A line that is not UTF-8 has `input` and `error`.
+        `prediction` and `score` (null if it is not finite); of `classify`: `classes` and their `scores`; of
+        `n_best`: `predictions`, `scores` and `finished`; of `explain` also `source_tokens`, `target_tokens`
+        and `attention`, a list of weights for each token of the answer. A line that is not UTF-8 has `input`
+        and `error`.
 
     Raises:
         UserError: If there is no such model, or it cannot answer.
@@ -52,7 +60,7 @@ def predict(
             if signature not in session.signatures:
                 raise UserError(
                     f"{directory} has the signatures {', '.join(session.signatures)}; expected {signature}, "
-                    "which seq2seq models have (explain: those with attention over the tokens)."
+                    f"which {_WHOSE[signature]} have."
                 )
             outputs = sorted(session.signature(signature).outputs)
             if not {*_SHOWN[signature]} <= {*outputs}:
@@ -120,7 +128,9 @@ def _answer(session: SavedModelSession, signature: str, lines: list[bytes]) -> I
     rows = [_decoded(line.removesuffix(b"\n").removesuffix(b"\r")) for line in lines]
     good = [row for row in rows if "error" not in row]
     if good:
-        answers = session.run([row["input"] for row in good], signature)
+        texts = [row["input"] for row in good]
+        asked = [example(text) for text in texts] if signature == "classify" else texts
+        answers = session.run(asked, signature)
         for index, row in enumerate(good):
             shown = _unpadded({name: answers[name][index] for name in _SHOWN[signature]})
             row.update({name: _plain(value) for name, value in shown.items()})

@@ -130,4 +130,4 @@ def test_an_unknown_stage_is_refused(tmp_path, stage):
 def test_predict_knows_its_signatures(tmp_path):
     code, _, errors, _ = call("predict", tmp_path, "--signature", "best")
     assert code == 2
-    assert "'serving_default', 'n_best', 'explain'" in errors
+    assert "'serving_default', 'classify', 'n_best', 'explain'" in errors

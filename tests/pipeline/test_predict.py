@@ -45,10 +45,19 @@ def explain(text):
     return {**reverse(text), "source_tokens": source, "target_tokens": target, "attention": weights}
 
 
+def classify(inputs):
+    """Whether a text has more than two characters."""
+    parsed = tf.io.parse_example(inputs, {"text": tf.io.FixedLenFeature([], tf.string)})
+    long = tf.cast(tf.strings.length(parsed["text"], "UTF8_CHAR") > 2, tf.float32)
+    classes = tf.repeat(tf.constant([["short", "länger"]]), tf.shape(long)[0], axis=0)
+    return {"classes": classes, "scores": tf.stack([1 - long, long], axis=1)}
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     directory = tmp_path_factory.mktemp("predict") / "größer 東京" / "model"
-    export_saved_model({"serving_default": reverse, "n_best": n_best, "explain": explain}, [], str(directory))
+    signatures = {"serving_default": reverse, "classify": classify, "n_best": n_best, "explain": explain}
+    export_saved_model(signatures, [], str(directory))
     return str(directory)
 
 
@@ -133,6 +142,14 @@ def test_several_answers_end_with_the_last_one_found(model):
     ]
 
 
+def test_every_class_has_its_score(model):
+    assert answers(model, ["é".encode(), b"\xff", b"abc"], 64, "classify") == [
+        {"input": "é", "classes": ["short", "länger"], "scores": [1.0, 0.0]},
+        {"input": "\\xff", "error": "not UTF-8: invalid start byte at byte 1"},
+        {"input": "abc", "classes": ["short", "länger"], "scores": [0.0, 1.0]},
+    ]
+
+
 def test_an_explanation_ends_with_the_last_tokens(model):
     long, short = answers(model, [b"abc", "é".encode()], 64, "explain")
     assert long["source_tokens"] == ["a", "b", "c"]
@@ -208,6 +225,8 @@ def test_a_model_with_other_outputs_is_said(tmp_path):
         next(predict(str(tmp_path / "m"), [b"a"]))
     with pytest.raises(UserError, match=r"m has the signatures serving_default; expected n_best, which seq2"):
         next(predict(str(tmp_path / "m"), [b"a"], 1, "n_best"))
+    with pytest.raises(UserError, match=r"expected classify, which classifiers have\."):
+        next(predict(str(tmp_path / "m"), [b"a"], 1, "classify"))
 
 
 PROCESS = """
