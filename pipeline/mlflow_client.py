@@ -7,12 +7,15 @@ import logging
 import os
 import re
 import sqlite3
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
+
+from components.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -79,3 +82,27 @@ def one_line(error: Exception | None) -> str:
 def without_password(text: str) -> str:
     """The text without the user and password of the addresses in it."""
     return re.sub(r"://[^/@\s]+@", "://", text)
+
+
+def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]:
+    """Returns the command that shows the runs in a browser.
+
+    Args:
+        uri: where MLflow keeps its runs.
+        host: address to listen on.
+        port: port to listen on.
+
+    Raises:
+        UserError: if there is nothing to show, or a server shows it already.
+    """
+    if uri.startswith(("http://", "https://")):
+        raise UserError(f"tracking.uri is a server already: open {without_password(uri)} in a browser.")
+    database = database_path(uri)
+    if database and not database.exists():
+        raise UserError(
+            f"{database} does not exist; expected the database of earlier runs (tracking.uri: {uri}), which "
+            "the first `rnnpipe run` makes."
+        )
+    store = f"sqlite:///{database}" if database else uri
+    options = ["--backend-store-uri", store, "--host", host, "--port", str(port)]
+    return [sys.executable, "-m", "mlflow", "ui", *options]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import uuid
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -83,6 +84,7 @@ class Recorder:
             config=config,
         )
         self._root = root
+        self._writing = threading.Lock()
 
     @property
     def card(self) -> Path:
@@ -114,9 +116,10 @@ class Recorder:
         self.write()
 
     def write(self) -> None:
-        """Writes the file, whole or not at all."""
-        self.record.seconds = round((datetime.now(timezone.utc) - self._began).total_seconds(), 1)
-        write_record(self._root, self.record)
+        """Writes the file, whole or not at all; threads may call it at once."""
+        with self._writing:
+            self.record.seconds = round((datetime.now(timezone.utc) - self._began).total_seconds(), 1)
+            write_record(self._root, self.record)
 
 
 def write_record(root: Path, record: RunRecord) -> None:

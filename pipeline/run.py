@@ -15,17 +15,18 @@ from rich.markup import escape
 
 from components.errors import UserError
 from components.evaluate.verdict import Blessing
-from components.events import Event, listening
+from components.events import listening
 from components.export.serving_files import write_serving_files
 from pipeline.artifacts import Store
 from pipeline.code_version import code_version
-from pipeline.config import PipelineConfig, as_yaml, flatten, resolved
+from pipeline.config import PipelineConfig, resolved
 from pipeline.console import RunDisplay, command_line, example_question, format_metrics
 from pipeline.gate import Gate
 from pipeline.interrupt import EXIT_CODE as INTERRUPTED
 from pipeline.interrupt import interruptible
 from pipeline.libraries import import_tensorflow, silence_libraries
 from pipeline.mlflow_client import absolute_uri
+from pipeline.mlflow_run import start_tracker
 from pipeline.plan import StagePlan, make_plan
 from pipeline.records import THE_END, Recorder
 from pipeline.tracking import Status, Tracker
@@ -148,7 +149,7 @@ class _Run:
         with contextlib.ExitStack() as stack:
             self._tracker = self._start_tracking()
             display = stack.enter_context(RunDisplay(self._console, self._plans))
-            for listener in (self._note_run, self._recorder, display, self._tracker):
+            for listener in (self._recorder, display, self._tracker):
                 if listener:
                     stack.enter_context(listening(listener))
             self._gate.ask()
@@ -195,21 +196,18 @@ class _Run:
         tracking = self._config.tracking
         if not tracking.enabled:
             return None
-        record = self._recorder.record
-        tracker = Tracker(tracking.uri, tracking.experiment or self._config.name, record.id)
-        record.code = code_version()
-        tags = {"pipeline": self._config.name, **record.code}
-        tracker.start(flatten(record.config), tags, as_yaml(self._config))
+        self._recorder.record.code = code_version()
+        tracker = start_tracker(self._recorder.record, tracking.uri, arrived=self._note_tracking)
         for plan in self._plans:
             if plan.artifact:
                 tracker.stage(plan.stage.name, str(plan.artifact.directory), None)
         return tracker
 
-    def _note_run(self, event: Event) -> None:
+    def _note_tracking(self, run_id: str, missing: str = THE_END) -> None:
         """Has the record name the MLflow run, so that it can be completed even if this process is killed."""
-        if self._tracker and self._tracker.run_id and not self._recorder.record.tracking:
-            where = {"uri": absolute_uri(self._config.tracking.uri), "run": self._tracker.run_id}
-            self._recorder.record.tracking = {**where, "missing": THE_END}
+        where = absolute_uri(self._config.tracking.uri)
+        self._recorder.record.tracking = {"uri": where, "run": run_id, "missing": missing}
+        self._recorder.write()
 
     def _finish_tracking(self, status: Status, timeout: float = 120.0) -> None:
         if self._tracker is None:
@@ -222,12 +220,7 @@ class _Run:
             missing = ", ".join(self._tracker.missing)
         for problem in problems:
             self._console.print(f"[yellow]tracking:[/] {escape(problem)}", highlight=False, soft_wrap=True)
-        self._recorder.record.tracking = {
-            "uri": absolute_uri(self._config.tracking.uri),
-            "run": self._tracker.run_id or "",
-            "missing": missing,
-        }
-        self._recorder.write()
+        self._note_tracking(self._tracker.run_id or "", missing)
 
     def _write_card(self) -> None:
         """Writes the run's page beside its record; that it cannot be written is no reason to fail."""

@@ -41,7 +41,8 @@ class StageLog:
     """What there is to log.
 
     Args:
-        metrics: by name.
+        metrics: by name, the one that was named first in the configuration first.
+        intervals: bounds of the metrics, by name.
         tags: by name.
         epochs: of the training, as in history.json.
         files: to be kept in a folder named like the stage.
@@ -50,6 +51,7 @@ class StageLog:
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, float] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     epochs: list[dict[str, Any]] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
@@ -82,7 +84,11 @@ def stage_log(stage: str, directory: Path) -> StageLog:
         log.metrics["best_epoch"] = history["best_epoch"]
         log.epochs = history["epochs"]
     elif stage == "evaluate":
-        log.metrics = _measured(_read(directory / "metrics.json"))
+        report = _read(directory / "metrics.json")
+        split = report["split"]
+        log.metrics = {f"{split}.{name}": value for name, value in report["metrics"].items()}
+        for name, (low, high) in report["intervals"].items():
+            log.intervals |= {f"{split}.{name}.low": low, f"{split}.{name}.high": high}
         log.pictures = directory / "plots"
     elif stage == "export":
         log.metrics = _costs(manifest, _read(directory / "validation.json"))
@@ -103,14 +109,6 @@ def _datasets(manifest: dict[str, Any], directory: Path) -> list[DatasetFacts]:
         for split in SPLITS
         if splits[split]["examples"]
     ]
-
-
-def _measured(report: dict[str, Any]) -> dict[str, float]:
-    split = report["split"]
-    found = {f"{split}.{name}": value for name, value in report["metrics"].items()}
-    for name, (low, high) in report["intervals"].items():
-        found |= {f"{split}.{name}.low": low, f"{split}.{name}.high": high}
-    return found
 
 
 def _costs(manifest: dict[str, Any], validation: dict[str, Any]) -> dict[str, float]:

@@ -10,9 +10,9 @@ from components.errors import UserError
 from components.events import EpochFinished
 from components.export.push import latest_version, read_note
 from pipeline.artifacts import is_alive
-from pipeline.config import flatten, yaml_text
 from pipeline.console import example_question
 from pipeline.facts import RunFacts
+from pipeline.mlflow_run import start_tracker
 from pipeline.pages import card_page
 from pipeline.records import THE_END, write_record
 from pipeline.tracking import Status, Tracker
@@ -44,10 +44,7 @@ def track(run: RunFacts, timeout: float = 600.0) -> list[str]:
         raise UserError(f"MLflow has all of {record.id} already, as {record.tracking['run']}.")
     uri = record.tracking.get("uri") or settings["uri"]
     began = datetime.fromisoformat(record.started).timestamp()
-    tracker = Tracker(uri, settings["experiment"], record.id, record.tracking.get("run") or None, watch=False)
-    tracker.start(
-        flatten(record.config), {"pipeline": record.name, **record.code}, yaml_text(record.config), began
-    )
+    tracker = start_tracker(record, uri, record.tracking.get("run") or None, began, watch=False)
     _put(run, tracker)
     problems = tracker.finish(
         _STATUS.get(record.status, "KILLED"), record.message, timeout, began + record.seconds

@@ -1,5 +1,9 @@
 """Runs in MLflow, without ever holding a run up.
 
+A pipeline run is a parent run with a trial: one configuration that is trained and measured. What training and
+evaluation say goes to the trial at once; the parent takes it over at the end, so that pipeline runs compare
+where MLflow shows parents only.
+
 All calls are made in order by one background thread, through MlflowClient and with the run's id (the fluent
 functions go by one active run a thread). While MLflow is away the calls wait; what has not arrived when the
 run is over is named, and can be sent later: pipeline/track.py.
@@ -12,13 +16,11 @@ import math
 import numbers
 import re
 import sqlite3
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from components.errors import UserError
 from components.events import EpochFinished, Event, StageFinished
 from components.export.push import amend_note, latest_version, read_note
 from pipeline.delivery import Delivery
@@ -39,46 +41,55 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 # MLflow's limits.
 _PARAMETER_LENGTH, _TAG_LENGTH, _NAME_LENGTH, _BATCH = 6000, 8000, 250, 100
 
-
+_PARENT = "mlflow.parentRunId"
 _SAMPLES = "system metrics"
+_OF_TRIAL = ("train", "evaluate")  # the stages whose files belong to the trial
+_FIRST = ("evaluate", "export", "train")  # MLflow's charts begin with the metric that came first
 
 
 class Tracker:
-    """One pipeline run as one MLflow run; an events listener.
+    """One pipeline run as a parent run in MLflow with a trial; an events listener.
 
     Args:
         uri: where MLflow keeps its runs: sqlite:///mlflow.db or a server's address. A relative database path
             is meant from the working directory of this moment.
         experiment: made if it does not exist. Next to a SQLite database its artifacts go to
             mlartifacts/<experiment>.
-        run_name: what people call the run; also what `rnnpipe track` takes.
+        run: the record's id, which `rnnpipe track` takes.
+        model: what kind of model it makes. It leads the name, of which MLflow's tables show the beginning.
         run_id: the run in MLflow, of which something is missing there; None makes a new one.
         watch: whether the machine's own metrics are sent, too.
+        arrived: called, by another thread, with the id of the run in MLflow once it is there.
     """
 
     def __init__(
-        self, uri: str, experiment: str, run_name: str, run_id: str | None = None, watch: bool = True
+        self,
+        uri: str,
+        experiment: str,
+        run: str,
+        model: str = "",
+        run_id: str | None = None,
+        watch: bool = True,
+        arrived: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.run_id = run_id
         """MLflow's name of the run, once it has arrived."""
+        self.trial_id: str | None = None
+        """MLflow's name of its trial."""
         self.missing: list[str] = []
         """What had not arrived when the run was over, and can be sent later."""
         self._database = database_path(uri)
         self._uri = absolute_uri(uri)
         self._experiment = experiment
-        self._experiment_id = ""
-        self._run_name = run_name
-        self._epochs_sent: set[int] = set()
+        self._record = run
+        self._model = model
+        self._arrived = arrived
+        self._figures: dict[str, dict[str, float]] = {}
+        self._epochs: dict[int, Mapping[str, Any]] = {}
+        self._epochs_sent: dict[str, set[int]] = {}
         self._samples = 0
         self._delivery = Delivery(_passing)
         self._machine = SystemMetrics(self._put_sample) if watch else None
-
-    @property
-    def url(self) -> str | None:
-        """The run's page, if MLflow is a server and the run has arrived there."""
-        if self.run_id is None or not self._uri.startswith(("http://", "https://")):
-            return None
-        return f"{self._uri.rstrip('/')}/#/experiments/{self._experiment_id}/runs/{self.run_id}"
 
     def start(
         self,
@@ -87,7 +98,7 @@ class Tracker:
         config_text: str,
         began: float | None = None,
     ) -> None:
-        """Makes the run.
+        """Makes the run and its trial.
 
         Args:
             params: the configuration, flat.
@@ -99,7 +110,7 @@ class Tracker:
         quiet_mlflow()
         start = _now() if began is None else int(1000 * began)
         self._delivery.put("the run", lambda: self._create(start, tags))
-        self._delivery.put("its parameters", lambda: self._log(params=params))
+        self._delivery.put("its parameters", lambda: self._log_params(params))
         self._delivery.put(
             "pipeline.yaml", lambda: self._client.log_text(self._run, config_text, "pipeline.yaml")
         )
@@ -110,7 +121,7 @@ class Tracker:
         """Notes an epoch's or a stage's end."""
         if isinstance(event, EpochFinished):
             now, epoch = _now(), {"epoch": event.epoch, **event.metrics, "seconds": event.seconds}
-            self._delivery.put(f"epoch {event.epoch}", lambda: self._log_epochs([epoch], now))
+            self._delivery.put(f"epoch {event.epoch}", lambda: self._log_epochs(self._trial, [epoch], now))
         elif isinstance(event, StageFinished):
             self.stage(event.stage, event.directory, event.seconds)
 
@@ -139,7 +150,9 @@ class Tracker:
             "champion": blessing["champion"],
         }
         text = json.dumps(blessing, ensure_ascii=False, indent=1)
-        self._delivery.put("the verdict", lambda: self._log(tags={k: v for k, v in tags.items() if v}))
+        self._delivery.put(
+            "the verdict", lambda: self._log(self._run, tags={k: v for k, v in tags.items() if v})
+        )
         self._delivery.put(
             "blessing.json", lambda: self._client.log_text(self._run, text, "evaluate/blessing.json")
         )
@@ -196,8 +209,9 @@ class Tracker:
             self._machine.stop()
         end = _now() if ended is None else int(1000 * ended)
         if message:
-            self._delivery.put("the message", lambda: self._log(tags={"message": message}))
-        self._delivery.put("the end", lambda: self._client.set_terminated(self._run, status, end))
+            self._delivery.put("the message", lambda: self._log(self._run, tags={"message": message}))
+        self._delivery.put("the trial's figures", lambda: self._log_figures(end))
+        self._delivery.put("the end", lambda: self._end(status, end))
         missing = list(dict.fromkeys(self._delivery.close(timeout)))
         self.missing = [each for each in missing if each != _SAMPLES]  # which nobody keeps
         if not missing:
@@ -205,7 +219,7 @@ class Tracker:
         return [
             f"MLflow at {without_password(self._uri)} did not get {', '.join(missing)}: "
             f"{one_line(self._delivery.error) or f'no answer in {timeout:g} s'}. The artifacts are complete: "
-            f"`rnnpipe track {self._run_name}` sends it later."
+            f"`rnnpipe track {self._record}` sends it later."
         ]
 
     @property
@@ -213,16 +227,31 @@ class Tracker:
         assert self.run_id is not None
         return self.run_id
 
+    @property
+    def _trial(self) -> str:
+        assert self.trial_id is not None
+        return self.trial_id
+
     def _create(self, began: int, tags: Mapping[str, str]) -> None:
         self._client = open_client(self._uri)
         if self.run_id:
-            self._experiment_id = self._client.get_run(self.run_id).info.experiment_id
-            arrived = self._client.get_metric_history(self.run_id, "epoch_seconds")
-            self._epochs_sent = {metric.step for metric in arrived}
+            experiment = self._client.get_run(self.run_id).info.experiment_id
+        else:
+            experiment = self._find_experiment()
+            name = f"{self._model} {self._record}".strip()
+            self.run_id = self._client.create_run(experiment, began, dict(tags), name).info.run_id
+            self._arrived(self.run_id)
+        trials = self._client.search_runs([experiment], f"tags.`{_PARENT}` = '{self.run_id}'")
+        if trials:
+            self.trial_id = trials[0].info.run_id
             return
-        self._experiment_id = self._find_experiment()
-        run = self._client.create_run(self._experiment_id, began, dict(tags), self._run_name)
-        self.run_id = run.info.run_id
+        name = f"{self._model} {self._record.rpartition('-')[2]}, trial 1".strip()
+        trial = self._client.create_run(experiment, began, {**tags, _PARENT: self._run}, name)
+        self.trial_id = trial.info.run_id
+
+    def _end(self, status: Status, ended: int) -> None:
+        for run in (self._trial, self._run):
+            self._client.set_terminated(run, status, ended)
 
     def _find_experiment(self) -> str:
         from mlflow.exceptions import MlflowException
@@ -247,27 +276,47 @@ class Tracker:
             return None  # the server knows
         return (self._database.parent / "mlartifacts" / _name(self._experiment)).as_uri()
 
+    def _log_params(self, params: Mapping[str, Scalar]) -> None:
+        for run in (self._run, self._trial):
+            self._log(run, params=params)
+
     def _log_stage(self, stage: str, directory: Path, seconds: float | None, now: int) -> None:
         log = stage_log(stage, directory)
-        metrics = log.metrics | ({} if seconds is None else {f"seconds.{stage}": seconds})
-        tags = log.tags | {f"stage.{stage}": "reused" if seconds is None else "ran"}
-        self._log_epochs(log.epochs, now)
-        self._log(metrics=metrics, tags=tags, now=now)
+        if seconds is not None:
+            log.metrics[f"seconds.{stage}"] = seconds
+        self._figures[stage] = log.metrics
+        self._log_epochs(self._trial, log.epochs, now)
+        self._log(self._trial, metrics=log.metrics | log.intervals, now=now)
+        state = "reused" if seconds is None else "ran"
+        self._log(self._run, tags={**log.tags, f"stage.{stage}": state})
         if log.datasets:
             self._log_datasets(log.datasets)
+        run = self._trial if stage in _OF_TRIAL else self._run
         for file in log.files:
-            self._client.log_artifact(self._run, str(file), stage)
+            self._client.log_artifact(run, str(file), stage)
         if log.pictures:
-            self._client.log_artifacts(self._run, str(log.pictures), log.pictures.name)
+            self._client.log_artifacts(run, str(log.pictures), log.pictures.name)
 
-    def _log_epochs(self, epochs: Sequence[Mapping[str, Any]], now: int) -> None:
+    def _log_epochs(self, run: str, epochs: Sequence[Mapping[str, Any]], now: int) -> None:
         """Logs the epochs that are not in MLflow yet."""
+        if run not in self._epochs_sent:
+            there = self._client.get_metric_history(run, "epoch_seconds")
+            self._epochs_sent[run] = {metric.step for metric in there}
         for epoch in epochs:
-            if epoch["epoch"] in self._epochs_sent:
+            self._epochs.setdefault(epoch["epoch"], epoch)
+            if epoch["epoch"] in self._epochs_sent[run]:
                 continue
             metrics = {"epoch_seconds" if name == "seconds" else name: value for name, value in epoch.items()}
-            self._log(metrics, step=metrics.pop("epoch"), now=now)
-            self._epochs_sent.add(epoch["epoch"])
+            self._log(run, metrics, step=metrics.pop("epoch"), now=now)
+            self._epochs_sent[run].add(epoch["epoch"])
+
+    def _log_figures(self, now: int) -> None:
+        """Has the run take over the figures of its trial."""
+        metrics: dict[str, float] = {}
+        for stage in (*_FIRST, *self._figures):
+            metrics |= self._figures.get(stage, {})
+        self._log(self._run, metrics, now=now)
+        self._log_epochs(self._run, [epoch for _, epoch in sorted(self._epochs.items())], now)
 
     def _log_datasets(self, datasets: Sequence[DatasetFacts]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -291,10 +340,11 @@ class Tracker:
         now = _now()
         self._samples += 1
         step = self._samples
-        self._delivery.put(_SAMPLES, lambda: self._log(metrics=sample, step=step, now=now))
+        self._delivery.put(_SAMPLES, lambda: self._log(self._trial, sample, step=step, now=now))
 
     def _log(
         self,
+        run: str,
         metrics: Mapping[str, Any] = {},
         params: Mapping[str, Scalar] = {},
         tags: Mapping[str, str] = {},
@@ -315,31 +365,7 @@ class Tracker:
         for kind, values in entities.items():
             for start in range(0, len(values), _BATCH):
                 batch = {kind: values[start : start + _BATCH]}
-                self._client.log_batch(self._run, **batch, synchronous=True)
-
-
-def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]:
-    """Returns the command that shows the runs in a browser.
-
-    Args:
-        uri: where MLflow keeps its runs.
-        host: address to listen on.
-        port: port to listen on.
-
-    Raises:
-        UserError: if there is nothing to show, or a server shows it already.
-    """
-    if uri.startswith(("http://", "https://")):
-        raise UserError(f"tracking.uri is a server already: open {without_password(uri)} in a browser.")
-    database = database_path(uri)
-    if database and not database.exists():
-        raise UserError(
-            f"{database} does not exist; expected the database of earlier runs (tracking.uri: {uri}), which "
-            "the first `rnnpipe run` makes."
-        )
-    store = f"sqlite:///{database}" if database else uri
-    options = ["--backend-store-uri", store, "--host", host, "--port", str(port)]
-    return [sys.executable, "-m", "mlflow", "ui", *options]
+                self._client.log_batch(run, **batch, synchronous=True)
 
 
 def _passing(error: Exception) -> bool:

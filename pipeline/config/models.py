@@ -126,13 +126,8 @@ def resolved(config: PipelineConfig) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
-def as_yaml(config: PipelineConfig) -> str:
-    """Returns `config` as the YAML that `load_config` would read it from, every default filled in."""
-    return yaml_text(resolved(config))
-
-
 def yaml_text(data: dict[str, Any]) -> str:
-    """Returns plain data as YAML."""
+    """Returns plain data, such as `resolved` gives, as YAML."""
     text = io.StringIO()
     YAML(typ="safe").dump(data, text)
     return text.getvalue()

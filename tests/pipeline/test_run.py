@@ -86,9 +86,14 @@ def test_the_record_and_mlflow_know_the_run(trained):
     assert run.data.tags["key.train"] == record.stages["train"]["key"]
     assert "rnnpipe.version" in run.data.tags or "mlflow.source.git.commit" in run.data.tags
     assert [metric.step for metric in client.get_metric_history(run.info.run_id, "val_loss")] == [1, 2]
-    files = {file.path for folder in ("", "plots") for file in client.list_artifacts(run.info.run_id, folder)}
-    pictures = {"plots/training_curves.png", "plots/confusion_matrix.png"}
-    assert {"pipeline.yaml", "card.html", *pictures} <= files
+    assert run.info.run_name == f"gru {record.id}"
+    assert run.data.params["encoder"] == "gru"
+    assert {"pipeline.yaml", "card.html"} <= {file.path for file in client.list_artifacts(run.info.run_id)}
+    (trial,) = client.search_runs(
+        [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
+    )
+    pictures = {file.path for file in client.list_artifacts(trial.info.run_id, "plots")}
+    assert {"plots/training_curves.png", "plots/confusion_matrix.png"} <= pictures
 
 
 def test_a_second_run_reuses_everything_and_imports_nothing_heavy(trained):
@@ -327,4 +332,4 @@ def test_two_runs_at_once_on_one_root_both_end_well(tmp_path):
     ]
     assert all((version / "saved_model.pb").is_file() for version in versions)
     runs = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_runs(["1"])
-    assert [run.info.status for run in runs] == ["FINISHED"] * 3
+    assert [run.info.status for run in runs] == ["FINISHED"] * 6  # each with a trial

@@ -15,9 +15,10 @@ from components.evaluate.verdict import Blessing
 from components.events import EpochFinished, StageFinished, Warned
 from pipeline import code_version as code_version_module
 from pipeline.code_version import code_version
-from pipeline.mlflow_client import database_path
+from pipeline.mlflow_client import database_path, ui_command
+from pipeline.mlflow_run import params
 from pipeline.system_metrics import SystemMetrics
-from pipeline.tracking import Tracker, ui_command
+from pipeline.tracking import Tracker
 
 NOWHERE = "http://user:secret@127.0.0.1:9"  # the port of a service that nobody runs
 EPOCHS = [
@@ -104,17 +105,23 @@ def uri(tmp_path, made_by_two):
 
 
 def finished(tracker, status="FINISHED", message=""):
-    """Ends the run, and returns it."""
+    """Ends the run, and returns it and its trial."""
     assert tracker.finish(status, message, timeout=300) == []
-    return MlflowClient(tracker._uri).get_run(tracker.run_id)
+    client = MlflowClient(tracker._uri)
+    return client.get_run(tracker.run_id), client.get_run(tracker.trial_id)
 
 
-def listed(tracker, directory=""):
-    return {file.path for file in MlflowClient(tracker._uri).list_artifacts(tracker.run_id, directory)}
+def listed(uri, run, directory=""):
+    return {file.path for file in MlflowClient(uri).list_artifacts(run.info.run_id, directory)}
+
+
+def losses(uri, run):
+    history = MlflowClient(uri).get_metric_history(run.info.run_id, "loss")
+    return sorted((metric.step, metric.value) for metric in history)
 
 
 def test_a_whole_run(uri, artifact, tmp_path, capfd):
-    tracker = Tracker(uri, "dates/été", "spring")
+    tracker = Tracker(uri, "dates/été", "20260321-120000-ab12", "gru")
     params = {"train.epochs": 2, "odd name*[0]": None, "..": True, "long": "x" * 7000}
     tracker.start({**params, **{f"p{i}": i for i in range(150)}}, {"task": "seq2seq"}, "name: dates\n")
     tracker(Warned("train", "which is nothing to log"))
@@ -127,48 +134,50 @@ def test_a_whole_run(uri, artifact, tmp_path, capfd):
         tracker(StageFinished(stage, artifact(stage), 2.5))
     tracker(StageFinished("champion", "nowhere", 2.5))  # is another run's
     tracker.judged(Blessing(True, ["exact_match 0.97 >= 0.9 (min)"]).as_json())
-    run = finished(tracker)
+    run, trial = finished(tracker)
 
-    assert (run.info.run_name, run.info.status) == ("spring", "FINISHED")
+    assert (run.info.run_name, run.info.status) == ("gru 20260321-120000-ab12", "FINISHED")
+    assert (trial.info.run_name, trial.info.status) == ("gru ab12, trial 1", "FINISHED")
+    assert trial.data.tags["mlflow.parentRunId"] == run.info.run_id
+    assert "mlflow.parentRunId" not in run.data.tags
+    assert run.data.params == trial.data.params
     assert len(run.data.params) == 154
     assert run.data.params["train.epochs"] == "2"
     assert run.data.params["odd name__0_"] == "None"
     assert run.data.params["_.."] == "True"
     assert run.data.params["long"] == "x" * 6000
     assert run.data.metrics == {
-        "seconds.ingest": 1.5,
-        "loss": 0.25,
-        "val_loss": 0.75,
-        "epoch_seconds": 3.0,
-        "seconds.train": 2.5,
-        "best_epoch": 2,
-        "seconds.evaluate": 2.5,
         "test.exact_match": 0.97,
-        "test.exact_match.low": 0.95,
-        "test.exact_match.high": 0.99,
+        "seconds.evaluate": 2.5,
         "seconds.export": 2.5,
         "model.bytes": 77,
         "latency.batch_32.p50_ms": 4.0,
         "latency.batch_32.p99_ms": 9.0,
+        "best_epoch": 2,
+        "seconds.train": 2.5,
+        "seconds.ingest": 1.5,
+        "loss": 0.25,
+        "val_loss": 0.75,
+        "epoch_seconds": 3.0,
     }
-    history = MlflowClient(uri).get_metric_history(tracker.run_id, "loss")
-    assert [(metric.step, metric.value) for metric in history] == [(1, 0.5), (2, 0.25)]
-    assert run.data.tags["task"] == "seq2seq"
+    # MLflow's parallel coordinates begin with the metric that came first.
+    assert next(iter(run.data.metrics)) == "test.exact_match"
+    bounds = {"test.exact_match.low": 0.95, "test.exact_match.high": 0.99}
+    assert trial.data.metrics == {**run.data.metrics, **bounds}
+    for each in (run, trial):
+        assert losses(uri, each) == [(1, 0.5), (2, 0.25)]
+        assert each.data.tags["task"] == "seq2seq"
     assert run.data.tags["stage.ingest"] == "ran"
     assert run.data.tags["stage.tokenize"] == "reused"
     assert run.data.tags["key.train"] == "key of train"
     assert run.data.tags["blessed"] == "true"
     assert run.data.tags["blessing"] == "exact_match 0.97 >= 0.9 (min)"
-    assert listed(tracker) == {
-        "pipeline.yaml", "ingest", "tokenize", "train", "evaluate", "export", "plots",
-    }  # fmt: skip
-    assert listed(tracker, "evaluate") == {
-        "evaluate/metrics.json",
-        "evaluate/predictions.jsonl",
-        "evaluate/worst.jsonl",
-        "evaluate/blessing.json",
-    }
-    assert listed(tracker, "plots") == {"plots/by_length.png"}
+    assert listed(uri, run) == {"pipeline.yaml", "ingest", "tokenize", "evaluate", "export"}
+    assert listed(uri, run, "evaluate") == {"evaluate/blessing.json"}
+    assert listed(uri, trial) == {"train", "evaluate", "plots"}
+    evaluated = {"metrics.json", "predictions.jsonl", "worst.jsonl"}
+    assert listed(uri, trial, "evaluate") == {f"evaluate/{name}" for name in evaluated}
+    assert listed(uri, trial, "plots") == {"plots/by_length.png"}
     data = {entry.tags[0].value: entry.dataset for entry in run.inputs.dataset_inputs}
     assert {context: each.digest for context, each in data.items()} == {
         "training": "0123456789abcdef",
@@ -179,7 +188,6 @@ def test_a_whole_run(uri, artifact, tmp_path, capfd):
     place = Path(urllib.parse.unquote(urllib.parse.urlsplit(run.info.artifact_uri).path))
     assert place.parents[1] == tmp_path / "mlartifacts" / "dates_été"
     assert (place / "pipeline.yaml").read_text() == "name: dates\n"
-    assert tracker.url is None
     assert capfd.readouterr() == ("", "")
 
 
@@ -188,9 +196,8 @@ def test_reused_stages_are_logged_so_that_runs_compare(uri, artifact):
     tracker.start({}, {}, "")
     for stage in FILES:
         tracker.stage(stage, artifact(stage), None)
-    run = finished(tracker)
-    history = MlflowClient(uri).get_metric_history(tracker.run_id, "loss")
-    assert [(metric.step, metric.value) for metric in history] == [(1, 0.5), (2, 0.25)]
+    run, _ = finished(tracker)
+    assert losses(uri, run) == [(1, 0.5), (2, 0.25)]
     assert run.data.metrics["test.exact_match"] == 0.97
     assert not any(name.startswith("seconds.") for name in run.data.metrics)
     assert {run.data.tags[f"stage.{stage}"] for stage in FILES} == {"reused"}
@@ -201,17 +208,46 @@ def test_epochs_trained_before_an_interruption_are_taken_from_the_history(uri, a
     tracker.start({}, {}, "")
     tracker(EpochFinished(2, 2, {"loss": 0.25}, 3.0))
     tracker(StageFinished("train", artifact("train"), 2.5))
-    finished(tracker)
-    history = MlflowClient(uri).get_metric_history(tracker.run_id, "loss")
-    assert sorted((metric.step, metric.value) for metric in history) == [(1, 0.5), (2, 0.25)]
+    for run in finished(tracker):
+        assert losses(uri, run) == [(1, 0.5), (2, 0.25)]
 
 
 def test_a_failed_run(uri):
     tracker = Tracker(uri, "dates", "bad luck")
     tracker.start({}, {}, "")
-    run = finished(tracker, "FAILED", "the loss is no number")
-    assert run.info.status == "FAILED"
+    run, trial = finished(tracker, "FAILED", "the loss is no number")
+    assert run.info.status == trial.info.status == "FAILED"
     assert run.data.tags["message"] == "the loss is no number"
+
+
+def test_a_run_that_is_sent_again_keeps_its_trial(uri, artifact):
+    first = Tracker(uri, "dates", "again")
+    first.start({}, {}, "")
+    first(EpochFinished(1, 2, {"loss": 0.5}, 2.0))
+    run, trial = finished(first, "KILLED")
+    second = Tracker(uri, "dates", "again", run_id=run.info.run_id)
+    second.start({}, {}, "")
+    second(StageFinished("train", artifact("train"), 2.5))
+    finished(second)
+    assert (second.run_id, second.trial_id) == (run.info.run_id, trial.info.run_id)
+    for each in (run, trial):
+        assert losses(uri, each) == [(1, 0.5), (2, 0.25)]
+
+
+def test_parameters_are_what_a_run_does_under_names_that_sort_well():
+    config = {
+        "seed": 7,
+        "model": {"encoder": {"type": "gru", "units": 8}, "pooling": None},
+        "evaluate": {"metrics": ["accuracy"], "bless": {"accuracy": {"min": 0.9}}},
+    }
+    assert params(config) == {
+        "encoder": "gru",
+        "seed": 7,
+        "model.encoder.type": "gru",
+        "model.encoder.units": 8,
+        "model.pooling": None,
+        "evaluate.metrics.0": "accuracy",
+    }
 
 
 def test_an_artifact_that_cannot_be_read_costs_only_itself(uri, tmp_path):
@@ -247,11 +283,11 @@ def test_a_server_that_is_away_only_costs_a_message(artifact):
     tracker(EpochFinished(1, 1, {"loss": 0.5}, 2.0))
     tracker(StageFinished("ingest", artifact("ingest"), 1.5))
     (message,) = tracker.finish("FINISHED", timeout=300)
-    missing = "the run, its parameters, pipeline.yaml, epoch 1, ingest, the end: "
+    missing = "the run, its parameters, pipeline.yaml, epoch 1, ingest, the trial's figures, the end: "
     assert message.startswith(f"MLflow at http://127.0.0.1:9 did not get {missing}")
     assert "Connection refused" in message
     assert "secret" not in message
-    assert (tracker.run_id, tracker.url) == (None, None)
+    assert tracker.run_id is None
 
 
 def test_the_machine_is_watched(uri):
@@ -270,17 +306,12 @@ def test_the_machine_is_watched(uri):
     tracker.start({}, {}, "")
     for sample in samples[:2]:
         tracker._put_sample(sample)
-    finished(tracker)
+    run, _ = finished(tracker)
     name = "system/cpu_utilization_percentage"
-    history = MlflowClient(uri).get_metric_history(tracker.run_id, name)
+    assert name not in run.data.metrics
+    history = MlflowClient(uri).get_metric_history(tracker.trial_id, name)
     assert [metric.step for metric in history] == [1, 2]
     assert len(samples) == count  # after the end nothing comes
-
-
-def test_the_page_of_a_run_on_a_server():
-    tracker = Tracker("https://mlflow.example/", "dates", "spring")
-    tracker.run_id, tracker._experiment_id = "abc", "7"
-    assert tracker.url == "https://mlflow.example/#/experiments/7/runs/abc"
 
 
 def test_two_processes_make_the_same_database_and_print_nothing(made_by_two):
@@ -288,7 +319,7 @@ def test_two_processes_make_the_same_database_and_print_nothing(made_by_two):
     assert printed == ["", ""]
     client = MlflowClient(f"sqlite:///{database}")
     runs = client.search_runs([client.get_experiment_by_name("first").experiment_id])
-    assert [(run.data.params, run.info.status) for run in runs] == [({"a": "1"}, "FINISHED")] * 2
+    assert [(run.data.params, run.info.status) for run in runs] == [({"a": "1"}, "FINISHED")] * 4
 
 
 def test_importing_the_module_is_light():

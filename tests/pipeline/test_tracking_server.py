@@ -101,16 +101,16 @@ def test_a_server_that_comes_late_and_goes_and_is_away_at_the_end(server, tmp_pa
     ended_id = make_run(tmp_path, "a", 320, config=settings(server.uri))
     ended = Tracker(server.uri, "dates", ended_id, watch=False)
     with server.running():
-        wait_for(lambda: tracker.run_id and len(losses(server.uri, tracker.run_id)) == 2)
+        wait_for(lambda: tracker.trial_id and len(losses(server.uri, tracker.trial_id)) == 2)
         ended.start({}, {}, "")
         send_epochs(ended, 1)
-        wait_for(lambda: ended.run_id and len(losses(server.uri, ended.run_id)) == 1)
+        wait_for(lambda: ended.trial_id and len(losses(server.uri, ended.trial_id)) == 1)
 
     send_epochs(tracker, 3, 4)
     send_epochs(ended, 2)
     (problem,) = ended.finish("FINISHED", timeout=5)
     assert f"`rnnpipe track {ended_id}` sends it later" in problem
-    assert ended.missing == ["epoch 2", "the end"]
+    assert ended.missing == ["epoch 2", "the trial's figures", "the end"]
     (run,) = find_runs(tmp_path, [ended_id])
     run.record.history = EPOCHS[:2]
     run.record.tracking = {"uri": server.uri, "run": ended.run_id, "missing": ", ".join(ended.missing)}
@@ -122,12 +122,13 @@ def test_a_server_that_comes_late_and_goes_and_is_away_at_the_end(server, tmp_pa
     with server.running():
         send_epochs(tracker, 5)
         tracker.card("<p>a card</p>")
-        wait_for(lambda: len(losses(server.uri, tracker.run_id)) == 5)
+        wait_for(lambda: len(losses(server.uri, tracker.trial_id)) == 5)
         assert tracker.finish("FINISHED", timeout=60) == []
         found = MlflowClient(server.uri).get_run(tracker.run_id)
         assert found.info.status == "FINISHED"
         assert found.data.params == {"a": "1"}
-        assert losses(server.uri, tracker.run_id) == [(each["epoch"], each["loss"]) for each in EPOCHS]
+        for run_id in (tracker.trial_id, tracker.run_id):
+            assert losses(server.uri, run_id) == [(each["epoch"], each["loss"]) for each in EPOCHS]
         assert files(server.uri, tracker.run_id) == {"pipeline.yaml", "card.html"}
 
         done = CliRunner().invoke(app, ["track", ended_id, "--root", str(tmp_path)])
@@ -135,9 +136,11 @@ def test_a_server_that_comes_late_and_goes_and_is_away_at_the_end(server, tmp_pa
         assert f"MLflow has all of {ended_id} now, as {ended.run_id}" in done.output
         found = MlflowClient(server.uri).get_run(ended.run_id)
         assert found.info.status == "FINISHED"
-        assert losses(server.uri, ended.run_id) == [(1, 1.0), (2, 0.5)]
+        for run_id in (ended.trial_id, ended.run_id):
+            assert losses(server.uri, run_id) == [(1, 1.0), (2, 0.5)]
         assert found.data.metrics["test.exact_match"] == 0.8
-        assert {"card.html", "evaluate", "train", "pipeline.yaml"} <= files(server.uri, ended.run_id)
+        assert {"card.html", "pipeline.yaml"} <= files(server.uri, ended.run_id)
+        assert {"evaluate", "train"} <= files(server.uri, ended.trial_id)
         page = MlflowClient(server.uri).download_artifacts(ended.run_id, "card.html", str(tmp_path))
         with open(page, encoding="utf-8") as file:
             assert "exact_match" in file.read()
