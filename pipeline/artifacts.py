@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -36,6 +37,7 @@ class Artifact:
         seconds: how long the stage took.
         made: when, ISO 8601 in UTC.
         files: size in bytes and SHA-256 of each file, by relative path.
+        written: when the manifest was, which is the last of its files, in nanoseconds.
     """
 
     stage: str
@@ -46,16 +48,30 @@ class Artifact:
     seconds: float
     made: str
     files: dict[str, dict[str, Any]]
+    written: int
 
-    def damage(self) -> str | None:
-        """Returns the first file that is missing or has another size; None if the artifact is whole."""
+    def damage(self, thorough: bool = False) -> str | None:
+        """Returns what has become of the first file that is not as it was made; None if all are.
+
+        Args:
+            thorough: whether to read all files, and not only those that have changed since by their time.
+        """
         for name, file in self.files.items():
             path = self.directory / name
             if not path.is_file():
                 return f"{name} is missing"
-            if path.stat().st_size != file["size"]:
-                return f"{name} has {path.stat().st_size} bytes instead of {file['size']}"
+            stat = path.stat()
+            if stat.st_size != file["size"]:
+                return f"{name} has {stat.st_size} bytes instead of {file['size']}"
+            suspicious = thorough or stat.st_ctime_ns > self.written
+            if suspicious and sha256(path) != file["sha256"]:
+                return f"{name} was changed after it was made"
         return None
+
+    def digest(self, folder: str) -> str:
+        """Returns the SHA-256 over the names and checksums of the files in one of its folders."""
+        inside = {name: file["sha256"] for name, file in self.files.items() if name.startswith(f"{folder}/")}
+        return hashlib.sha256(json.dumps(inside, sort_keys=True).encode()).hexdigest()
 
 
 class Store:
@@ -183,8 +199,9 @@ def _directories(parent: Path) -> list[Path]:
 
 
 def _read(directory: Path) -> Artifact | None:
+    path = directory / MANIFEST
     try:
-        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        manifest, written = json.loads(path.read_text(encoding="utf-8")), path.stat().st_ctime_ns
     except FileNotFoundError:
         return None
     return Artifact(
@@ -196,4 +213,5 @@ def _read(directory: Path) -> Artifact | None:
         seconds=manifest["seconds"],
         made=manifest["made"],
         files=manifest["files"],
+        written=written,
     )

@@ -6,8 +6,18 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two tries
+_TRIES = 4  # of what is answered with trouble, before the rest goes first
+
+
+class Failure(Enum):
+    """What an error says of the next try."""
+
+    AWAY = "nobody answers: nothing else can be sent now either"
+    TROUBLE = "somebody answers, but cannot take this now"
+    WRONG = "this can never be sent"
 
 
 @dataclass
@@ -17,6 +27,7 @@ class _Item:
     label: str
     send: Callable[[], None]
     sent: bool = False
+    wrong: bool = False
 
 
 class Delivery:
@@ -25,13 +36,13 @@ class Delivery:
     What comes first is what all the rest depends on: if it cannot be sent, nothing else is tried.
 
     Args:
-        passing: tells for an error whether the same call may succeed later.
+        judge: tells what kind of failure an error is.
     """
 
-    def __init__(self, passing: Callable[[Exception], bool]) -> None:
+    def __init__(self, judge: Callable[[Exception], Failure]) -> None:
         self.error: Exception | None = None
         """The most recent failure."""
-        self._passing = passing
+        self._judge = judge
         self._items: list[_Item] = []
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._closing = threading.Event()
@@ -53,7 +64,7 @@ class Delivery:
             self._thread.start()
 
     def close(self, timeout: float) -> list[str]:
-        """Waits until all is sent; from now on the first call that fails is the last.
+        """Waits until all is sent; from now on each thing is tried once more, until nobody answers.
 
         Args:
             timeout: seconds to wait at most.
@@ -69,21 +80,27 @@ class Delivery:
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
-            if not self._given_up:
+            self._send(item)
+        for item in self._items:
+            if not (item.sent or item.wrong):
                 self._send(item)
 
     def _send(self, item: _Item) -> None:
-        pause = _FIRST_PAUSE
-        while not item.sent:
+        pause, tries = _FIRST_PAUSE, 0
+        while not (item.sent or self._given_up):
             last_try = self._closing.is_set()
             try:
                 item.send()
                 item.sent = True
             except Exception as error:  # whatever goes wrong here must not reach the run
                 self.error = error
-                hopeless = not self._passing(error)
-                if hopeless or last_try:
-                    self._given_up = not hopeless or item is self._items[0]
+                failure, tries = self._judge(error), tries + 1
+                first = item is self._items[0]
+                item.wrong = failure is Failure.WRONG
+                if item.wrong or last_try:
+                    self._given_up = first or failure is Failure.AWAY
                     return
+                if failure is Failure.TROUBLE and tries == _TRIES and not first:
+                    return  # it is tried again at the end
                 self._closing.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)

@@ -46,6 +46,7 @@ class Gate:
         self._plans = {plan.stage.name: plan for plan in plans}
         self._base = Path(config.export.directory) / config.name
         self._champion: Champion | None = None
+        self._asked = False
         self._unknown = ""
         self._pushed: Path | None = None
 
@@ -82,7 +83,8 @@ class Gate:
         newest, note = self._newest()
         if newest is None or note is None or not self.decides or note.key != self._plans["export"].key:
             return None
-        return self._base / str(newest)
+        other = self.exported and note.content and note.content != self.exported.digest("model")
+        return None if other else self._base / str(newest)
 
     @property
     def settled(self) -> bool:
@@ -94,13 +96,32 @@ class Gate:
         return note.bless == self._rules and (in_place or not self._config.tracking.enabled)
 
     def ask(self) -> None:
-        """Looks up the champion, if it has a say; that it cannot be asked is found in the verdict."""
+        """Looks up the champion, if it has a say; that it cannot be asked is found in the verdict.
+
+        To be called again before the verdict: another run may have been quicker. What was answered once holds
+        if there is no answer now.
+        """
         if not self.compares:
             return
         try:
-            self._champion = find_champion(self._config.tracking.uri, self._config.name)
+            found = find_champion(self._config.tracking.uri, self._config.name)
         except UserError as error:
-            self._unknown = f"{error}. Run again when it answers"
+            if not self._asked:
+                self._unknown = f"{error}. Run again when it answers"
+            return
+        found = self._unregistered() or found
+        if found != self._champion or not self._asked:
+            self._champion, self._unknown = found, ""
+        self._asked = True
+
+    def _unregistered(self) -> Champion | None:
+        """What is served although the registry has not heard of it; it is the champion as soon as it has."""
+        version, note = self._newest()
+        if version is None or note is None or note.registered or note.tracking != self._registry:
+            return None
+        place = self._base / str(version)
+        title = f"{place} (served, but not registered yet)"
+        return Champion(title, note.key, note.model, note.content, place.absolute().as_uri(), "")
 
     def plan(self) -> StagePlan | None:
         """How the champion is measured on the examples of this run; None if there is nothing to measure."""
@@ -121,14 +142,14 @@ class Gate:
             settings=self._plans["evaluate"].stage.settings,
             transform=partial(_measure, str(model)),
         )
-        reason = f"version {self._champion.version}, on the same examples"
+        reason = f"{self._champion.title}, on the same examples"
         return StagePlan(stage, key, ingredients, artifact=None, reason=reason)
 
     def verdict(self) -> Blessing:
         """Judges what was measured."""
         from components.evaluate.blessing import judge
         from components.evaluate.measured import read_measured
-        from components.evaluate.verdict import Blessing, Rule
+        from components.evaluate.verdict import Blessing
 
         assert self.evaluated is not None
         config = self._config.evaluate
@@ -142,15 +163,28 @@ class Gate:
         if not self.compares or (self._champion is None and not self._unknown):
             return judge(config, model)
         if self._unknown:
-            alone = judge(config, model, name="not compared")
-            rule = Rule("", "", "champion", 0.0, None, False, None, self._unknown)
-            return Blessing(False, [*alone.reasons, rule.reason], [*alone.rules, rule])
+            return self._not_compared(self._unknown)
         assert self._champion is not None
         if self._is_champion:
-            return judge(config, model, model, f"version {self._champion.version}, which is this model")
+            return judge(config, model, model, f"{self._champion.title}, which is this model")
         measured = self._measured_champion()
-        assert measured is not None
-        return judge(config, model, read_measured(measured), f"version {self._champion.version}")
+        if measured is None:
+            return self._not_compared(
+                f"the champion is {self._champion.title}, which was not asked in this run. Run again to have "
+                "it compared"
+            )
+        return judge(config, model, read_measured(measured), self._champion.title)
+
+    def _not_compared(self, why: str) -> Blessing:
+        """The verdict where the champion has a say, but cannot be compared with."""
+        from components.evaluate.blessing import judge
+        from components.evaluate.measured import read_measured
+        from components.evaluate.verdict import Blessing, Rule
+
+        assert self.evaluated is not None
+        alone = judge(self._config.evaluate, read_measured(self.evaluated.directory), name="not compared")
+        rule = Rule("", "", "champion", 0.0, None, False, None, why)
+        return Blessing(False, [*alone.reasons, rule.reason], [*alone.rules, rule])
 
     @property
     def knows(self) -> bool:
@@ -163,18 +197,32 @@ class Gate:
         )
 
     def push(self) -> Path:
-        """Copies the model to where it is served, unless it is the newest there; returns its directory."""
+        """Copies the model to where it is served, unless it is the newest there; returns its directory.
+
+        Raises:
+            UserError: if its files are not those that were validated, or cannot be copied.
+        """
         assert self.exported is not None
         newest, note = self._newest()
-        if newest is not None and self.served is not None:
+        if newest is not None and self.served is not None and not self._forced:
             amend_note(self._base, newest, bless=self._rules, model=self.model)
             if self._registry and note and note.tracking != self._registry:
                 amend_note(self._base, newest, tracking=self._registry, registered=False)
             self._pushed = self._base / str(newest)
             return self._pushed
+        if damage := self.exported.damage(thorough=True):
+            raise UserError(
+                f"refused to push {self.exported.directory}: {damage} and validated. Run again with "
+                "--force export, which makes it anew."
+            )
         gone = set(note.rolled_back if note else ()) - {self.model, self.exported.key}
         noted = Note(
-            self.exported.key, self.model, self._registry, bless=self._rules, rolled_back=tuple(sorted(gone))
+            key=self.exported.key,
+            model=self.model,
+            tracking=self._registry,
+            bless=self._rules,
+            content=self.exported.digest("model"),
+            rolled_back=tuple(sorted(gone)),
         )
         version = push(
             self.exported.directory / "model", self._base, noted, self._config.export.keep_versions
@@ -207,7 +255,9 @@ class Gate:
 
     @property
     def _is_champion(self) -> bool:
-        return self._champion is not None and self._champion.model == self.model
+        if self._champion is None or self._champion.model != self.model:
+            return False
+        return self.exported is None or self._champion.content in ("", self.exported.digest("model"))
 
     def _artifact(self, stage: str) -> Artifact | None:
         plan = self._plans.get(stage)
@@ -220,7 +270,7 @@ class Gate:
             for name, value in self._plans["evaluate"].ingredients.items()
             if not name.startswith(("config decode", "upstream train"))
         }
-        return {**shaping, "champion": champion.key or champion.uri}
+        return {**shaping, "champion": champion.identity}
 
     def _measured_champion(self) -> Path | None:
         """The files with the champion's figures on these examples, wherever they were found."""
@@ -231,7 +281,8 @@ class Gate:
             return found.directory
         wanted.pop("champion")
         for exported in self._store.all("export"):
-            if exported.key == self._champion.key:
+            same = self._champion.content in ("", exported.digest("model"))
+            if exported.key == self._champion.key and same:
                 evaluated = self._store.find("evaluate", exported.ingredients["upstream evaluate"])
                 if evaluated and wanted.items() <= evaluated.ingredients.items() and not evaluated.damage():
                     return evaluated.directory

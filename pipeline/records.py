@@ -96,28 +96,30 @@ class Recorder:
         if isinstance(event, StageStarted):
             self.stage(event.stage, state="running")
         elif isinstance(event, EpochFinished):
-            self.record.epochs = event.epoch
-            self.record.history.append({"epoch": event.epoch, **event.metrics, "seconds": event.seconds})
-            self.write()
+            epoch = {"epoch": event.epoch, **event.metrics, "seconds": event.seconds}
+            self.note(epochs=event.epoch, history=[*self.record.history, epoch])
         elif isinstance(event, StageFinished):
             if event.stage == "evaluate":
-                self.record.metrics |= event.summary["metrics"]
+                self.note(metrics={**self.record.metrics, **event.summary["metrics"]})
             self.stage(event.stage, state="finished", seconds=event.seconds, directory=event.directory)
 
     def stage(self, name: str, **facts: Any) -> None:
         """Adds facts about a stage."""
-        self.record.stages.setdefault(name, {"state": "waiting"}).update(facts)
-        self.write()
+        before = self.record.stages.get(name, {"state": "waiting"})
+        self.note(stages={**self.record.stages, name: {**before, **facts}})
 
     def finish(self, status: str, message: str = "") -> None:
         """Writes the end."""
-        self.record.status = status
-        self.record.message = message
-        self.write()
+        self.note(status=status, message=message)
 
-    def write(self) -> None:
-        """Writes the file, whole or not at all; threads may call it at once."""
+    def note(self, **fields: Any) -> None:
+        """Sets fields of the record, and writes it, whole or not at all.
+
+        Another thread may write at the same time; so fields are replaced, and what they hold is not changed.
+        """
         with self._writing:
+            for name, value in fields.items():
+                setattr(self.record, name, value)
             self.record.seconds = round((datetime.now(timezone.utc) - self._began).total_seconds(), 1)
             write_record(self._root, self.record)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"  # the alias
 KEY = "rnnpipe.key"  # the tag that holds the key of the export artifact
+CONTENT = "rnnpipe.content"  # the tag that holds the digest of its files
 MODEL = "rnnpipe.model"  # the tag that tells the model, however it was evaluated and exported
 _SERVED = Path("artifacts", "model")  # where MLflow keeps the SavedModel in its own model
 _PYFUNC = Path(components.export.__file__).with_name("pyfunc_model.py")
@@ -37,21 +38,28 @@ _LIBRARIES = ("tensorflow", "tensorflow-text", "numpy", "pandas")
 
 @dataclass(frozen=True)
 class Champion:
-    """The registered version that the alias points to.
+    """The model that others must not fall behind.
 
     Args:
-        version: its number in the registry.
+        title: what people call it.
         key: of the export artifact it was made from; empty if somebody else registered it.
         model: tells it from other models, however they were evaluated and exported; empty as above.
-        uri: where the registry keeps its files.
-        tracking_uri: whose registry.
+        content: digest of its files; empty as above, or if an older rnnpipe registered it.
+        uri: where its files are.
+        tracking_uri: whose registry knows it; empty if it is served but not registered.
     """
 
-    version: str
+    title: str
     key: str
     model: str
+    content: str
     uri: str
     tracking_uri: str
+
+    @property
+    def identity(self) -> str:
+        """Tells its answers from others'."""
+        return self.content or self.key or self.uri
 
     def fetch(self, directory: Path) -> Path:
         """Returns the SavedModel's directory; what is not on this machine is copied into `directory` first.
@@ -76,17 +84,16 @@ class Champion:
                 f"the champion's files cannot be had from {self.uri}: {one_line(error)}"
             ) from error
         advice = f"Move the alias {CHAMPION} to another version, or remove it."
-        if not (local / _SERVED / "saved_model.pb").is_file():
+        model = local / _SERVED if self.tracking_uri else local
+        if not (model / "saved_model.pb").is_file():
             raise UserError(
-                f"the champion, version {self.version} in MLflow's registry, holds no "
-                f"{_SERVED}/saved_model.pb; expected a model that a run has registered. {advice}"
+                f"the champion, {self.title} in MLflow's registry, holds no {_SERVED}/saved_model.pb; "
+                f"expected a model that a run has registered. {advice}"
             )
-        if problem := _problem(local / _SERVED):
-            raise UserError(
-                f"the champion, version {self.version} in MLflow's registry, cannot be asked: {problem}. "
-                f"{advice}"
-            )
-        return local / _SERVED
+        if problem := _problem(model):
+            where = " in MLflow's registry" if self.tracking_uri else ""
+            raise UserError(f"the champion, {self.title}{where}, cannot be asked: {problem}. {advice}")
+        return model
 
 
 def _problem(saved_model: Path) -> str:
@@ -134,8 +141,8 @@ def find_champion(uri: str, name: str) -> Champion | None:
         raise UserError(_away(uri, error)) from error
     except Exception as error:
         raise UserError(_away(uri, error)) from error
-    tags = version.tags
-    return Champion(str(version.version), tags.get(KEY, ""), tags.get(MODEL, ""), source, absolute_uri(uri))
+    key, model, content = (version.tags.get(name, "") for name in (KEY, MODEL, CONTENT))
+    return Champion(f"version {version.version}", key, model, content, source, absolute_uri(uri))
 
 
 def _away(uri: str, error: Exception) -> str:
@@ -206,7 +213,7 @@ def register(
     Args:
         client: of MLflow.
         name: of the registered model.
-        tags: KEY and MODEL.
+        tags: KEY, MODEL and CONTENT.
         model_id: MLflow's id of the logged model.
         run_id: the run it comes from.
     """
@@ -224,10 +231,11 @@ def register(
     )
 
 
-def registered(client: MlflowClient, name: str, key: str) -> ModelVersion | None:
-    """The newest version that was made from the export artifact of that key."""
-    found = client.search_model_versions(f"name = '{name}' and tags.`{KEY}` = '{key}'")
-    return max(found, key=lambda version: int(version.version), default=None)
+def registered(client: MlflowClient, name: str, key: str, content: str = "") -> ModelVersion | None:
+    """The newest version that was made from the export artifact of that key, with that content if known."""
+    wanted = f"name = '{name}' and tags.`{KEY}` = '{key}'"
+    wanted += f" and tags.`{CONTENT}` = '{content}'" if content else ""
+    return max(client.search_model_versions(wanted), key=lambda each: int(each.version), default=None)
 
 
 def crown(client: MlflowClient, name: str, version: str) -> None:

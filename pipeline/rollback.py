@@ -56,7 +56,7 @@ def roll_back(base: Path, version: int | None = None) -> RolledBack:
     note = back or Note("")
     note = note._replace(rolled_back=tuple(sorted(rolled_back - {note.identity, ""})), registered=False)
     pushed = push(known[source], base, note)
-    crowned, said = _crown(base.name, note.key, note.tracking, source)
+    crowned, said = _crown(base.name, note, source)
     amend_note(base, pushed, registered=crowned)
     return RolledBack(newest, source, base / str(pushed), said)
 
@@ -75,14 +75,15 @@ def _earlier(base: Path, known: dict[int, Path], newest: int) -> int:
     return max(others)
 
 
-def _crown(name: str, key: str, tracking: str, version: int) -> tuple[bool, str]:
+def _crown(name: str, note: Note, version: int) -> tuple[bool, str]:
     """Moves the alias in the registry; whatever goes wrong there is said, for what is served is served."""
+    tracking = note.tracking
     if not tracking:
         return False, "it is in no registry"
     quiet_mlflow()
     try:
         client = open_client(tracking)
-        found = registered(client, name, key)
+        found = registered(client, name, note.key, note.content)
         if found is None:
             where = f"MLflow at {without_password(tracking)}"
             return False, f"{where} has no version of it: the champion stays as it was"

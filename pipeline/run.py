@@ -172,14 +172,14 @@ class _Run:
         """Finds the verdict, and pushes and registers a model that may be served."""
         if not self._gate.decides:
             return
+        self._gate.ask()
         self.blessing = self._gate.verdict()
-        record = self._recorder.record
-        record.blessing = self.blessing.as_json()
+        self._recorder.note(blessing=self.blessing.as_json())
         if self._tracker:
-            self._tracker.judged(record.blessing)
+            self._tracker.judged(self._recorder.record.blessing)
         if self.blessing.blessed:
             served = self._gate.push()
-            record.served = str(served.absolute())
+            self._recorder.note(served=str(served.absolute()))
             self._write_serving_files(served.parent.parent)
             if self._tracker and self._gate.exported and self._gate.evaluated:
                 example = example_question(self._gate.evaluated.directory / "predictions.jsonl") or ""
@@ -196,7 +196,7 @@ class _Run:
         tracking = self._config.tracking
         if not tracking.enabled:
             return None
-        self._recorder.record.code = code_version()
+        self._recorder.note(code=code_version())
         tracker = start_tracker(self._recorder.record, tracking.uri, arrived=self._note_tracking)
         for plan in self._plans:
             if plan.artifact:
@@ -206,8 +206,7 @@ class _Run:
     def _note_tracking(self, run_id: str, missing: str = THE_END) -> None:
         """Has the record name the MLflow run, so that it can be completed even if this process is killed."""
         where = absolute_uri(self._config.tracking.uri)
-        self._recorder.record.tracking = {"uri": where, "run": run_id, "missing": missing}
-        self._recorder.write()
+        self._recorder.note(tracking={"uri": where, "run": run_id, "missing": missing})
 
     def _finish_tracking(self, status: Status, timeout: float = 120.0) -> None:
         if self._tracker is None:

@@ -44,17 +44,17 @@ def track(run: RunFacts, timeout: float = 600.0) -> list[str]:
         raise UserError(f"MLflow has all of {record.id} already, as {record.tracking['run']}.")
     uri = record.tracking.get("uri") or settings["uri"]
     began = datetime.fromisoformat(record.started).timestamp()
-    tracker = start_tracker(record, uri, record.tracking.get("run") or None, began, watch=False)
+
+    def note(run_id: str, missing: str = THE_END) -> None:
+        record.tracking = {"uri": uri, "run": run_id, "missing": missing}
+        write_record(run.store.root, record)
+
+    tracker = start_tracker(record, uri, record.tracking.get("run") or None, began, watch=False, arrived=note)
     _put(run, tracker)
     problems = tracker.finish(
         _STATUS.get(record.status, "KILLED"), record.message, timeout, began + record.seconds
     )
-    record.tracking = {
-        "uri": uri,
-        "run": tracker.run_id or "",
-        "missing": ", ".join(tracker.missing),
-    }
-    write_record(run.store.root, record)
+    note(tracker.run_id or "", ", ".join(tracker.missing))
     return problems
 
 

@@ -11,6 +11,7 @@ run is over is named, and can be sent later: pipeline/track.py.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import numbers
@@ -23,7 +24,7 @@ from typing import Any, Literal
 
 from components.events import EpochFinished, Event, StageFinished
 from components.export.push import amend_note, latest_version, read_note
-from pipeline.delivery import Delivery
+from pipeline.delivery import Delivery, Failure
 from pipeline.mlflow_client import (
     absolute_uri,
     database_path,
@@ -88,7 +89,7 @@ class Tracker:
         self._epochs: dict[int, Mapping[str, Any]] = {}
         self._epochs_sent: dict[str, set[int]] = {}
         self._samples = 0
-        self._delivery = Delivery(_passing)
+        self._delivery = Delivery(_judge)
         self._machine = SystemMetrics(self._put_sample) if watch else None
 
     def start(
@@ -176,16 +177,16 @@ class Tracker:
         self._delivery.put("the champion", lambda: self._register(served, saved_model, example))
 
     def _register(self, served: Path, saved_model: Path, example: str) -> None:
-        from pipeline.registry import KEY, MODEL, crown, log_model, register, registered
+        from pipeline.registry import CONTENT, KEY, MODEL, crown, log_model, register, registered
 
         base, version = served.parent, int(served.name)
         note = read_note(base, version)
         if note is None:
             return  # it has been removed since
-        found = registered(self._client, base.name, note.key)
+        found = registered(self._client, base.name, note.key, note.content)
         if found is None:
             model_id = log_model(self._client, self._run, base.name, saved_model, example)
-            tags = {KEY: note.key, MODEL: note.model}
+            tags = {KEY: note.key, MODEL: note.model, CONTENT: note.content}
             found = register(self._client, base.name, tags, model_id, self._run)
         if version == latest_version(base):  # another model may have followed
             crown(self._client, base.name, found.version)
@@ -213,13 +214,15 @@ class Tracker:
         self._delivery.put("the trial's figures", lambda: self._log_figures(end))
         self._delivery.put("the end", lambda: self._end(status, end))
         missing = list(dict.fromkeys(self._delivery.close(timeout)))
-        self.missing = [each for each in missing if each != _SAMPLES]  # which nobody keeps
+        self.missing = [each for each in missing if each != _SAMPLES]
         if not missing:
             return []
+        advice = f" The artifacts are complete: `rnnpipe track {self._record}` sends it later."
+        lost = f" Some {_SAMPLES} are lost, as they are kept nowhere else." if _SAMPLES in missing else ""
         return [
             f"MLflow at {without_password(self._uri)} did not get {', '.join(missing)}: "
-            f"{one_line(self._delivery.error) or f'no answer in {timeout:g} s'}. The artifacts are complete: "
-            f"`rnnpipe track {self._record}` sends it later."
+            f"{one_line(self._delivery.error) or f'no answer in {timeout:g} s'}."
+            f"{advice if self.missing else ''}{lost}"
         ]
 
     @property
@@ -240,7 +243,8 @@ class Tracker:
             experiment = self._find_experiment()
             name = f"{self._model} {self._record}".strip()
             self.run_id = self._client.create_run(experiment, began, dict(tags), name).info.run_id
-            self._arrived(self.run_id)
+            with contextlib.suppress(OSError):  # whoever is told may fail, and the run is there all the same
+                self._arrived(self.run_id)
         trials = self._client.search_runs([experiment], f"tags.`{_PARENT}` = '{self.run_id}'")
         if trials:
             self.trial_id = trials[0].info.run_id
@@ -368,17 +372,27 @@ class Tracker:
                 self._client.log_batch(run, **batch, synchronous=True)
 
 
-def _passing(error: Exception) -> bool:
-    """Whether MLflow or the way to it is at fault, and not what was sent."""
-    if isinstance(error, ImportError):
-        return False
-    from mlflow.exceptions import MlflowException
+def _judge(error: Exception) -> Failure:
+    """Whether MLflow, or the way to it, or what was sent is at fault."""
+    status = _status(error)
+    if status is not None:
+        return Failure.TROUBLE if status == 429 or status >= 500 else Failure.WRONG
+    reason = error.__cause__ or error.__context__ or error  # MLflow wraps what it could not reach
+    missing = isinstance(reason, FileNotFoundError | PermissionError)
+    away = isinstance(reason, OSError | sqlite3.OperationalError) and not missing
+    return Failure.AWAY if away else Failure.WRONG
 
-    if isinstance(error, MlflowException):
-        status = error.get_http_status_code()
-        return status == 429 or status >= 500
-    missing = isinstance(error, FileNotFoundError | PermissionError)
-    return isinstance(error, OSError | sqlite3.OperationalError) and not missing
+
+def _status(error: Exception) -> int | None:
+    """What was answered, as HTTP has it; None if nobody answered, or was asked."""
+    response = getattr(error, "response", None)  # of requests, which brings the artifacts
+    if response is not None:
+        return int(response.status_code)
+    if type(error).__module__.startswith("mlflow.") and not isinstance(error.__context__, OSError):
+        from mlflow.exceptions import MlflowException
+
+        return int(error.get_http_status_code()) if isinstance(error, MlflowException) else None
+    return None
 
 
 def _name(text: str) -> str:

@@ -31,6 +31,7 @@ class Note(NamedTuple):
         tracking: where MLflow is to have it in its registry; empty if nowhere.
         registered: whether MLflow has it there.
         bless: the rules by which it was found good enough, as JSON.
+        content: digest of its files, which may differ under the same key; empty in older notes.
         rolled_back: models that gave way to earlier ones; they are not pushed again.
     """
 
@@ -39,6 +40,7 @@ class Note(NamedTuple):
     tracking: str = ""
     registered: bool = False
     bless: str = ""
+    content: str = ""
     rolled_back: tuple[str, ...] = ()
 
     @property

@@ -125,7 +125,7 @@ def test_a_champion_is_found_wherever_it_is(foreign, tmp_path):
         return {"prediction": tf.strings.upper(text), "score": tf.cast(tf.strings.length(text), tf.float32)}
 
     found = foreign(shout)
-    assert (found.version, found.key, found.model) == ("1", "", "")
+    assert (found.title, found.key, found.model) == ("version 1", "", "")
     assert found.fetch(tmp_path / "copy") == tmp_path / "größer als" / "artifacts" / "model"
 
 

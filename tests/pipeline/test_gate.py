@@ -4,6 +4,7 @@ import pytest
 import tiny
 from made_runs import report_of
 
+from components.errors import UserError
 from components.evaluate.measured import write_measured
 from components.export.push import Note, amend_note, push, read_note, versions
 from pipeline.artifacts import Store
@@ -18,20 +19,23 @@ def gate(tmp_path):
     path = tiny.make(tmp_path)
     store = Store(tmp_path / "runs")
 
-    def make(*overrides, force=()):
+    def make(*overrides, force=(), right=320):
         config = load_config(path, overrides)
         for plan in make_plan(config, store):
             if plan.runs:
                 staging = store.staging(plan.stage.name)
                 if plan.stage.name == "evaluate":
-                    write_measured(staging, "test", {**report_of(320, task="classification"), "slices": {}})
+                    report = report_of(right, task="classification")
+                    write_measured(staging, "test", {**report, "slices": {}})
                 if plan.stage.name == "export":
                     (staging / "model").mkdir()
                     (staging / "model" / "saved_model.pb").write_bytes(b"graph")
-                store.commit(staging, plan.stage.name, plan.key, plan.ingredients, {}, 1.0)
+                store.commit(
+                    staging, plan.stage.name, plan.key, plan.ingredients, {}, 1.0, replaces=plan.replaces
+                )
         return Gate(config, make_plan(config, store), store, force)
 
-    make.base = tmp_path / "serving" / "letters"
+    make.base, make.store, make.config = tmp_path / "serving" / "letters", store, path
     return make
 
 
@@ -82,6 +86,84 @@ def test_what_is_served_is_pushed_once(gate):
     amend_note(gate.base, 1, registered=True)
     assert gate(changed).settled
     assert not gate().settled
+
+
+RULES = "evaluate.bless={accuracy: {max_drop: 0.01}}"
+
+
+def judged(gate):
+    gate.ask()
+    assert gate.plan() is None
+    return gate.verdict()
+
+
+def test_what_is_served_is_the_champion_before_the_registry_knows_it(gate):
+    """MLflow may be away when a run ends; a worse model must not slip in before it is back."""
+    first = gate(RULES)
+    assert judged(first).blessed
+    first.push()
+    worse = judged(gate(RULES, "seed=8", right=120))
+    assert not worse.blessed
+    assert f"of {gate.base}/1 (served, but not registered yet): a drop of" in worse.reasons[0]
+    again = judged(gate(RULES))
+    assert again.blessed
+    assert again.champion == f"{gate.base}/1 (served, but not registered yet), which is this model"
+
+
+def test_a_champion_that_comes_while_a_run_goes_on_is_not_passed_over(gate):
+    slow = gate(RULES, right=320)
+    slow.ask()
+    assert slow.plan() is None  # there is no champion
+    quick = gate(RULES, "seed=8", right=360)
+    assert judged(quick).blessed
+    quick.push()
+    verdict = judged(slow)
+    assert not verdict.blessed
+    assert "(served, but not registered yet): a drop of" in verdict.reasons[0]
+    # One that was measured nowhere has to be measured first.
+    slow._measured_champion = lambda: None
+    verdict = slow.verdict()
+    assert not verdict.blessed
+    assert "which was not asked in this run. Run again to have it compared" in verdict.reasons[-1]
+
+
+def test_a_registry_that_goes_away_does_not_take_back_what_it_said(gate, monkeypatch):
+    found = gate(RULES)
+    found.ask()
+    monkeypatch.setattr(
+        found, "_config", load_config(gate.config, [RULES, "tracking.uri=http://127.0.0.1:9"])
+    )
+    assert judged(found).blessed
+
+
+def test_the_same_key_with_other_files_is_another_model_to_serve(gate):
+    first = gate()
+    first.push()
+    assert gate().served == gate.base / "1"
+    before = first.exported
+    staging = gate.store.staging("export")
+    (staging / "model").mkdir()
+    (staging / "model" / "saved_model.pb").write_bytes(b"other")
+    gate.store.commit(staging, "export", before.key, before.ingredients, {}, 1.0, replaces=before)
+    assert gate().served is None
+    assert gate().push() == gate.base / "2"
+    assert (gate.base / "2" / "saved_model.pb").read_bytes() == b"other"
+
+
+def test_what_is_asked_for_is_pushed_although_it_is_served(gate):
+    gate().push()
+    assert gate(force=["export"]).push() == gate.base / "2"
+
+
+def test_a_model_that_was_changed_after_its_validation_is_not_pushed(gate):
+    found = gate()
+    (found.exported.directory / "model" / "saved_model.pb").write_bytes(b"Graph")
+    with pytest.raises(UserError, match=r"refused to push .*: model/saved_model.pb was changed after it was"):
+        found.push()
+    assert not gate.base.exists()
+    # And the next run makes it anew.
+    assert gate().push() == gate.base / "1"
+    assert (gate.base / "1" / "saved_model.pb").read_bytes() == b"graph"
 
 
 def test_a_model_that_was_rolled_back_is_known_however_it_is_evaluated(gate):

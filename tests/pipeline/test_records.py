@@ -26,10 +26,10 @@ def test_a_run_whose_process_is_gone_was_killed(tmp_path):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     recorder = Recorder(tmp_path, "dates", {})
-    recorder.write()
+    recorder.note()
     assert read_records(tmp_path)[0].state == "running"
     recorder.record.pid = gone.pid
-    recorder.write()
+    recorder.note()
     assert read_records(tmp_path)[0].state == "killed"
 
 

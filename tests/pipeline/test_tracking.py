@@ -8,17 +8,21 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
+import requests
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
 from components.errors import UserError
 from components.evaluate.verdict import Blessing
 from components.events import EpochFinished, StageFinished, Warned
 from pipeline import code_version as code_version_module
 from pipeline.code_version import code_version
+from pipeline.delivery import Failure
 from pipeline.mlflow_client import database_path, ui_command
 from pipeline.mlflow_run import params
 from pipeline.system_metrics import SystemMetrics
-from pipeline.tracking import Tracker
+from pipeline.tracking import Tracker, _judge
 
 NOWHERE = "http://user:secret@127.0.0.1:9"  # the port of a service that nobody runs
 EPOCHS = [
@@ -74,7 +78,7 @@ def artifact(tmp_path):
 
 SCRIPT = """
 import sys
-from pipeline.tracking import Tracker
+from pipeline.tracking import Tracker, _judge
 tracker = Tracker(sys.argv[1], "first", "one of two")
 tracker.start({"a": 1}, {}, "")
 missing = tracker.finish("FINISHED", timeout=300)
@@ -288,6 +292,30 @@ def test_a_server_that_is_away_only_costs_a_message(artifact):
     assert "Connection refused" in message
     assert "secret" not in message
     assert tracker.run_id is None
+
+
+def test_failures_are_told_apart():
+    def answer(status):
+        found = requests.Response()
+        found.status_code = status
+        return requests.HTTPError("no", response=found)
+
+    wrapped = MlflowException("API request failed with exception refused")
+    wrapped.__context__ = requests.ConnectionError("refused")
+    kinds = {
+        Failure.WRONG: [
+            answer(413),  # too large for a proxy, say
+            answer(403),
+            MlflowException("no such run", RESOURCE_DOES_NOT_EXIST),
+            FileNotFoundError("artifact.json"),
+            ImportError("mlflow"),
+            ValueError(),
+        ],
+        Failure.TROUBLE: [answer(500), answer(429), MlflowException("locked")],
+        Failure.AWAY: [requests.ConnectionError(), requests.Timeout(), wrapped, ConnectionRefusedError()],
+    }
+    for kind, errors in kinds.items():
+        assert [_judge(error) for error in errors] == [kind] * len(errors)
 
 
 def test_the_machine_is_watched(uri):
