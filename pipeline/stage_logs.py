@@ -41,7 +41,7 @@ class StageLog:
     """What there is to log.
 
     Args:
-        metrics: by name, the one that was named first in the configuration first.
+        metrics: by name, the task's first metric first; MLflow groups charts by what stands before a slash.
         intervals: bounds of the metrics, by name.
         tags: by name.
         epochs: of the training, as in history.json.
@@ -86,9 +86,9 @@ def stage_log(stage: str, directory: Path) -> StageLog:
     elif stage == "evaluate":
         report = _read(directory / "metrics.json")
         split = report["split"]
-        log.metrics = {f"{split}.{name}": value for name, value in report["metrics"].items()}
+        log.metrics = {f"{split}/{name}": value for name, value in report["metrics"].items()}
         for name, (low, high) in report["intervals"].items():
-            log.intervals |= {f"{split}.{name}.low": low, f"{split}.{name}.high": high}
+            log.intervals |= {f"{split}/{name}.low": low, f"{split}/{name}.high": high}
         log.pictures = directory / "plots"
     elif stage == "export":
         log.metrics = _costs(manifest, _read(directory / "validation.json"))

@@ -360,7 +360,7 @@ class Tracker:
         numbers_only = {name: value for name, value in metrics.items() if _is_finite(value)}
         entities: dict[str, list[Any]] = {
             "metrics": [
-                Metric(key if key.startswith("system/") else _name(key), float(value), now, step)
+                Metric("/".join(map(_name, key.split("/"))), float(value), now, step)
                 for key, value in numbers_only.items()
             ],
             "params": [Param(_name(key), str(value)[:_PARAMETER_LENGTH]) for key, value in params.items()],

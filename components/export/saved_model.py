@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -19,8 +23,7 @@ def export_saved_model(
     signatures: Mapping[str, Callable[[tf.Tensor], dict[str, tf.Tensor]]],
     tokenizers: Sequence[tf.Module],
     directory: str,
-    sources: Sequence[str] = (),
-) -> None:
+) -> list[tf.Variable]:
     """Freezes functions from strings to answers into a SavedModel.
 
     The variables are found as what the functions capture. Only lookup tables have to be named, by the modules
@@ -32,10 +35,9 @@ def export_saved_model(
             `[B, ...]`.
         tokenizers: The modules whose lookup tables the functions use.
         directory: Where to write; created.
-        sources: Directories that the exported parts were read from, on which the model must not depend.
 
-    Raises:
-        RuntimeError: If what was written would not stand on its own.
+    Returns:
+        The variables that the functions use, which must be what is stored: see `structure_problems`.
     """
     archive = keras.export.ExportArchive()
     for tokenizer in tokenizers:
@@ -51,12 +53,8 @@ def export_saved_model(
     archive.write_out(directory, verbose=False)
     if CLASSIFY in signatures:
         _set_method(directory, CLASSIFY, "tensorflow/serving/classify")
-    variables = {
-        id(variable) for endpoint in endpoints for variable in endpoint.get_concrete_function().variables
-    }
-    problems = structure_problems(directory, len(variables), [directory, *sources])
-    if problems:
-        raise RuntimeError(f"the SavedModel in {directory} is not sound: {'; '.join(problems)}")
+    used = [endpoint.get_concrete_function().variables for endpoint in endpoints]
+    return list({id(variable): variable for variables in used for variable in variables}.values())
 
 
 def _call(function: Callable[[tf.Tensor], dict[str, tf.Tensor]], text: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -72,12 +70,14 @@ def _set_method(directory: str, signature: str, method: str) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def structure_problems(directory: str, variables: int, paths: Sequence[str] = ()) -> list[str]:
-    """What would keep a SavedModel from being served elsewhere.
+def structure_problems(
+    directory: str, variables: Sequence[tf.Variable], paths: Sequence[str] = ()
+) -> list[str]:
+    """What would keep a SavedModel from being served elsewhere, or as the model it was made from.
 
     Args:
         directory: The directory that holds `saved_model.pb`.
-        variables: How many variables the served functions use.
+        variables: Those of the served functions, as `export_saved_model` returns them.
         paths: Paths of this machine that must not occur in the model.
 
     Returns:
@@ -90,13 +90,30 @@ def structure_problems(directory: str, variables: int, paths: Sequence[str] = ()
     problems = [
         f"assets/{name} is missing" for name in sorted(assets) if not (root / "assets" / name).is_file()
     ]
-    stored = [
-        name
-        for name, _ in tf.train.list_variables(str(root / "variables" / "variables"))
-        if name.endswith("/.ATTRIBUTES/VARIABLE_VALUE") and not name.startswith("save_counter/")
-    ]
-    if len(stored) != variables:
-        problems.append(f"{len(stored)} variables are stored, but the model has {variables}")
+    problems += _variable_problems(str(root / "variables" / "variables"), variables)
     absolute = sorted({os.path.abspath(path) for path in paths})
     problems += [f"saved_model.pb names {path}" for path in absolute if os.fsencode(path) in serialized]
     return problems
+
+
+def _variable_problems(checkpoint: str, variables: Sequence[tf.Variable]) -> list[str]:
+    """How the stored variables differ from the given ones, whatever their names."""
+    try:
+        reader = tf.train.load_checkpoint(checkpoint)
+        digests = {name: _digest(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()}
+    except (tf.errors.OpError, ValueError, IndexError) as error:
+        return [f"the variables cannot be read: {error}"]
+    stored = Counter(
+        digest
+        for name, digest in digests.items()
+        if name.endswith("/.ATTRIBUTES/VARIABLE_VALUE") and not name.startswith("save_counter/")
+    )
+    if stored.total() != len(variables):
+        return [f"{stored.total()} variables are stored, but the model has {len(variables)}"]
+    others = (stored - Counter(_digest(variable.numpy()) for variable in variables)).total()
+    return [f"{others} of {len(variables)} variables are not those of the model"] if others else []
+
+
+def _digest(value: Any) -> str:
+    array = np.asarray(value)
+    return hashlib.sha256(f"{array.dtype} {array.shape} ".encode() + array.tobytes()).hexdigest()

@@ -48,31 +48,30 @@ class _Export(beam.DoFn):
 
         model = str(Path(self._output) / "model")
         emit(StageProgress("export", 0, 2, "freezing the model"))
-        self._freeze(upstream, model)
+        problems = self._freeze(upstream, model)
         emit(StageProgress("export", 1, 2, "replaying evaluated examples"))
         report = validate(
             model,
             str(Path(upstream["evaluate"]) / "predictions.jsonl"),
             self._config.replay_examples,
             str(Path(self._output) / "validation.json"),
+            problems,
         )
         size = sum(path.stat().st_size for path in Path(model).rglob("*") if path.is_file())
         yield {"replayed": report["replayed"], "tiers": report["tiers"], "bytes": size}
 
-    def _freeze(self, upstream: dict[str, str], model: str) -> None:
+    def _freeze(self, upstream: dict[str, str], model: str) -> list[str]:
+        """Writes the SavedModel; returns what is wrong with its structure."""
         from components.export.replay import read_examples
-        from components.export.saved_model import export_saved_model
+        from components.export.saved_model import export_saved_model, structure_problems
         from components.export.warmup import BATCHES, write_warmup
         from components.predictor import load_predictor
 
         keras_model = str(Path(upstream["train"]) / "model.keras")
         predictor = load_predictor(upstream["tokenize"], keras_model, self._task, self._decode)
-        export_saved_model(
-            predictor.signatures,
-            list(predictor.tokenizers.values()),
-            model,
-            sources=list(upstream.values()),
-        )
+        variables = export_saved_model(predictor.signatures, list(predictor.tokenizers.values()), model)
         examples = read_examples(str(Path(upstream["evaluate"]) / "predictions.jsonl"), max(BATCHES))
         texts = [example["input"] for example in examples]
         write_warmup(model, predictor.signatures, texts or [""])
+        # It must depend neither on where it was made nor on what it was made from.
+        return structure_problems(model, variables, [model, *upstream.values()])

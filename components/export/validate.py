@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ _LONG = max(replay.HARD_INPUTS, key=lambda name: len(replay.HARD_INPUTS[name]))
 _SHOWN = 3
 _ASKED = 32  # examples that a real server is asked
 _LONGEST = 80
+_AFTER_FAILURE = "not run: the model has failed already"
 _ADVICE = (
     "The Keras model did answer in evaluation, so the fault is in the export: run it again with "
     "--force export; if it stays, a layer or a tokenizer of this model does not survive being frozen."
@@ -39,7 +41,9 @@ _ADVICE_ON_SERVER = (
 )
 
 
-def validate(model: str, evaluated: str, examples: int, report_path: str) -> dict[str, Any]:
+def validate(
+    model: str, evaluated: str, examples: int, report_path: str, problems: Sequence[str] = ()
+) -> dict[str, Any]:
     """Replays evaluated examples through a SavedModel, as `components/export/replay.py` says.
 
     Args:
@@ -47,14 +51,35 @@ def validate(model: str, evaluated: str, examples: int, report_path: str) -> dic
         evaluated: The evaluate stage's predictions.jsonl.
         examples: How many of them to replay, at most.
         report_path: Where the report is written, also when it is bad.
+        problems: What is wrong with its structure; if anything is, it is not replayed.
 
     Returns:
         The report of the replay, with `tiers`: {name: what was proved, in words}.
 
     Raises:
-        UserError: If the SavedModel does not load, answers anything differently, has no answer to a text that
-            is empty, exotic or long, or a signature that contradicts the others.
+        UserError: If the SavedModel is not sound, does not load, answers anything differently, has no answer
+            to a text that is empty, exotic or long, or a signature that contradicts the others. The message
+            lists all tiers.
     """
+    unsound: dict[str, Any] = {"ok": False, "structure": list(problems)}
+    report = unsound if problems else _replayed(model, evaluated, examples)
+    report["tiers"] = tiers(report)
+    server = _AFTER_FAILURE
+    if report["ok"]:
+        server = check_server(model, replay.read_examples(evaluated, min(examples, _ASKED)))
+        report["ok"] = not server.startswith("failed")
+    report["tiers"]["server"] = server
+    Path(report_path).write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
+    if not report["ok"]:
+        lines = [
+            f"{tier:<10} {found.partition(': ')[0] if found.startswith('failed') else found}"
+            for tier, found in report["tiers"].items()
+        ]
+        raise UserError("\n".join([f"refused to push: {_refusal(report)}", *lines]))
+    return report
+
+
+def _replayed(model: str, evaluated: str, examples: int) -> dict[str, Any]:
     process = subprocess.run(
         [sys.executable, replay.__file__, model, evaluated, "--examples", str(examples)],
         capture_output=True,
@@ -67,34 +92,34 @@ def validate(model: str, evaluated: str, examples: int, report_path: str) -> dic
     except ValueError:
         said = process.stderr.decode(errors="replace").strip()[-1000:] or "nothing on standard error"
         report = {"ok": False, "error": f"the replay ended with exit code {process.returncode}: {said}"}
-    report["tiers"] = tiers(report)
-    server = "not run: the model has failed already"
-    if report["ok"]:
-        server = check_server(model, replay.read_examples(evaluated, min(examples, _ASKED)))
-        report["ok"] = not server.startswith("failed")
-    report["tiers"]["server"] = server
-    Path(report_path).write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
-    if server.startswith("failed"):
-        advice = _ADVICE if is_up(server) else _ADVICE_ON_SERVER
-        raise UserError(f"refused to push: TensorFlow Serving, {server}. {advice}")
-    if not report["ok"]:
-        advice = _ADVICE_ON_LENGTH if _overflows(report) else _ADVICE
-        if report.get("unanswered"):
-            advice = _ADVICE_ON_SEARCH.format(**report)
-        raise UserError(f"refused to push: {_reasons(report)}. {advice}")
     return report
+
+
+def _refusal(report: dict[str, Any]) -> str:
+    """The reasons why a model is not pushed, and what to do about them."""
+    server = report["tiers"]["server"]
+    if server.startswith("failed"):
+        return f"TensorFlow Serving, {server}. {_ADVICE if is_up(server) else _ADVICE_ON_SERVER}"
+    advice = _ADVICE_ON_LENGTH if _overflows(report) else _ADVICE
+    if report.get("unanswered"):
+        advice = _ADVICE_ON_SEARCH.format(**report)
+    return f"{_reasons(report)}. {advice}"
 
 
 def tiers(report: dict[str, Any]) -> dict[str, str]:
     """What was found out about a SavedModel, tier by tier: `passed`, `failed` or `not run`, and why.
 
     Args:
-        report: of the replay. Its structure was checked when it was written.
+        report: of the replay, or with what is wrong with the `structure`.
     """
-    found = {"structure": "passed: variables stored once, vocabulary inside, no path of this machine"}
+    if "structure" in report:
+        failed = f"failed: {'; '.join(report['structure'])}"
+        return {"structure": failed, "replay": _AFTER_FAILURE, "warm-up": _AFTER_FAILURE}
+    found = {
+        "structure": "passed: the model's variables, each once; vocabulary inside; no path of this machine"
+    }
     if "error" in report:
-        found |= {"replay": f"failed: {report['error']}", "warm-up": "not run: the model cannot be served"}
-        return found
+        return {**found, "replay": f"failed: {report['error']}", "warm-up": _AFTER_FAILURE}
     problems = _reasons({**report, "warmup": {"problem": ""}})
     names = ", ".join(["serving_default", *report["signatures"]])
     proved = f"passed: {report['replayed']} evaluated examples through {names}"
@@ -112,6 +137,8 @@ def _overflows(report: dict[str, Any]) -> bool:
 
 
 def _reasons(report: dict[str, Any]) -> str:
+    if "structure" in report:
+        return f"the SavedModel is not sound: {'; '.join(report['structure'])}"
     if "error" in report:
         return f"the SavedModel cannot be served: {report['error']}"
     reasons = [f"no defined answer to {name}: {problem}" for name, problem in report["undefined"].items()]

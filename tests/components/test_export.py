@@ -46,9 +46,7 @@ def predictor(upstream, task):
 @pytest.fixture(scope="module")
 def exported(predictor, upstream, tmp_path_factory):
     directory = str(tmp_path_factory.mktemp("export") / "model")
-    export_saved_model(
-        predictor.signatures, list(predictor.tokenizers.values()), directory, list(upstream.values())
-    )
+    export_saved_model(predictor.signatures, list(predictor.tokenizers.values()), directory)
     return directory
 
 
@@ -79,7 +77,7 @@ def test_the_stage_exports_and_proves(upstream, task, tmp_path):
     server = summary["tiers"].pop("server")
     assert server.startswith(("not run: ", "passed: 32 evaluated examples"))  # as there is one here, or not
     assert summary["tiers"] == {
-        "structure": "passed: variables stored once, vocabulary inside, no path of this machine",
+        "structure": "passed: the model's variables, each once; vocabulary inside; no path of this machine",
         "replay": f"passed: 64 evaluated examples through serving_default, {', '.join(others)}",
         "warm-up": f"passed: {3 * (1 + len(others))} requests",
     }
@@ -141,6 +139,12 @@ def test_a_model_that_is_not_the_evaluated_one_is_refused(copied, tmp_path, sabo
     first = report["mismatches"][0]
     assert f"{report['mismatched']} of 32 examples" in str(error.value)
     assert f"input {first['input']!r}, evaluated as {first['evaluated']['prediction']!r}" in str(error.value)
+    assert [line.split()[:2] for line in str(error.value).splitlines()[1:]] == [
+        ["structure", "passed:"],
+        ["replay", "failed"],
+        ["warm-up", "passed:"],
+        ["server", "not"],
+    ]
     assert report["largest_score_difference"] > 1e-4
 
 
@@ -260,28 +264,76 @@ def test_a_vocabulary_file_travels_with_the_model(words, tmp_path):
     shutil.move(tmp_path / "model", tmp_path / "moved")
     with SavedModelSession(tmp_path / "moved") as session:
         assert session.run(["two", "three"])["id"].tolist() == [2, -1]
-    assert structure_problems(str(tmp_path / "moved"), 0) == []
+    assert structure_problems(str(tmp_path / "moved"), []) == []
     (tmp_path / "moved" / "assets" / "words.txt").unlink()
-    assert structure_problems(str(tmp_path / "moved"), 0) == ["assets/words.txt is missing"]
+    assert structure_problems(str(tmp_path / "moved"), []) == ["assets/words.txt is missing"]
 
 
-def test_a_path_of_this_machine_in_the_model_is_an_error(words, tmp_path):
+def test_a_path_of_this_machine_in_the_model_is_a_problem(words, tmp_path):
     vocabulary = Vocabulary(words)  # TensorFlow names the table after its file
-    with pytest.raises(RuntimeError, match=r"is not sound: saved_model.pb names .*read from here"):
-        export_saved_model(
-            {"serving_default": vocabulary}, [vocabulary], str(tmp_path / "model"), [str(words.parent)]
-        )
+    model = str(tmp_path / "model")
+    variables = export_saved_model({"serving_default": vocabulary}, [vocabulary], model)
+    (problem,) = structure_problems(model, variables, [model, str(words.parent)])
+    assert problem == f"saved_model.pb names {words.parent}"
 
 
-def test_a_variable_that_is_stored_twice_is_an_error(tmp_path):
-    layer = keras.layers.Dense(2)
-    layer.build((None, 1))
-    with pytest.raises(RuntimeError, match="is not sound: 4 variables are stored, but the model has 2"):
-        export_saved_model(
-            {"serving_default": lambda text: {"out": layer(tf.strings.length(text)[:, None])}},
-            [layer],
-            str(tmp_path / "model"),
-        )
+@pytest.fixture
+def dense(tmp_path):
+    """The variables of a model in `model`; with `tracked` it is written as the whole layer."""
+
+    def write(tracked=()):
+        layer = keras.layers.Dense(2)
+        layer.build((None, 1))
+        signature = {"serving_default": lambda text: {"out": layer(tf.strings.length(text)[:, None])}}
+        return export_saved_model(signature, [layer] if tracked else [], str(tmp_path / "model"))
+
+    return write
+
+
+def test_a_variable_that_is_stored_twice_is_a_problem(dense, tmp_path):
+    variables = dense(tracked=True)
+    expected = ["4 variables are stored, but the model has 2"]
+    assert structure_problems(str(tmp_path / "model"), variables) == expected
+
+
+def test_a_single_weight_that_was_changed_is_a_problem(dense, tmp_path):
+    variables = dense()
+    model = str(tmp_path / "model")
+    assert structure_problems(model, variables) == []
+    kernel = next(variable for variable in variables if variable.shape.rank == 2)
+    (data,) = (tmp_path / "model" / "variables").glob("*.data-*")
+    place = data.read_bytes().index(kernel.numpy().tobytes())
+    kernel.assign_add([[0.0, 1e-6]])
+    assert structure_problems(model, variables) == ["1 of 2 variables are not those of the model"]
+    with data.open("rb+") as file:  # TensorFlow has a checksum of its own
+        file.seek(place)
+        file.write(b"\0\0\0\1")
+    (problem,) = structure_problems(model, variables)
+    assert problem.startswith("the variables cannot be read: ")
+
+
+def test_variables_that_were_cut_off_are_a_problem(dense, tmp_path):
+    variables = dense()
+    (data,) = (tmp_path / "model" / "variables").glob("*.data-*")
+    data.write_bytes(data.read_bytes()[:-2])
+    (problem,) = structure_problems(str(tmp_path / "model"), variables)
+    assert problem.startswith("the variables cannot be read: ")
+
+
+def test_an_unsound_model_is_refused_before_it_is_replayed(tmp_path):
+    with pytest.raises(
+        UserError, match=r"refused to push: the SavedModel is not sound: it is; also this\. "
+    ) as error:
+        validate("model", "evaluated", 4, str(tmp_path / "report.json"), ["it is", "also this"])
+    tiers = str(error.value).splitlines()[1:]
+    assert tiers == [
+        "structure  failed",
+        "replay     not run: the model has failed already",
+        "warm-up    not run: the model has failed already",
+        "server     not run: the model has failed already",
+    ]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["tiers"]["structure"] == "failed: it is; also this"
 
 
 def test_a_remote_directory_is_refused_before_anything_runs():

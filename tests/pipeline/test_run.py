@@ -81,7 +81,7 @@ def test_the_record_and_mlflow_know_the_run(trained):
     run = client.get_run(record.tracking["run"])
     assert run.info.status == "FINISHED"
     assert run.data.params["model.encoder.units"] == "8"
-    assert run.data.metrics["test.accuracy"] == record.metrics["accuracy"]
+    assert run.data.metrics["test/accuracy"] == record.metrics["accuracy"]
     assert run.data.metrics["seconds.train"] > 0
     assert run.data.tags["key.train"] == record.stages["train"]["key"]
     assert "rnnpipe.version" in run.data.tags or "mlflow.source.git.commit" in run.data.tags

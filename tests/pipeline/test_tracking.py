@@ -151,7 +151,7 @@ def test_a_whole_run(uri, artifact, tmp_path, capfd):
     assert run.data.params["_.."] == "True"
     assert run.data.params["long"] == "x" * 6000
     assert run.data.metrics == {
-        "test.exact_match": 0.97,
+        "test/exact_match": 0.97,
         "seconds.evaluate": 2.5,
         "seconds.export": 2.5,
         "model.bytes": 77,
@@ -165,8 +165,8 @@ def test_a_whole_run(uri, artifact, tmp_path, capfd):
         "epoch_seconds": 3.0,
     }
     # MLflow's parallel coordinates begin with the metric that came first.
-    assert next(iter(run.data.metrics)) == "test.exact_match"
-    bounds = {"test.exact_match.low": 0.95, "test.exact_match.high": 0.99}
+    assert next(iter(run.data.metrics)) == "test/exact_match"
+    bounds = {"test/exact_match.low": 0.95, "test/exact_match.high": 0.99}
     assert trial.data.metrics == {**run.data.metrics, **bounds}
     for each in (run, trial):
         assert losses(uri, each) == [(1, 0.5), (2, 0.25)]
@@ -202,7 +202,7 @@ def test_reused_stages_are_logged_so_that_runs_compare(uri, artifact):
         tracker.stage(stage, artifact(stage), None)
     run, _ = finished(tracker)
     assert losses(uri, run) == [(1, 0.5), (2, 0.25)]
-    assert run.data.metrics["test.exact_match"] == 0.97
+    assert run.data.metrics["test/exact_match"] == 0.97
     assert not any(name.startswith("seconds.") for name in run.data.metrics)
     assert {run.data.tags[f"stage.{stage}"] for stage in FILES} == {"reused"}
 

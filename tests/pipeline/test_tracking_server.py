@@ -138,7 +138,7 @@ def test_a_server_that_comes_late_and_goes_and_is_away_at_the_end(server, tmp_pa
         assert found.info.status == "FINISHED"
         for run_id in (ended.trial_id, ended.run_id):
             assert losses(server.uri, run_id) == [(1, 1.0), (2, 0.5)]
-        assert found.data.metrics["test.exact_match"] == 0.8
+        assert found.data.metrics["test/exact_match"] == 0.8
         assert {"card.html", "pipeline.yaml"} <= files(server.uri, ended.run_id)
         assert {"evaluate", "train"} <= files(server.uri, ended.trial_id)
         page = MlflowClient(server.uri).download_artifacts(ended.run_id, "card.html", str(tmp_path))
