@@ -14,9 +14,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A stage begins its work."""
+    """A stage begins its work, in a directory that becomes its artifact unless it fails."""
 
     stage: str
+    directory: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from rich.table import Table
 from components.errors import UserError
 from components.evaluate.config import ERRORS
 from pipeline.facts import RunFacts
+from pipeline.stage_logs import epochs_seconds
 
 # They say where things go; what a run measures does not depend on them.
 _PLACES = ("root", "name", "export.directory", "tracking.")
@@ -26,13 +27,13 @@ class Standing:
     Args:
         value: the metric.
         interval: what holds the middle 95 % of its resamples; None without resamples.
-        difference: from the best run's; 0 for that run itself, None where the examples are others.
+        difference: from the best run's on the same examples; 0 for that run itself.
         difference_interval: what holds the middle 95 % of the paired resamples of the difference.
     """
 
     value: float
     interval: tuple[float, float] | None = None
-    difference: float | None = None
+    difference: float = 0.0
     difference_interval: tuple[float, float] | None = None
 
     @property
@@ -66,7 +67,7 @@ class Comparison:
 
 
 def compare(runs: Sequence[RunFacts]) -> Comparison:
-    """Compares runs, each with the best of them.
+    """Compares runs, each with the best of those on the same examples.
 
     Args:
         runs: two or more, at most 26; those that were not evaluated have their configuration compared only.
@@ -87,7 +88,7 @@ def compare(runs: Sequence[RunFacts]) -> Comparison:
         if run.measured is None
     ]
     if len({run.examples_key for run in runs if run.measured}) > 1:
-        notes.append("they were measured on different examples: only runs on the same ones are compared")
+        notes.append("they were measured on different examples: each is compared with the best on its own")
     return Comparison(
         list(runs),
         labels,
@@ -111,25 +112,24 @@ def _differing_parameters(runs: Sequence[RunFacts]) -> dict[str, list[str]]:
 def _standings(name: Any, runs: Sequence[RunFacts]) -> list[Standing | None]:
     from components.evaluate.bootstrap import interval
 
-    measured = [run.measured for run in runs]
-    values = [each.value(name, ()) if each else None for each in measured]
-    known = [place for place, value in enumerate(values) if value is not None]
+    values = [run.measured.value(name, ()) if run.measured else None for run in runs]
     sign = -1 if name in ERRORS else 1
-    best = max(known, key=lambda place: sign * (values[place] or 0.0))
+    best: dict[str, tuple[float, Any]] = {}  # by examples, the best value and its resamples
+    for run, value in zip(runs, values, strict=True):
+        rival = best.get(run.examples_key)
+        if run.measured and value is not None and (rival is None or sign * value > sign * rival[0]):
+            best[run.examples_key] = (value, run.measured.resamples(name, ()))
     standings: list[Standing | None] = []
-    for place, (run, each, value) in enumerate(zip(runs, measured, values, strict=True)):
-        if each is None or value is None:
+    for run, value in zip(runs, values, strict=True):
+        if run.measured is None or value is None:
             standings.append(None)
             continue
-        resampled, rival = each.resamples(name, ()), measured[best]
-        assert rival is not None
-        difference, noise = None, None
-        if run.examples_key == runs[best].examples_key:
-            difference = value - (values[best] or 0.0)
-            others = rival.resamples(name, ())
-            if place != best and len(resampled) == len(others):
-                noise = interval(resampled - others)
-        standings.append(Standing(value, interval(resampled), difference, noise))
+        resampled = run.measured.resamples(name, ())
+        rival_value, rival_resampled = best[run.examples_key]
+        noise = None
+        if resampled is not rival_resampled and len(resampled) == len(rival_resampled):
+            noise = interval(resampled - rival_resampled)
+        standings.append(Standing(value, interval(resampled), value - rival_value, noise))
     return standings
 
 
@@ -139,7 +139,10 @@ def _costs(runs: Sequence[RunFacts]) -> dict[str, list[str]]:
     return {
         "parameters": [f"{each.summary['parameters']:,}" if each else "" for each in trained],
         "epochs": [str(len(history.get("epochs", [])) or "") for history in histories],
-        "training, seconds": [f"{each.seconds:,.0f}" if each else "" for each in trained],
+        "training, seconds": [
+            f"{max(each.seconds, epochs_seconds(history.get('epochs', []))):,.0f}" if each else ""
+            for each, history in zip(trained, histories, strict=True)
+        ],
     }
 
 
@@ -178,7 +181,7 @@ def _cell(standing: Standing | None) -> str:
 
 
 def _gap(standing: Standing | None) -> str:
-    if standing is None or standing.difference is None:
+    if standing is None:
         return ""
     if standing.difference_interval is None:
         return "[bold]best[/]" if standing.difference == 0 else f"{standing.difference:+.4f}"

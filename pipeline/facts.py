@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,11 +32,11 @@ class RunFacts:
 
     @cached_property
     def artifacts(self) -> dict[str, Artifact]:
-        """By stage, those that are there."""
+        """By stage, those that it made or reused and that are there."""
         found = {
             name: self.store.find(name, stage["key"])
             for name, stage in self.record.stages.items()
-            if "key" in stage
+            if stage["state"] in ("finished", "reused")
         }
         return {name: artifact for name, artifact in found.items() if artifact is not None}
 
@@ -61,11 +61,23 @@ class RunFacts:
         artifact = self.artifacts.get("evaluate")
         return artifact.ingredients["upstream ingest"] if artifact else ""
 
-    def read(self, stage: str, name: str) -> Any:
-        """Returns a JSON file of a stage's artifact; None if it is not there."""
+    def path(self, stage: str, name: str) -> Path | None:
+        """Returns a file of a stage's artifact, or of its attempt at one; None if it is not there."""
         artifact = self.artifacts.get(stage)
-        path = artifact.directory / name if artifact else None
-        return json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else None
+        attempt = self.record.stages.get(stage, {}).get("directory")
+        directory = artifact.directory if artifact else Path(attempt) if attempt else None
+        return directory / name if directory and (directory / name).is_file() else None
+
+    def read(self, stage: str, name: str) -> Any:
+        """Returns a JSON file of a stage, as `path` finds it; None if it is not there."""
+        path = self.path(stage, name)
+        return json.loads(path.read_text(encoding="utf-8")) if path else None
+
+    def rows(self, stage: str, name: str) -> Iterator[dict[str, Any]]:
+        """Yields the rows of a file of JSON lines, as `path` finds it; none if it is not there."""
+        if path := self.path(stage, name):
+            with path.open(encoding="utf-8") as lines:
+                yield from map(json.loads, lines)
 
 
 def find_runs(root: Path, names: Sequence[str] = (), newest: int = 5) -> list[RunFacts]:

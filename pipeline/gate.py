@@ -184,7 +184,7 @@ class Gate:
         assert self.evaluated is not None
         alone = judge(self._config.evaluate, read_measured(self.evaluated.directory), name="not compared")
         rule = Rule("", "", "champion", 0.0, None, False, None, why)
-        return Blessing(False, [*alone.reasons, rule.reason], [*alone.rules, rule])
+        return Blessing(False, [rule.reason, *alone.reasons], [rule, *alone.rules])
 
     @property
     def knows(self) -> bool:

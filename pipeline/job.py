@@ -63,7 +63,7 @@ class _RunStage(beam.PTransform):
         directories = StageDirectories(str(staging), str(self._store.scratch(name, key)))
         # A side input, so the stage starts when everything it reads is there.
         upstream = AsDict(self._upstream | beam.Flatten(pipeline=begin.pipeline))
-        started = begin | "name" >> beam.Create([name]) | "start" >> beam.Map(_start, upstream)
+        started = begin | "name" >> beam.Create([name]) | "start" >> beam.Map(_start, str(staging), upstream)
         summary = (
             started
             | "directories" >> beam.Map(lambda start: start["upstream"])
@@ -73,8 +73,8 @@ class _RunStage(beam.PTransform):
         return summary | "commit" >> beam.ParDo(commit, AsSingleton(started))
 
 
-def _start(name: str, upstream: dict[str, str]) -> dict[str, Any]:
-    emit(StageStarted(name))
+def _start(name: str, staging: str, upstream: dict[str, str]) -> dict[str, Any]:
+    emit(StageStarted(name, staging))
     return {"upstream": dict(upstream), "time": time.time()}
 
 

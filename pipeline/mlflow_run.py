@@ -55,5 +55,7 @@ def params(config: dict[str, Any]) -> dict[str, Scalar]:
 
 
 def _types(config: dict[str, Any]) -> dict[str, str]:
-    model = config.get("model", {})
-    return {part: model[part]["type"] for part in _PARTS if isinstance(model.get(part), dict)}
+    parts = {part: config.get("model", {}).get(part) for part in _PARTS}
+    return {
+        part: value["type"] if isinstance(value, dict) else value for part, value in parts.items() if value
+    }

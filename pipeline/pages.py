@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import itertools
-import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,9 +34,9 @@ def card_page(run: RunFacts) -> str:
         blessing=run.record.blessing,
         report=report,
         pictures=list(_pictures(run)),
-        worst=list(_rows(run, "evaluate", "worst.jsonl")),
+        worst=list(run.rows("evaluate", "worst.jsonl")),
         statistics=run.read("ingest", "statistics.json"),
-        rejected=list(itertools.islice(_rows(run, "ingest", "rejected.jsonl"), _REJECTED)),
+        rejected=list(itertools.islice(run.rows("ingest", "rejected.jsonl"), _REJECTED)),
         commands=_commands(run),
         config=yaml_text(run.record.config),
     )
@@ -49,14 +48,6 @@ def _render(template: str, **values: Any) -> str:
         loader=PackageLoader("pipeline"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template(template).render(**values)
-
-
-def _rows(run: RunFacts, stage: str, name: str) -> Iterator[dict[str, Any]]:
-    artifact = run.artifacts.get(stage)
-    path = artifact.directory / name if artifact else None
-    if path and path.is_file():
-        with path.open(encoding="utf-8") as lines:
-            yield from map(json.loads, lines)
 
 
 def _pictures(run: RunFacts) -> Iterator[tuple[str, str]]:

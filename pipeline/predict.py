@@ -48,8 +48,8 @@ def predict(
         For each line a JSON object with `input` and the signature's outputs without their padding:
         `prediction` and `score` (null if it is not finite); of `classify`: `classes` and their `scores`; of
         `n_best`: `predictions`, `scores` and `finished`; of `explain` also `source_tokens`, `target_tokens`
-        and `attention`, a list of weights for each token of the answer. A line that is not UTF-8 has `input`
-        and `error`.
+        and `attention`, a list of weights for each token of the answer. A line that is not UTF-8, or that
+        the model cannot answer, has `input` and `error`.
 
     Raises:
         UserError: If there is no such model, or it cannot answer.
@@ -126,15 +126,28 @@ def _ready(lines: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
 
 def _answer(session: SavedModelSession, signature: str, lines: list[bytes]) -> Iterator[str]:
     rows = [_decoded(line.removesuffix(b"\n").removesuffix(b"\r")) for line in lines]
-    good = [row for row in rows if "error" not in row]
-    if good:
-        texts = [row["input"] for row in good]
-        asked = [example(text) for text in texts] if signature == "classify" else texts
-        answers = session.run(asked, signature)
-        for index, row in enumerate(good):
-            shown = _unpadded({name: answers[name][index] for name in _SHOWN[signature]})
-            row.update({name: _plain(value) for name, value in shown.items()})
+    _fill(session, signature, [row for row in rows if "error" not in row])
     return (json.dumps(row, ensure_ascii=False) for row in rows)
+
+
+def _fill(session: SavedModelSession, signature: str, rows: list[dict[str, Any]]) -> None:
+    """Adds the answers; where there is none to all rows together, each is asked alone."""
+    if not rows:
+        return
+    texts = [row["input"] for row in rows]
+    asked = [example(text) for text in texts] if signature == "classify" else texts
+    try:
+        answers = session.run(asked, signature)
+    except SavedModelError as error:
+        if len(rows) == 1:
+            rows[0]["error"] = f"no answer: {error}"
+        else:
+            for row in rows:
+                _fill(session, signature, [row])
+        return
+    for index, row in enumerate(rows):
+        shown = _unpadded({name: answers[name][index] for name in _SHOWN[signature]})
+        row.update({name: _plain(value) for name, value in shown.items()})
 
 
 def _unpadded(answer: dict[str, Any]) -> dict[str, Any]:

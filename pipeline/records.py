@@ -29,7 +29,8 @@ class RunRecord:
         seconds: how long it took (so far).
         pid: the process.
         config: the resolved configuration.
-        stages: key, directory, seconds, reason and whether it was reused, by stage.
+        stages: key, directory (while it runs, and if it failed, that of the attempt), seconds, reason and
+            whether it was reused, by stage.
         metrics: what evaluation measured.
         epochs: the last epoch that is finished; 0 if training did not come to it.
         history: the metrics of each of this run's epochs.
@@ -94,7 +95,7 @@ class Recorder:
     def __call__(self, event: Event) -> None:
         """Notes a stage's or an epoch's end."""
         if isinstance(event, StageStarted):
-            self.stage(event.stage, state="running")
+            self.stage(event.stage, state="running", directory=event.directory)
         elif isinstance(event, EpochFinished):
             epoch = {"epoch": event.epoch, **event.metrics, "seconds": event.seconds}
             self.note(epochs=event.epoch, history=[*self.record.history, epoch])

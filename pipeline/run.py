@@ -299,7 +299,7 @@ def _summarize(
             f"model        {exported.directory / 'model'}",
         ]
         if gate.served:
-            lines.append(f"still served {gate.served} (pushed before, under other rules)")
+            lines.append(f"still served {gate.served} (pushed before)")
     elif last := gate.last:
         lines.append(f"artifact     {last.directory}")
     if card and card.is_file():

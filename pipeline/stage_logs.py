@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,14 +97,22 @@ def stage_log(stage: str, directory: Path) -> StageLog:
     return log
 
 
+def epochs_seconds(epochs: Sequence[Mapping[str, Any]]) -> float:
+    """What the epochs took together, those before an interruption too, which the stage's own time leaves out.
+
+    Args:
+        epochs: as in history.json.
+    """
+    return sum(epoch.get("seconds", 0.0) for epoch in epochs)
+
+
 def _datasets(manifest: dict[str, Any], directory: Path) -> list[DatasetFacts]:
-    """The splits; one without files of its own was taken from the files of `train`."""
+    """The splits; what was read, how, and for which of them is in the digest."""
     splits = _read(directory / "statistics.json")["splits"]
-    fingerprints = manifest["ingredients"]
     return [
         DatasetFacts(
             _CONTEXTS[split],
-            fingerprints.get(f"data {split}", fingerprints["data train"])[:16],
+            hashlib.sha256(f"{manifest['key']} {split}".encode()).hexdigest()[:16],
             str(directory / "examples" / f"{split}-*"),
             splits[split]["examples"],
         )

@@ -33,7 +33,7 @@ from pipeline.mlflow_client import (
     quiet_mlflow,
     without_password,
 )
-from pipeline.stage_logs import DatasetFacts, is_logged, stage_log
+from pipeline.stage_logs import DatasetFacts, epochs_seconds, is_logged, stage_log
 from pipeline.system_metrics import SystemMetrics
 
 Scalar = str | int | float | bool | None
@@ -287,7 +287,7 @@ class Tracker:
     def _log_stage(self, stage: str, directory: Path, seconds: float | None, now: int) -> None:
         log = stage_log(stage, directory)
         if seconds is not None:
-            log.metrics[f"seconds.{stage}"] = seconds
+            log.metrics[f"seconds.{stage}"] = max(seconds, epochs_seconds(log.epochs))
         self._figures[stage] = log.metrics
         self._log_epochs(self._trial, log.epochs, now)
         self._log(self._trial, metrics=log.metrics | log.intervals, now=now)

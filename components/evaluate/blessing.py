@@ -27,14 +27,14 @@ def judge(
         name: what people call the champion, or why there is none.
 
     Returns:
-        The verdict: blessed if all rules are met.
+        The verdict: blessed if all rules are met. Those that are not come first.
     """
     if config.bless == "always":
         return Blessing(True, ["bless: always"])
     if not config.thresholds:
         reason = "no thresholds in evaluate.bless: not blessed; set `evaluate.bless`, or `bless: always`"
         return Blessing(False, [reason])
-    rules = list(_rules(config, model, champion, name))
+    rules = sorted(_rules(config, model, champion, name), key=lambda rule: rule.met)
     compared = name if champion else ""
     return Blessing(all(rule.met for rule in rules), [rule.reason for rule in rules], rules, compared)
 

@@ -37,7 +37,7 @@ class Blessing:
 
     Args:
         blessed: whether the model may be served.
-        reasons: why, a sentence a rule.
+        reasons: why, a sentence a rule, in their order.
         rules: how it stands to each bound.
         champion: what it was compared with; empty where it was compared with nothing.
     """

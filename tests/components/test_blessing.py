@@ -21,7 +21,7 @@ NONE = ["no thresholds in evaluate.bless: not blessed; set `evaluate.bless`, or 
         (
             {"exact_match": Threshold(min=0.97), "character_error_rate": Threshold(max=0.02)},
             False,
-            ["exact_match 0.9712 >= 0.97 (min)", "character_error_rate 0.021 > 0.02 (max): fails by 0.001"],
+            ["character_error_rate 0.021 > 0.02 (max): fails by 0.001", "exact_match 0.9712 >= 0.97 (min)"],
         ),
         (
             {"exact_match": Threshold(min=0.98, max=1.0)},
@@ -138,16 +138,16 @@ def test_bounds_in_slices(tmp_path):
     verdict = judge(config, model, champion, "version 1")
     assert not verdict.blessed
     assert [(rule.slice, rule.kind, rule.met) for rule in verdict.rules] == [
+        ("topic=war", "min", False),  # what keeps it from being served comes first
+        ("topic=law", "slice", False),
         ("", "min", True),
         ("topic=art", "min", True),
-        ("topic=war", "min", False),
         ("topic=art", "max_drop", True),
-        ("topic=law", "slice", False),
     ]
-    assert verdict.reasons[2].startswith("exact_match in topic=war 0.45 < 0.5 (min): fails by 0.05, in ")
-    assert verdict.reasons[4] == "exact_match in topic=law: there is no such slice; the data has art, war"
-    assert verdict.rules[2].confidence > 0.8
-    assert verdict.as_json()["rules"][4]["confidence"] is None
+    assert verdict.reasons[0].startswith("exact_match in topic=war 0.45 < 0.5 (min): fails by 0.05, in ")
+    assert verdict.reasons[1] == "exact_match in topic=law: there is no such slice; the data has art, war"
+    assert verdict.rules[0].confidence > 0.8
+    assert verdict.as_json()["rules"][1]["confidence"] is None
 
 
 def test_a_slice_that_the_champion_could_not_be_measured_on_does_not_block(tmp_path):

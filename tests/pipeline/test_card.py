@@ -21,6 +21,16 @@ def test_what_the_data_says_is_text(tmp_path):
     assert "exact_match" in page
 
 
+def test_what_a_failed_run_did_not_come_to_is_not_taken_from_an_earlier_one(tmp_path):
+    (run,) = find_runs(tmp_path, [make_run(tmp_path, "a", 320)])
+    assert "<h2>Metrics</h2>" in card_page(run)
+    for stage in run.record.stages.values():
+        stage["state"] = "waiting"
+    page = card_page(RunFacts(run.record, Store(tmp_path)))
+    assert "<h2>Metrics</h2>" not in page
+    assert "alert(1)" not in page
+
+
 def test_a_run_that_came_nowhere_has_a_card(tmp_path):
     record = RunRecord("id", "name", "failed", "2026-11-23", message="ingest: no <file> matches")
     page = card_page(RunFacts(record, Store(tmp_path)))
@@ -47,6 +57,8 @@ def test_a_failed_run_leaves_its_card_here_and_in_mlflow(tmp_path):
     (record,) = read_records(tmp_path / "runs")
     page = (tmp_path / "runs" / "runs" / f"{record.id}.html").read_text(encoding="utf-8")
     assert "30 of 310 records were rejected" in page
+    assert "<h2>Rejected records</h2>" in page
+    assert page.count('<td class="text">only one column</td>') == 20
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     assert "card.html" in {file.path for file in client.list_artifacts(record.tracking["run"])}
     assert client.get_run(record.tracking["run"]).info.status == "FAILED"

@@ -7,10 +7,12 @@ import pytest
 import tensorflow as tf
 import tiny
 from mlflow import MlflowClient
+from typer.testing import CliRunner
 
 from components.errors import UserError
 from components.export.push import Note, push, read_note, versions
 from components.export.saved_model import export_saved_model
+from pipeline.cli import app
 from pipeline.records import read_records
 from pipeline.registry import KEY, MODEL, crown, find_champion, log_model, register, registered
 from pipeline.rollback import roll_back
@@ -75,16 +77,16 @@ def test_a_champion_gives_way_to_a_better_model_only_and_can_be_brought_back(tmp
     assert "it was rolled back" in said
     code, said = tiny.run(config, RULES, force=["export"])
     assert code == 0, said
-    assert (champion(tmp_path), max(versions(serving))) == (2, 4)
+    assert (champion(tmp_path), max(versions(serving))) == (3, 4)  # made anew, it is another version
 
     # Elsewhere, without what earlier runs left, the champion of the registry is measured in the same job.
     code, said = tiny.run(config, RULES, WEAK, f"root={tmp_path}/elsewhere")
     assert code == 3
-    assert "\nchampion  version 2, on the same examples" in said
+    assert "\nchampion  version 3, on the same examples" in said
     (record,) = read_records(tmp_path / "elsewhere")
-    assert "of version 2: a drop of" in record.blessing["reasons"][0]
+    assert "of version 3: a drop of" in record.blessing["reasons"][0]
     page = (tmp_path / "elsewhere" / "runs" / f"{record.id}.html").read_text(encoding="utf-8")
-    assert "version 2, on the same examples" in page
+    assert "version 3, on the same examples" in page
     measured = next((tmp_path / "elsewhere" / "artifacts" / "champion").iterdir())
     by_champion = [
         json.loads(line) for line in (measured / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
@@ -98,7 +100,7 @@ def test_a_champion_gives_way_to_a_better_model_only_and_can_be_brought_back(tmp
     shutil.rmtree(tmp_path / "mlartifacts")
     code, said = tiny.run(config, RULES, WEAK, f"root={tmp_path}/elsewhere", "evaluate.resamples=500")
     assert code == 3
-    assert "the champion, version 2 in MLflow's registry, holds no artifacts/model/saved_model.pb" in said
+    assert "the champion, version 3 in MLflow's registry, holds no artifacts/model/saved_model.pb" in said
     record = read_records(tmp_path / "elsewhere")[-1]
     page = (tmp_path / "elsewhere" / "runs" / f"{record.id}.html").read_text(encoding="utf-8")
     assert "holds no artifacts/model" in page
@@ -187,6 +189,17 @@ def test_the_last_other_model_is_brought_back(base):
         roll_back(base)
     assert roll_back(base, 3).source == 3
     assert read_note(base, 5) == Note("b", "b", rolled_back=("a",))
+
+
+def test_the_command_brings_a_model_back(base):
+    done = CliRunner().invoke(app, ["rollback", "name", "--directory", str(base.parent)])
+    assert done.exit_code == 0, done.output
+    assert f"version 1 is served again, as {base}/4, in place of version 3" in done.output
+    assert "it is in no registry" in done.output
+    assert read_note(base, 4).key == "a"
+    done = CliRunner().invoke(app, ["rollback", str(base), "--version", "2"])
+    assert done.exit_code == 0, done.output
+    assert read_note(base, 5).key == "b"
 
 
 def test_rolling_back_twice_goes_further_back(base):

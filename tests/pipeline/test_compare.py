@@ -75,12 +75,18 @@ def test_a_page_needs_nothing_else(three):
         assert word in page
 
 
-def test_other_examples_are_not_compared(tmp_path):
-    ids = [make_run(tmp_path, "a", 320), make_run(tmp_path, "b", 300, data="other data")]
+def test_runs_are_compared_on_the_same_examples_only(tmp_path):
+    ids = [
+        make_run(tmp_path, "a", 360),
+        make_run(tmp_path, "b", 300, data="other data"),
+        make_run(tmp_path, "c", 320, data="other data"),
+    ]
     found = compare(find_runs(tmp_path, ids))
-    assert [each.difference for each in found.metrics["exact_match"]] == [0, None]
+    standings = found.metrics["exact_match"]
+    assert [each.difference for each in standings] == pytest.approx([0, -0.05, 0])
+    assert [each.beyond_noise for each in standings] == [None, True, None]
     assert found.notes == [
-        "they were measured on different examples: only runs on the same ones are compared"
+        "they were measured on different examples: each is compared with the best on its own"
     ]
     assert comparison_page(found)
 

@@ -124,7 +124,7 @@ def test_a_champion_that_comes_while_a_run_goes_on_is_not_passed_over(gate):
     slow._measured_champion = lambda: None
     verdict = slow.verdict()
     assert not verdict.blessed
-    assert "which was not asked in this run. Run again to have it compared" in verdict.reasons[-1]
+    assert "which was not asked in this run. Run again to have it compared" in verdict.reasons[0]
 
 
 def test_a_registry_that_goes_away_does_not_take_back_what_it_said(gate, monkeypatch):
@@ -212,6 +212,6 @@ def test_a_registry_that_is_away_decides_only_where_it_has_a_say(gate, bless, bl
     assert (verdict.blessed, len(verdict.reasons)) == (blessed, reasons)
     assert len(verdict.rules) == len(verdict.reasons)
     if "max_drop" in bless:
-        assert "cannot be asked for the champion" in verdict.reasons[-1]
-        assert "Run again when it answers" in verdict.reasons[-1]
+        assert "cannot be asked for the champion" in verdict.reasons[0]
+        assert "Run again when it answers" in verdict.reasons[0]
         assert not any("no champion yet" in reason for reason in verdict.reasons)

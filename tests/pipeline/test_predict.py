@@ -19,6 +19,7 @@ from pipeline.predict import find_model, predict
 
 
 def reverse(text):
+    tf.debugging.assert_none_equal(text, "unspeakable", message="cannot say this")
     characters = tf.strings.unicode_split(text, "UTF-8")
     length = tf.cast(tf.strings.length(text, "UTF8_CHAR"), tf.float32)
     return {
@@ -122,6 +123,14 @@ def test_a_line_that_is_not_utf8_is_reported_and_the_rest_answered(model, batche
         {"input": "\\xff", "error": "not UTF-8: invalid start byte at byte 1"}
     ]
     assert batches == [2]
+
+
+def test_a_line_that_the_model_cannot_answer_is_reported_and_the_rest_answered(model):
+    first, bad, last = answers(model, [b"good", b"unspeakable", b"also good"])
+    assert (first["prediction"], last["prediction"]) == ("doog", "doog osla")
+    assert set(bad) == {"input", "error"}
+    assert bad["error"].startswith("no answer: ")
+    assert "cannot say this" in bad["error"]
 
 
 def test_a_score_that_is_not_finite_is_null(model):

@@ -8,8 +8,12 @@ from pipeline.records import Recorder, read_records
 def test_a_run_is_on_disk_at_every_moment(tmp_path):
     recorder = Recorder(tmp_path, "dates", {"name": "dates"})
     recorder.stage("ingest", state="waiting", key="k")
-    recorder(StageStarted("ingest"))
-    assert read_records(tmp_path)[0].stages["ingest"] == {"state": "running", "key": "k"}
+    recorder(StageStarted("ingest", "attempt"))
+    assert read_records(tmp_path)[0].stages["ingest"] == {
+        "state": "running",
+        "key": "k",
+        "directory": "attempt",
+    }
     recorder(StageFinished("ingest", "somewhere", 1.5))
     recorder(StageStarted("evaluate"))
     recorder(StageFinished("evaluate", "elsewhere", 0.5, {"metrics": {"accuracy": 0.9}}))

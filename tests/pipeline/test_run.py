@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
+import pandas as pd
 import pytest
 import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from components.evaluate.config import METRICS
@@ -94,6 +98,22 @@ def test_the_record_and_mlflow_know_the_run(trained):
     )
     pictures = {file.path for file in client.list_artifacts(trial.info.run_id, "plots")}
     assert {"plots/training_curves.png", "plots/confusion_matrix.png"} <= pictures
+
+
+@pytest.fixture(scope="module")
+def champion(trained):
+    """The pyfunc model of the registry, as anybody would load it."""
+    mlflow.set_tracking_uri(f"sqlite:///{trained[0]}/mlflow.db")
+    return mlflow.pyfunc.load_model("models:/letters@champion")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=60), min_size=50, max_size=50))
+def test_the_registered_model_has_a_defined_answer_to_any_text(champion, texts):
+    found = champion.predict(pd.DataFrame({"text": texts}))
+    assert len(found) == 50
+    assert set(found["prediction"]) <= {"a", "b", "c"}
+    assert found["score"].between(0, 1).all()
 
 
 def test_a_second_run_reuses_everything_and_imports_nothing_heavy(trained):

@@ -10,21 +10,32 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
+import tensorflow as tf
 from made_runs import make_run
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from components.errors import UserError
 from components.events import EpochFinished
+from components.export.push import Note, push, read_note
+from components.export.saved_model import export_saved_model
 from pipeline import delivery
 from pipeline.cli import app
 from pipeline.facts import find_runs
 from pipeline.mlflow_client import quiet_mlflow
 from pipeline.records import read_records, write_record
+from pipeline.registry import find_champion
 from pipeline.track import track
 from pipeline.tracking import Tracker
 
 EPOCHS = [{"epoch": epoch, "loss": 1 / epoch, "seconds": 2.0} for epoch in range(1, 6)]
+
+
+KEY = f"{'e':0<64}"
+
+
+def shout(text):
+    return {"prediction": tf.strings.upper(text), "score": tf.cast(tf.strings.length(text), tf.float32)}
 
 
 class Server:
@@ -114,6 +125,7 @@ def test_a_server_that_comes_late_and_goes_and_is_away_at_the_end(server, tmp_pa
     (run,) = find_runs(tmp_path, [ended_id])
     run.record.history = EPOCHS[:2]
     run.record.tracking = {"uri": server.uri, "run": ended.run_id, "missing": ", ".join(ended.missing)}
+    run.record.served = str(serve(run, server.uri, tmp_path))
     write_record(tmp_path, run.record)
     (problem,) = track(run, timeout=5)
     assert "did not get the run" in problem
@@ -139,6 +151,10 @@ def test_a_server_that_comes_late_and_goes_and_is_away_at_the_end(server, tmp_pa
         for run_id in (ended.trial_id, ended.run_id):
             assert losses(server.uri, run_id) == [(1, 1.0), (2, 0.5)]
         assert found.data.metrics["test/exact_match"] == 0.8
+        champion = find_champion(server.uri, "made")
+        assert (champion.title, champion.key) == ("version 1", KEY)
+        assert (champion.fetch(tmp_path / "fetched") / "saved_model.pb").is_file()
+        assert read_note(tmp_path / "serving" / "made", 1).registered
         assert {"card.html", "pipeline.yaml"} <= files(server.uri, ended.run_id)
         assert {"evaluate", "train"} <= files(server.uri, ended.trial_id)
         page = MlflowClient(server.uri).download_artifacts(ended.run_id, "card.html", str(tmp_path))
@@ -146,6 +162,17 @@ def test_a_server_that_comes_late_and_goes_and_is_away_at_the_end(server, tmp_pa
             assert "exact_match" in file.read()
     with pytest.raises(UserError, match=f"MLflow has all of {ended_id} already"):
         track(find_runs(tmp_path, [ended_id])[0])
+
+
+def serve(run, uri, folder):
+    """Gives a run an export artifact, and pushes it; returns where it is served."""
+    staging = run.store.staging("export")
+    export_saved_model({"serving_default": shout}, [], str(staging / "model"))
+    (staging / "validation.json").write_text(json.dumps({"latency_milliseconds": {}}))
+    artifact = run.store.commit(staging, "export", KEY, {}, {"bytes": 1}, seconds=1.0)
+    run.record.stages["export"] = {"state": "finished", "key": KEY, "seconds": 1.0}
+    base = folder / "serving" / "made"
+    return base / str(push(artifact.directory / "model", base, Note(KEY, "model", tracking=uri)))
 
 
 def send_epochs(tracker, *numbers):
@@ -158,6 +185,27 @@ def wait_for(holds):
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_what_is_sent_again_and_interrupted_is_not_sent_twice(tmp_path, monkeypatch):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    run_id = make_run(tmp_path, "a", 320, config=settings(uri))
+
+    def interrupt(*arguments):
+        wait_for(lambda: read_records(tmp_path)[0].tracking.get("run"))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Tracker, "finish", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            track(find_runs(tmp_path, [run_id])[0])
+    (run,) = find_runs(tmp_path, [run_id])
+    first = run.record.tracking["run"]
+    assert track(run) == []
+    assert run.record.tracking == {"uri": uri, "run": first, "missing": ""}
+    runs = MlflowClient(uri).search_runs(["1"])
+    assert len(runs) == 2  # with its trial
+    assert {each.info.status for each in runs} == {"FINISHED"}
 
 
 def test_a_run_that_was_killed_before_mlflow_knew_it(tmp_path):
