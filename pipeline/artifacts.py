@@ -63,7 +63,7 @@ class Artifact:
             stat = path.stat()
             if stat.st_size != file["size"]:
                 return f"{name} has {stat.st_size} bytes instead of {file['size']}"
-            suspicious = thorough or stat.st_ctime_ns > self.written
+            suspicious = thorough or stat.st_ctime_ns >= self.written
             if suspicious and sha256(path) != file["sha256"]:
                 return f"{name} was changed after it was made"
         return None

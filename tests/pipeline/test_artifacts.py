@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ import time
 import pytest
 from filelock import FileLock
 
+from pipeline import artifacts
 from pipeline.artifacts import MANIFEST, Store
 
 
@@ -60,6 +62,10 @@ def test_newest_is_the_last_made(store):
     [
         (lambda path: path.unlink(), "folder/file.txt is missing"),
         (lambda path: path.write_text("hell", encoding="utf-8"), "folder/file.txt has 4 bytes instead of 5"),
+        (
+            lambda path: path.write_text("hallo", encoding="utf-8"),
+            "folder/file.txt was changed after it was made",
+        ),
     ],
 )
 def test_damage_is_named(store, harm, said):
@@ -67,6 +73,15 @@ def test_damage_is_named(store, harm, said):
     assert made.damage() is None
     harm(made.directory / "folder" / "file.txt")
     assert store.find("ingest", "k" * 64).damage() == said
+
+
+def test_all_files_are_read_on_demand_only(store, monkeypatch):
+    made = dataclasses.replace(commit(store), written=time.time_ns() + 10**9)
+    read = []
+    monkeypatch.setattr(artifacts, "sha256", lambda path: read.append(path) or "other")
+    assert made.damage() is None
+    assert read == []
+    assert made.damage(thorough=True) == "folder/file.txt was changed after it was made"
 
 
 def test_a_second_commit_of_a_key_leaves_the_first_in_place(store):
