@@ -83,13 +83,17 @@ class Champion:
             raise UserError(
                 f"the champion's files cannot be had from {self.uri}: {one_line(error)}"
             ) from error
-        advice = f"Move the alias {CHAMPION} to another version, or remove it."
-        model = local / _SERVED if self.tracking_uri else local
+        if not self.tracking_uri:
+            return self._checked(local, f"Remove {local}, or bring another version back by rnnpipe rollback.")
+        model, advice = local / _SERVED, f"Move the alias {CHAMPION} to another version, or remove it."
         if not (model / "saved_model.pb").is_file():
             raise UserError(
                 f"the champion, {self.title} in MLflow's registry, holds no {_SERVED}/saved_model.pb; "
                 f"expected a model that a run has registered. {advice}"
             )
+        return self._checked(model, advice)
+
+    def _checked(self, model: Path, advice: str) -> Path:
         if problem := _problem(model):
             where = " in MLflow's registry" if self.tracking_uri else ""
             raise UserError(f"the champion, {self.title}{where}, cannot be asked: {problem}. {advice}")

@@ -110,6 +110,20 @@ def test_what_is_served_is_the_champion_before_the_registry_knows_it(gate):
     assert again.champion == f"{gate.base}/1 (served, but not registered yet), which is this model"
 
 
+def test_a_served_champion_that_cannot_be_asked_is_told(gate):
+    first = gate(RULES)
+    first.push()
+    other = gate(RULES, "seed=8", "evaluate.resamples=400", right=360)
+    other.ask()
+    assert other.plan() is None  # it would have to be measured, and its graph is none
+    verdict = other.verdict()
+    assert not verdict.blessed
+    assert (
+        f"the champion, {gate.base}/1 (served, but not registered yet), cannot be asked" in verdict.reasons[0]
+    )
+    assert f"Remove {gate.base}/1, or bring another version back" in verdict.reasons[0]
+
+
 def test_a_champion_that_comes_while_a_run_goes_on_is_not_passed_over(gate):
     slow = gate(RULES, right=320)
     slow.ask()
