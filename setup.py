@@ -18,6 +18,7 @@ REQUIRES = [
     "jinja2>=3.1,<4",
     "filelock>=3.16,<5",
     "psutil>=6,<8",
+    "requests>=2.32,<3",
     "pyarrow>=18,<26",
     "sentencepiece>=0.2,<0.3",
     "sacrebleu>=2.5,<3",

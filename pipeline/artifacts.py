@@ -10,7 +10,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Artifact:
     seconds: float
     made: str
     files: dict[str, dict[str, Any]]
-    written: int
+    written: int = field(compare=False)
 
     def damage(self, thorough: bool = False) -> str | None:
         """Returns what has become of the first file that is not as it was made; None if all are.

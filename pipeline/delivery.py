@@ -1,4 +1,4 @@
-"""Things sent in the background, in order, to something that may be away for a while."""
+"""Things sent in the background to something that may be away for a while."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class _Item:
 class Delivery:
     """One thread that calls what is put, one after the other, and again where that may help.
 
-    What comes first is what all the rest depends on: if it cannot be sent, nothing else is tried.
+    What is answered with trouble a few times lets the others pass, and is tried again at the end. What comes
+    first is what all the rest depends on: if it cannot be sent, nothing else is tried.
 
     Args:
         judge: tells what kind of failure an error is.
@@ -64,7 +65,7 @@ class Delivery:
             self._thread.start()
 
     def close(self, timeout: float) -> list[str]:
-        """Waits until all is sent; from now on each thing is tried once more, until nobody answers.
+        """Waits until all is sent; from now on nothing is waited for, and it ends where nobody answers.
 
         Args:
             timeout: seconds to wait at most.

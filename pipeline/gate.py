@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 from components.errors import UserError
 from components.export.push import Note, amend_note, latest_version, push, read_note
 from pipeline.artifacts import Artifact, Store
@@ -103,25 +105,33 @@ class Gate:
         """
         if not self.compares:
             return
+        served, expected = self._unregistered()
         try:
-            found = find_champion(self._config.tracking.uri, self._config.name)
+            found = (
+                served if expected else find_champion(self._config.tracking.uri, self._config.name) or served
+            )
         except UserError as error:
             if not self._asked:
                 self._unknown = f"{error}. Run again when it answers"
             return
-        found = self._unregistered() or found
         if found != self._champion or not self._asked:
             self._champion, self._unknown = found, ""
         self._asked = True
 
-    def _unregistered(self) -> Champion | None:
-        """What is served although the registry has not heard of it; it is the champion as soon as it has."""
+    def _unregistered(self) -> tuple[Champion | None, bool]:
+        """What is served although this registry has not heard of it, and whether it is to hear of it."""
         version, note = self._newest()
-        if version is None or note is None or note.registered or note.tracking != self._registry:
-            return None
+        if version is None or note is None or (note.registered and note.tracking == self._registry):
+            return None, False
         place = self._base / str(version)
-        title = f"{place} (served, but not registered yet)"
-        return Champion(title, note.key, note.model, note.content, place.absolute().as_uri(), "")
+        title = f"{place} (served, but not registered)"
+        champion = Champion(title, note.key, note.model, note.content, place.absolute().as_uri(), "")
+        return champion, note.tracking == self._registry
+
+    def alone(self) -> FileLock:
+        """A lock for the time from the last look at the champion to the push: one run at a time."""
+        self._base.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(str(self._base.parent / f".{self._base.name}.lock"))
 
     def plan(self) -> StagePlan | None:
         """How the champion is measured on the examples of this run; None if there is nothing to measure."""
@@ -212,8 +222,8 @@ class Gate:
             return self._pushed
         if damage := self.exported.damage(thorough=True):
             raise UserError(
-                f"refused to push {self.exported.directory}: {damage} and validated. Run again with "
-                "--force export, which makes it anew."
+                f"refused to push {self.exported.directory}: {damage}, and is not what was validated. Run "
+                "again: it is made anew."
             )
         gone = set(note.rolled_back if note else ()) - {self.model, self.exported.key}
         noted = Note(
@@ -257,7 +267,14 @@ class Gate:
     def _is_champion(self) -> bool:
         if self._champion is None or self._champion.model != self.model:
             return False
-        return self.exported is None or self._champion.content in ("", self.exported.digest("model"))
+        return self._holds(self.exported)
+
+    def _holds(self, exported: Artifact | None) -> bool:
+        """Whether an export artifact, which no stage of this run makes anew, has the champion's files."""
+        assert self._champion is not None
+        if exported is None or (exported.key == self._plans["export"].key and self._plans["export"].runs):
+            return False
+        return self._champion.content in ("", exported.digest("model"))
 
     def _artifact(self, stage: str) -> Artifact | None:
         plan = self._plans.get(stage)
@@ -281,8 +298,7 @@ class Gate:
             return found.directory
         wanted.pop("champion")
         for exported in self._store.all("export"):
-            same = self._champion.content in ("", exported.digest("model"))
-            if exported.key == self._champion.key and same:
+            if exported.key == self._champion.key and self._holds(exported):
                 evaluated = self._store.find("evaluate", exported.ingredients["upstream evaluate"])
                 if evaluated and wanted.items() <= evaluated.ingredients.items() and not evaluated.damage():
                     return evaluated.directory

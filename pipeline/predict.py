@@ -52,7 +52,7 @@ def predict(
         the model cannot answer, has `input` and `error`.
 
     Raises:
-        UserError: If there is no such model, or it cannot answer.
+        UserError: If there is no such model, or it cannot answer any line.
     """
     directory = find_model(model)
     try:
@@ -69,8 +69,17 @@ def predict(
                     f"{directory} gives {outputs}; expected {expected}, as in a model that `rnnpipe run` "
                     "exported."
                 )
+            asked, answered, problem = 0, 0, ""
             for batch in _batches(lines, batch_size):
-                yield from _answer(session, signature, batch)
+                rows = [_decoded(line.removesuffix(b"\n").removesuffix(b"\r")) for line in batch]
+                good = [row for row in rows if "error" not in row]
+                _fill(session, signature, good)
+                asked += len(good)
+                answered += sum("error" not in row for row in good)
+                problem = next((row["error"] for row in good if "error" in row), problem)
+                yield from (json.dumps(row, ensure_ascii=False) for row in rows)
+            if asked and not answered:
+                raise UserError(f"{directory} answered none of {asked} lines; {problem}")
     except SavedModelError as error:
         raise UserError(f"{directory} cannot be served: {error}") from error
 
@@ -124,12 +133,6 @@ def _ready(lines: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
         yield [begun]
 
 
-def _answer(session: SavedModelSession, signature: str, lines: list[bytes]) -> Iterator[str]:
-    rows = [_decoded(line.removesuffix(b"\n").removesuffix(b"\r")) for line in lines]
-    _fill(session, signature, [row for row in rows if "error" not in row])
-    return (json.dumps(row, ensure_ascii=False) for row in rows)
-
-
 def _fill(session: SavedModelSession, signature: str, rows: list[dict[str, Any]]) -> None:
     """Adds the answers; where there is none to all rows together, each is asked alone."""
     if not rows:
@@ -152,7 +155,7 @@ def _fill(session: SavedModelSession, signature: str, rows: list[dict[str, Any]]
 
 def _unpadded(answer: dict[str, Any]) -> dict[str, Any]:
     """What a signature gives to one text, without what stands behind its last answer or token."""
-    if "scores" in answer:
+    if "finished" in answer:
         found = answer["scores"] > -math.inf
         return {name: values[found] for name, values in answer.items()}
     if "attention" in answer:

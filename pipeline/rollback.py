@@ -65,7 +65,11 @@ def _earlier(base: Path, known: dict[int, Path], newest: int) -> int:
     now = read_note(base, newest)
     given_up = {now.identity, *now.rolled_back} if now else set()
     notes = {number: read_note(base, number) for number in known if number != newest}
-    others = [number for number, note in notes.items() if note is None or note.identity not in given_up]
+    others = [
+        number
+        for number, note in notes.items()
+        if note is None or note.identity not in given_up or _remade(note, now)
+    ]
     if not others:
         raise UserError(
             f"{base} holds no other model than the one that is served and those that were rolled back; "
@@ -73,6 +77,13 @@ def _earlier(base: Path, known: dict[int, Path], newest: int) -> int:
             "as export.keep_versions says."
         )
     return max(others)
+
+
+def _remade(note: Note, now: Note | None) -> bool:
+    """Whether a version is the model that is served, but made another time."""
+    if now is None or note.identity != now.identity:
+        return False
+    return bool(note.content and now.content and note.content != now.content)
 
 
 def _crown(name: str, note: Note, version: int) -> tuple[bool, str]:
@@ -86,7 +97,10 @@ def _crown(name: str, note: Note, version: int) -> tuple[bool, str]:
         found = registered(client, name, note.key, note.content)
         if found is None:
             where = f"MLflow at {without_password(tracking)}"
-            return False, f"{where} has no version of it: the champion stays as it was"
+            return False, (
+                f"{where} has no version of it, and the alias stays where it was; runs are compared with "
+                "what is served"
+            )
         crown(client, name, found.version)
     except Exception as error:
         return False, (

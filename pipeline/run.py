@@ -172,13 +172,14 @@ class _Run:
         """Finds the verdict, and pushes and registers a model that may be served."""
         if not self._gate.decides:
             return
-        self._gate.ask()
-        self.blessing = self._gate.verdict()
+        with self._gate.alone():
+            self._gate.ask()
+            self.blessing = self._gate.verdict()
+            served = self._gate.push() if self.blessing.blessed else None
         self._recorder.note(blessing=self.blessing.as_json())
         if self._tracker:
             self._tracker.judged(self._recorder.record.blessing)
-        if self.blessing.blessed:
-            served = self._gate.push()
+        if served:
             self._recorder.note(served=str(served.absolute()))
             self._write_serving_files(served.parent.parent)
             if self._tracker and self._gate.exported and self._gate.evaluated:

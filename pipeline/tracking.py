@@ -4,9 +4,9 @@ A pipeline run is a parent run with a trial: one configuration that is trained a
 evaluation say goes to the trial at once; the parent takes it over at the end, so that pipeline runs compare
 where MLflow shows parents only.
 
-All calls are made in order by one background thread, through MlflowClient and with the run's id (the fluent
-functions go by one active run a thread). While MLflow is away the calls wait; what has not arrived when the
-run is over is named, and can be sent later: pipeline/track.py.
+All calls are made by one background thread, through MlflowClient and with the run's id (the fluent functions
+go by one active run a thread), in their order but for what MLflow cannot take at once. While it is away the
+calls wait; what has not arrived when the run is over is named, and can be sent later: pipeline/track.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from components.events import EpochFinished, Event, StageFinished
 from components.export.push import amend_note, latest_version, read_note
@@ -35,6 +35,9 @@ from pipeline.mlflow_client import (
 )
 from pipeline.stage_logs import DatasetFacts, epochs_seconds, is_logged, stage_log
 from pipeline.system_metrics import SystemMetrics
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
 
 Scalar = str | int | float | bool | None
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -122,6 +125,7 @@ class Tracker:
         """Notes an epoch's or a stage's end."""
         if isinstance(event, EpochFinished):
             now, epoch = _now(), {"epoch": event.epoch, **event.metrics, "seconds": event.seconds}
+            self._epochs.setdefault(event.epoch, epoch)
             self._delivery.put(f"epoch {event.epoch}", lambda: self._log_epochs(self._trial, [epoch], now))
         elif isinstance(event, StageFinished):
             self.stage(event.stage, event.directory, event.seconds)
@@ -288,7 +292,10 @@ class Tracker:
         log = stage_log(stage, directory)
         if seconds is not None:
             log.metrics[f"seconds.{stage}"] = max(seconds, epochs_seconds(log.epochs))
+        # Noted before anything is sent: what fails here is not to be missing from the figures at the end.
         self._figures[stage] = log.metrics
+        for epoch in log.epochs:
+            self._epochs.setdefault(epoch["epoch"], epoch)
         self._log_epochs(self._trial, log.epochs, now)
         self._log(self._trial, metrics=log.metrics | log.intervals, now=now)
         state = "reused" if seconds is None else "ran"
@@ -303,16 +310,16 @@ class Tracker:
 
     def _log_epochs(self, run: str, epochs: Sequence[Mapping[str, Any]], now: int) -> None:
         """Logs the epochs that are not in MLflow yet."""
-        if run not in self._epochs_sent:
-            there = self._client.get_metric_history(run, "epoch_seconds")
-            self._epochs_sent[run] = {metric.step for metric in there}
+        sent = self._epochs_sent.pop(run, None)  # and kept again once all is well
+        if sent is None:
+            sent = {metric.step for metric in self._client.get_metric_history(run, "epoch_seconds")}
+        metrics: list[Metric] = []
         for epoch in epochs:
-            self._epochs.setdefault(epoch["epoch"], epoch)
-            if epoch["epoch"] in self._epochs_sent[run]:
-                continue
-            metrics = {"epoch_seconds" if name == "seconds" else name: value for name, value in epoch.items()}
-            self._log(run, metrics, step=metrics.pop("epoch"), now=now)
-            self._epochs_sent[run].add(epoch["epoch"])
+            if epoch["epoch"] not in sent:
+                named = {"epoch_seconds" if name == "seconds" else name: each for name, each in epoch.items()}
+                metrics += _metrics(named, named.pop("epoch"), now)
+        self._send(run, metrics=metrics)
+        self._epochs_sent[run] = sent | {epoch["epoch"] for epoch in epochs}
 
     def _log_figures(self, now: int) -> None:
         """Has the run take over the figures of its trial."""
@@ -355,29 +362,44 @@ class Tracker:
         step: int = 0,
         now: int = 0,
     ) -> None:
-        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.entities import Param, RunTag
 
-        numbers_only = {name: value for name, value in metrics.items() if _is_finite(value)}
-        entities: dict[str, list[Any]] = {
-            "metrics": [
-                Metric("/".join(map(_name, key.split("/"))), float(value), now, step)
-                for key, value in numbers_only.items()
-            ],
-            "params": [Param(_name(key), str(value)[:_PARAMETER_LENGTH]) for key, value in params.items()],
-            "tags": [RunTag(_name(key), value[:_TAG_LENGTH]) for key, value in tags.items()],
-        }
+        self._send(
+            run,
+            metrics=_metrics(metrics, step, now),
+            params=[Param(_name(key), str(value)[:_PARAMETER_LENGTH]) for key, value in params.items()],
+            tags=[RunTag(_name(key), value[:_TAG_LENGTH]) for key, value in tags.items()],
+        )
+
+    def _send(self, run: str, **entities: list[Any]) -> None:
         for kind, values in entities.items():
             for start in range(0, len(values), _BATCH):
                 batch = {kind: values[start : start + _BATCH]}
                 self._client.log_batch(run, **batch, synchronous=True)
 
 
+def _metrics(metrics: Mapping[str, Any], step: int, now: int) -> list[Metric]:
+    from mlflow.entities import Metric
+
+    return [
+        Metric("/".join(map(_name, key.split("/"))), float(value), now, step)
+        for key, value in metrics.items()
+        if _is_finite(value)
+    ]
+
+
 def _judge(error: Exception) -> Failure:
     """Whether MLflow, or the way to it, or what was sent is at fault."""
+    if isinstance(error, ImportError):
+        return Failure.WRONG
+    import requests
+
+    reason = error.__cause__ or error.__context__ or error  # MLflow wraps what went wrong on the way
+    if isinstance(reason, requests.exceptions.RetryError):  # an answer that asks to come again
+        return Failure.TROUBLE
     status = _status(error)
     if status is not None:
         return Failure.TROUBLE if status == 429 or status >= 500 else Failure.WRONG
-    reason = error.__cause__ or error.__context__ or error  # MLflow wraps what it could not reach
     missing = isinstance(reason, FileNotFoundError | PermissionError)
     away = isinstance(reason, OSError | sqlite3.OperationalError) and not missing
     return Failure.AWAY if away else Failure.WRONG
@@ -385,13 +407,13 @@ def _judge(error: Exception) -> Failure:
 
 def _status(error: Exception) -> int | None:
     """What was answered, as HTTP has it; None if nobody answered, or was asked."""
+    from mlflow.exceptions import MlflowException
+
     response = getattr(error, "response", None)  # of requests, which brings the artifacts
     if response is not None:
         return int(response.status_code)
-    if type(error).__module__.startswith("mlflow.") and not isinstance(error.__context__, OSError):
-        from mlflow.exceptions import MlflowException
-
-        return int(error.get_http_status_code()) if isinstance(error, MlflowException) else None
+    if isinstance(error, MlflowException) and not isinstance(error.__context__, OSError):
+        return int(error.get_http_status_code())
     return None
 
 

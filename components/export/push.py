@@ -125,19 +125,33 @@ def versions(base_directory: str | os.PathLike[str]) -> dict[int, Path]:
 
 
 def read_note(base_directory: str | os.PathLike[str], version: int | None) -> Note | None:
-    """What was noted of a version; None if there is no such version, or it was not put there by `push`."""
+    """What was noted of a version; None if there is no such version, or it was not put there by `push`.
+
+    Raises:
+        UserError: If the note is there, but is none.
+    """
     directory = versions(base_directory).get(version) if version is not None else None
     if directory is None or not (directory / _NOTE).is_file():
         return None
-    noted = json.loads((directory / _NOTE).read_text(encoding="utf-8"))
-    return Note(**{**noted, "rolled_back": tuple(noted.get("rolled_back", ()))})
+    try:
+        noted = json.loads((directory / _NOTE).read_text(encoding="utf-8"))
+        known = {name: value for name, value in noted.items() if name in Note._fields}
+        return Note(**{**known, "rolled_back": tuple(noted.get("rolled_back", ()))})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{directory / _NOTE} cannot be read: {error}; expected what was noted of this version when it "
+            "was pushed. Remove the file, and the version counts as pushed by somebody else."
+        ) from error
 
 
 def _write_note(directory: Path, note: Note) -> None:
     path = directory / _NOTE
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4()}")
-    temporary.write_text(json.dumps(note._asdict()), encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(note._asdict(), file)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
 
 

@@ -26,16 +26,17 @@ _NOT_UP = "the server did not make the model available"
 _PATIENCE = 120.0  # seconds until the model must be available
 
 
-_running: dict[subprocess.Popen[bytes], str] = {}  # with the folder of what each serves
+_running: dict[str, subprocess.Popen[bytes] | None] = {}  # by the folder of what is served
 # The server is on this machine: no proxy knows the way.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def end_servers() -> None:
     """Ends what was started and leaves nothing; an interrupted process does not come to it otherwise."""
-    for process, folder in list(_running.items()):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+    for folder, process in list(_running.items()):
+        if process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -88,13 +89,15 @@ class _ServerError(Exception):
 def _served(kind: Kind, model: Path) -> Iterator[tuple[int, int]]:
     """Starts a server; yields its two ports once the model is available, and ends it."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as ending:
+        _running[folder] = None
+        ending.callback(_running.pop, folder, None)
         base = Path(folder) / _NAME
         shutil.copytree(model, base / "1")
         port, rest_port = _free_port(), _free_port()
         log = ending.enter_context((Path(folder) / "log").open("w+b"))
         command = start_command(kind, base, port, rest_port)
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        _running[process] = folder
+        _running[folder] = process
         ending.callback(_end, process)
         deadline = time.monotonic() + _PATIENCE
         while not _is_available(rest_port):
@@ -115,7 +118,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    _running.pop(process, None)
 
 
 def _free_port() -> int:

@@ -213,3 +213,14 @@ def test_a_note_travels_with_its_version(model, base):
     amend_note(base, 2, registered=True)  # which is not there
     assert [path.name for path in (base / "1" / "assets.extra").iterdir() if path.name[0] == "."] == []
     assert read_note(base, None) is None
+
+
+def test_a_note_that_is_none_is_told_and_one_of_a_newer_kind_is_read(model, base):
+    push(model, base, Note("a"))
+    path = base / "1" / "assets.extra" / "rnnpipe.json"
+    path.write_text(json.dumps({"key": "a", "what is not known yet": 1}))
+    assert read_note(base, 1) == Note("a")
+    for broken in ("", "[]", "{}"):
+        path.write_text(broken)
+        with pytest.raises(UserError, match=r"rnnpipe\.json cannot be read: .* Remove the file"):
+            read_note(base, 1)

@@ -83,7 +83,7 @@ def test_an_interrupt_leaves_neither_server_nor_files(install, model, tmp_path, 
     found = []
     check = threading.Thread(target=lambda: found.append(check_server(model, EXAMPLES)))
     check.start()
-    while not (tmp_path / "pid").exists():
+    while not (any(server_check._running.values()) and (tmp_path / "pid").exists()):
         time.sleep(0.01)
     server_check.end_servers()
     assert not any(folder.iterdir())

@@ -211,6 +211,14 @@ def test_rolling_back_twice_goes_further_back(base):
     assert read_note(base, 8).rolled_back == ("b", "c", "d")
 
 
+def test_a_model_that_was_made_anew_can_go_back_to_itself(base):
+    push(base / "1", base, Note("b", "b", content="one"))
+    push(base / "1", base, Note("b", "b", content="other"))
+    done = roll_back(base)
+    assert done.source == 4
+    assert read_note(base, 6) == Note("b", "b", content="one")
+
+
 def test_versions_of_before_models_had_a_name_are_told_by_their_keys(base):
     for key in ("x", "y", "z"):
         push(base / "1", base, Note(key))

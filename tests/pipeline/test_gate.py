@@ -7,10 +7,12 @@ from made_runs import report_of
 from components.errors import UserError
 from components.evaluate.measured import write_measured
 from components.export.push import Note, amend_note, push, read_note, versions
+from pipeline import gate as gate_module
 from pipeline.artifacts import Store
 from pipeline.config import load_config
 from pipeline.gate import Gate
 from pipeline.plan import make_plan
+from pipeline.registry import Champion
 
 
 @pytest.fixture
@@ -91,6 +93,10 @@ def test_what_is_served_is_pushed_once(gate):
 RULES = "evaluate.bless={accuracy: {max_drop: 0.01}}"
 
 
+def away(*arguments):
+    raise UserError("MLflow does not answer")
+
+
 def judged(gate):
     gate.ask()
     assert gate.plan() is None
@@ -104,10 +110,10 @@ def test_what_is_served_is_the_champion_before_the_registry_knows_it(gate):
     first.push()
     worse = judged(gate(RULES, "seed=8", right=120))
     assert not worse.blessed
-    assert f"of {gate.base}/1 (served, but not registered yet): a drop of" in worse.reasons[0]
+    assert f"of {gate.base}/1 (served, but not registered): a drop of" in worse.reasons[0]
     again = judged(gate(RULES))
     assert again.blessed
-    assert again.champion == f"{gate.base}/1 (served, but not registered yet), which is this model"
+    assert again.champion == f"{gate.base}/1 (served, but not registered), which is this model"
 
 
 def test_a_served_champion_that_cannot_be_asked_is_told(gate):
@@ -118,9 +124,7 @@ def test_a_served_champion_that_cannot_be_asked_is_told(gate):
     assert other.plan() is None  # it would have to be measured, and its graph is none
     verdict = other.verdict()
     assert not verdict.blessed
-    assert (
-        f"the champion, {gate.base}/1 (served, but not registered yet), cannot be asked" in verdict.reasons[0]
-    )
+    assert f"the champion, {gate.base}/1 (served, but not registered), cannot be asked" in verdict.reasons[0]
     assert f"Remove {gate.base}/1, or bring another version back" in verdict.reasons[0]
 
 
@@ -133,12 +137,41 @@ def test_a_champion_that_comes_while_a_run_goes_on_is_not_passed_over(gate):
     quick.push()
     verdict = judged(slow)
     assert not verdict.blessed
-    assert "(served, but not registered yet): a drop of" in verdict.reasons[0]
+    assert "(served, but not registered): a drop of" in verdict.reasons[0]
     # One that was measured nowhere has to be measured first.
     slow._measured_champion = lambda: None
     verdict = slow.verdict()
     assert not verdict.blessed
     assert "which was not asked in this run. Run again to have it compared" in verdict.reasons[0]
+
+
+def test_what_is_served_is_looked_at_also_when_the_registry_has_gone(gate, monkeypatch):
+    slow, quick = gate(RULES, right=120), gate(RULES, "seed=8", right=360)
+    slow.ask()
+    assert judged(quick).blessed
+    quick.push()
+    monkeypatch.setattr(gate_module, "find_champion", away)
+    assert not judged(slow).blessed
+
+
+@pytest.mark.parametrize("elsewhere", ["tracking.enabled=false", "tracking.uri=sqlite:///other.db"])
+def test_what_is_served_is_the_champion_wherever_it_is_registered(gate, elsewhere):
+    gate(elsewhere, right=360).push()
+    assert not judged(gate(RULES, "seed=8", right=120)).blessed
+
+
+def test_a_model_that_is_made_anew_is_compared_with_itself_as_it_was(gate, monkeypatch):
+    """Its files may differ, and what is known of the old ones is about to be replaced."""
+    first = gate(RULES)
+    first.push()
+    monkeypatch.setattr(Champion, "fetch", lambda champion, directory: directory)
+    config = load_config(gate.config, [RULES])
+    again = Gate(config, make_plan(config, gate.store, force=["export"]), gate.store, ["export"])
+    again.ask()
+    assert again.plan().stage.name == "champion"
+    unforced = gate(RULES)
+    unforced.ask()
+    assert unforced.plan() is None
 
 
 def test_a_registry_that_goes_away_does_not_take_back_what_it_said(gate, monkeypatch):

@@ -50,6 +50,7 @@ def classify(inputs):
     """Whether a text has more than two characters."""
     parsed = tf.io.parse_example(inputs, {"text": tf.io.FixedLenFeature([], tf.string)})
     long = tf.cast(tf.strings.length(parsed["text"], "UTF8_CHAR") > 2, tf.float32)
+    long = tf.where(parsed["text"] == "neither", float("nan"), long)
     classes = tf.repeat(tf.constant([["short", "länger"]]), tf.shape(long)[0], axis=0)
     return {"classes": classes, "scores": tf.stack([1 - long, long], axis=1)}
 
@@ -133,6 +134,13 @@ def test_a_line_that_the_model_cannot_answer_is_reported_and_the_rest_answered(m
     assert "cannot say this" in bad["error"]
 
 
+def test_a_model_that_answers_nothing_is_an_error_in_the_end(model):
+    lines = predict(model, [b"unspeakable", b"\xff", b"unspeakable"])
+    assert ["error" in json.loads(next(lines)) for _ in range(3)] == [True] * 3
+    with pytest.raises(UserError, match=r"answered none of 2 lines; no answer: .*cannot say this"):
+        next(lines)
+
+
 def test_a_score_that_is_not_finite_is_null(model):
     assert answers(model, [b"endless"]) == [{"input": "endless", "prediction": "sseldne", "score": None}]
 
@@ -152,7 +160,9 @@ def test_several_answers_end_with_the_last_one_found(model):
 
 
 def test_every_class_has_its_score(model):
-    assert answers(model, ["é".encode(), b"\xff", b"abc"], 64, "classify") == [
+    found = answers(model, ["é".encode(), b"\xff", b"abc", b"neither"], 64, "classify")
+    assert found[3] == {"input": "neither", "classes": ["short", "länger"], "scores": [None, None]}
+    assert found[:3] == [
         {"input": "é", "classes": ["short", "länger"], "scores": [1.0, 0.0]},
         {"input": "\\xff", "error": "not UTF-8: invalid start byte at byte 1"},
         {"input": "abc", "classes": ["short", "länger"], "scores": [0.0, 1.0]},

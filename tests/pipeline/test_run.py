@@ -103,8 +103,9 @@ def test_the_record_and_mlflow_know_the_run(trained):
 @pytest.fixture(scope="module")
 def champion(trained):
     """The pyfunc model of the registry, as anybody would load it."""
-    mlflow.set_tracking_uri(f"sqlite:///{trained[0]}/mlflow.db")
-    return mlflow.pyfunc.load_model("models:/letters@champion")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{trained[0]}/mlflow.db")
+        yield mlflow.pyfunc.load_model("models:/letters@champion")
 
 
 @settings(max_examples=40, deadline=None)

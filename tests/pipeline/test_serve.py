@@ -127,13 +127,14 @@ def test_a_text_that_is_none_is_refused_and_the_next_is_answered(server):
 
 def test_five_hundred_clients_ask_on_while_a_version_is_pushed(server, base):
     """Each asks until the new version answers; none is refused, and each answer is of one version."""
-    clients = 500
+    clients, deadline = 500, time.monotonic() + 300
     started = threading.Barrier(clients + 1)
 
     def client(number):
         versions = []
         started.wait(60)
         while 2.0 not in versions:
+            assert time.monotonic() < deadline, "the new version does not answer"
             (row,) = ask(server, [f"text {number}"])
             version, _, text = row["prediction"].partition(":")
             assert text == f"text {number}"

@@ -1,25 +1,28 @@
+import http.server
 import json
 import math
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 from pathlib import Path
 
 import pytest
-import requests
 from mlflow import MlflowClient
+from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
+from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 
 from components.errors import UserError
 from components.evaluate.verdict import Blessing
 from components.events import EpochFinished, StageFinished, Warned
 from pipeline import code_version as code_version_module
+from pipeline import delivery
 from pipeline.code_version import code_version
 from pipeline.delivery import Failure
-from pipeline.mlflow_client import database_path, ui_command
+from pipeline.mlflow_client import database_path, quiet_mlflow, ui_command
 from pipeline.mlflow_run import params
 from pipeline.system_metrics import SystemMetrics
 from pipeline.tracking import Tracker, _judge
@@ -77,7 +80,7 @@ def artifact(tmp_path):
 
 SCRIPT = """
 import sys
-from pipeline.tracking import Tracker, _judge
+from pipeline.tracking import Tracker
 tracker = Tracker(sys.argv[1], "first", "one of two")
 tracker.start({"a": 1}, {}, "")
 missing = tracker.finish("FINISHED", timeout=300)
@@ -293,28 +296,93 @@ def test_a_server_that_is_away_only_costs_a_message(artifact):
     assert tracker.run_id is None
 
 
-def test_failures_are_told_apart():
-    def answer(status):
-        found = requests.Response()
-        found.status_code = status
-        return requests.HTTPError("no", response=found)
+class Answer(http.server.BaseHTTPRequestHandler):
+    """Answers whatever is asked with the server's status."""
 
-    wrapped = MlflowException("API request failed with exception refused")
-    wrapped.__context__ = requests.ConnectionError("refused")
-    kinds = {
-        Failure.WRONG: [
-            answer(413),  # too large for a proxy, say
-            answer(403),
-            MlflowException("no such run", RESOURCE_DOES_NOT_EXIST),
-            FileNotFoundError("artifact.json"),
-            ImportError("mlflow"),
-            ValueError(),
-        ],
-        Failure.TROUBLE: [answer(500), answer(429), MlflowException("locked")],
-        Failure.AWAY: [requests.ConnectionError(), requests.Timeout(), wrapped, ConnectionRefusedError()],
-    }
-    for kind, errors in kinds.items():
-        assert [_judge(error) for error in errors] == [kind] * len(errors)
+    def _answer(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    do_GET, do_POST, do_PUT = _answer, _answer, _answer  # noqa: N815
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def troubled():
+    """Calls of MLflow's client on a server that answers with a status."""
+    quiet_mlflow()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    uri = f"http://127.0.0.1:{server.server_port}"
+
+    def errors(status):
+        server.status = status
+        artifacts = MlflowArtifactsRepository(f"mlflow-artifacts:/{uri[5:]}/a", tracking_uri=uri)
+        for call in (
+            lambda: MlflowClient(uri).get_run("run"),
+            lambda: MlflowClient(uri).log_batch("run", metrics=[Metric("a", 1.0, 0, 0)], synchronous=True),
+            lambda: artifacts.log_artifact(__file__),
+        ):
+            with pytest.raises(Exception, match=str(status)) as raised:
+                call()
+            yield raised.value
+
+    yield errors
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "kinds"),
+    [
+        (403, [Failure.WRONG] * 3),
+        (404, [Failure.WRONG] * 3),
+        (413, [Failure.TROUBLE, Failure.TROUBLE, Failure.WRONG]),  # MLflow's client takes it for a 500
+        (429, [Failure.TROUBLE] * 3),
+        (500, [Failure.TROUBLE] * 3),
+        (503, [Failure.TROUBLE] * 3),
+    ],
+)
+def test_what_a_server_answers_is_no_silence(troubled, status, kinds):
+    assert [_judge(error) for error in troubled(status)] == kinds
+
+
+def test_silence_and_faults_of_this_side():
+    with pytest.raises(MlflowException) as refused:
+        MlflowClient(NOWHERE).get_run("run")
+    assert _judge(refused.value) is Failure.AWAY
+    assert _judge(ConnectionRefusedError()) is Failure.AWAY
+    for error in (FileNotFoundError("artifact.json"), ImportError("mlflow"), ValueError()):
+        assert _judge(error) is Failure.WRONG
+    assert _judge(MlflowException("database is locked")) is Failure.TROUBLE
+
+
+def test_what_is_sent_late_is_not_missing_from_the_figures(uri, artifact, monkeypatch):
+    """An epoch that MLflow cannot take until the end, which the figures are sent before."""
+    monkeypatch.setattr(delivery, "_FIRST_PAUSE", 0.001)
+    tracker = Tracker(uri, "dates", "late")
+    send, refused = Tracker._send, []
+
+    def send_all_but_the_last_epoch(self, run, **entities):
+        if len(refused) < 4 and any(each.step == 2 for each in entities.get("metrics", ())):
+            refused.append(run)
+            raise MlflowException("database is locked")
+        send(self, run, **entities)
+
+    monkeypatch.setattr(Tracker, "_send", send_all_but_the_last_epoch)
+    tracker.start({}, {}, "")
+    for epoch in EPOCHS:
+        tracker(EpochFinished(epoch["epoch"], 2, {"loss": epoch["loss"]}, epoch["seconds"]))
+    deadline = time.monotonic() + 60
+    while len(refused) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for run in finished(tracker):
+        assert losses(uri, run) == [(1, 0.5), (2, 0.25)]
+    assert refused == [tracker.trial_id] * 4
 
 
 def test_the_machine_is_watched(uri):
