@@ -145,9 +145,12 @@ def plan_table(plans: list[StagePlan]) -> Table:
 def runs_table(records: list[RunRecord]) -> Table:
     """Returns the runs as a table, with a column for each metric any of them has."""
     metrics = list(dict.fromkeys(name for record in records for name in record.metrics))
-    table = Table("run", "name", "status", "seconds", "epochs", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("run", no_wrap=True, min_width=max((len(record.id) for record in records), default=0))
+    for name in ("name", "status", "seconds", "epochs"):
+        table.add_column(name, overflow="fold")
     for name in metrics:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     for record in records:
         values = (f"{record.metrics[name]:.4f}" if name in record.metrics else "" for name in metrics)
         trained = record.stages.get("train", {}).get("state")
