@@ -394,15 +394,18 @@ def _judge(error: Exception) -> Failure:
         return Failure.WRONG
     import requests
 
-    reason = error.__cause__ or error.__context__ or error  # MLflow wraps what went wrong on the way
-    if isinstance(reason, requests.exceptions.RetryError):  # an answer that asks to come again
-        return Failure.TROUBLE
+    chain = (error, error.__cause__, error.__context__)  # MLflow wraps what went wrong on the way
+    if any(isinstance(each, requests.exceptions.RetryError) for each in chain):
+        return Failure.TROUBLE  # an answer that asks to come again
     status = _status(error)
     if status is not None:
         return Failure.TROUBLE if status == 429 or status >= 500 else Failure.WRONG
-    missing = isinstance(reason, FileNotFoundError | PermissionError)
-    away = isinstance(reason, OSError | sqlite3.OperationalError) and not missing
-    return Failure.AWAY if away else Failure.WRONG
+    silent = any(
+        isinstance(each, OSError | sqlite3.OperationalError)
+        and not isinstance(each, FileNotFoundError | PermissionError)
+        for each in chain
+    )
+    return Failure.AWAY if silent else Failure.WRONG
 
 
 def _status(error: Exception) -> int | None:

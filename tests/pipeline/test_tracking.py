@@ -351,9 +351,12 @@ def test_what_a_server_answers_is_no_silence(troubled, status, kinds):
 
 
 def test_silence_and_faults_of_this_side():
-    with pytest.raises(MlflowException) as refused:
-        MlflowClient(NOWHERE).get_run("run")
-    assert _judge(refused.value) is Failure.AWAY
+    quiet_mlflow()
+    artifacts = MlflowArtifactsRepository("mlflow-artifacts://127.0.0.1:9/a", tracking_uri=NOWHERE)
+    for call in (lambda: MlflowClient(NOWHERE).get_run("run"), lambda: artifacts.log_artifact(__file__)):
+        with pytest.raises(Exception, match="refused") as refused:
+            call()
+        assert _judge(refused.value) is Failure.AWAY
     assert _judge(ConnectionRefusedError()) is Failure.AWAY
     for error in (FileNotFoundError("artifact.json"), ImportError("mlflow"), ValueError()):
         assert _judge(error) is Failure.WRONG
