@@ -9,10 +9,11 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -38,6 +39,7 @@ class Artifact:
         made: when, ISO 8601 in UTC.
         files: size in bytes and SHA-256 of each file, by relative path.
         written: when the manifest was, which is the last of its files, in nanoseconds.
+        upstream: digests of the artifacts it was made from, by stage; none in those of an older rnnpipe.
     """
 
     stage: str
@@ -49,6 +51,7 @@ class Artifact:
     made: str
     files: dict[str, dict[str, Any]]
     written: int = field(compare=False)
+    upstream: dict[str, str] = field(default_factory=dict)
 
     def damage(self, thorough: bool = False) -> str | None:
         """Returns what has become of the first file that is not as it was made; None if all are.
@@ -68,10 +71,15 @@ class Artifact:
                 return f"{name} was changed after it was made"
         return None
 
-    def digest(self, folder: str) -> str:
-        """Returns the SHA-256 over the names and checksums of the files in one of its folders."""
-        inside = {name: file["sha256"] for name, file in self.files.items() if name.startswith(f"{folder}/")}
+    def digest(self, folder: str = "") -> str:
+        """Returns the SHA-256 over the names and checksums of its files, or of those in a folder."""
+        start = f"{folder}/" if folder else ""
+        inside = {name: file["sha256"] for name, file in self.files.items() if name.startswith(start)}
         return hashlib.sha256(json.dumps(inside, sort_keys=True).encode()).hexdigest()
+
+    def made_from(self, stage: str, other: Artifact) -> bool:
+        """Whether it was made from these very files, and not from others of the same key."""
+        return self.upstream.get(stage) in (None, other.digest())
 
 
 class Store:
@@ -87,6 +95,12 @@ class Store:
     def find(self, stage: str, key: str) -> Artifact | None:
         """Returns the artifact of that key, if there is one."""
         return _read(self.root / "artifacts" / stage / key[:SHORT])
+
+    def at(self, directory: Path) -> Artifact:
+        """Returns the artifact in a directory."""
+        artifact = _read(directory)
+        assert artifact is not None
+        return artifact
 
     def newest(self, stage: str) -> Artifact | None:
         """Returns the stage's most recent artifact, whatever its key."""
@@ -111,6 +125,7 @@ class Store:
         summary: dict[str, Any],
         seconds: float,
         replaces: Artifact | None = None,
+        upstream: Mapping[str, Artifact] = MappingProxyType({}),
     ) -> Artifact:
         """Turns a staging directory into the artifact of its key.
 
@@ -126,6 +141,7 @@ class Store:
             seconds: how long the stage took.
             replaces: the artifact of the same key (a damaged one, or one made anew by force) that gives way,
                 unless another run has replaced it meanwhile.
+            upstream: what it was made from, by stage.
 
         Returns:
             The artifact now in place.
@@ -137,6 +153,7 @@ class Store:
             "seconds": round(seconds, 3),
             "summary": summary,
             "ingredients": ingredients,
+            "upstream": {name: artifact.digest() for name, artifact in upstream.items()},
             "files": {
                 str(path.relative_to(staging)): {"size": path.stat().st_size, "sha256": sha256(path)}
                 for path in sorted(staging.rglob("*"))
@@ -214,4 +231,5 @@ def _read(directory: Path) -> Artifact | None:
         made=manifest["made"],
         files=manifest["files"],
         written=written,
+        upstream=manifest.get("upstream", {}),
     )

@@ -12,13 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from components.errors import UserError
 from components.export.push import Note, amend_note, latest_version, push, read_note
 from pipeline.artifacts import Artifact, Store
 from pipeline.config import PipelineConfig
-from pipeline.mlflow_client import absolute_uri
+from pipeline.mlflow_client import absolute_uri, without_password
 from pipeline.plan import StagePlan, key_of
 from pipeline.registry import Champion, find_champion
 from pipeline.stages import Stage, StageDirectories
@@ -46,9 +44,11 @@ class Gate:
         self._store = store
         self._forced = "export" in force
         self._plans = {plan.stage.name: plan for plan in plans}
-        self._base = Path(config.export.directory) / config.name
+        self.base = Path(config.export.directory) / config.name
+        """Where the model is served from: the directory of its versions."""
         self._champion: Champion | None = None
         self._asked = False
+        self._seen: int | None = None
         self._unknown = ""
         self._pushed: Path | None = None
 
@@ -86,7 +86,7 @@ class Gate:
         if newest is None or note is None or not self.decides or note.key != self._plans["export"].key:
             return None
         other = self.exported and note.content and note.content != self.exported.digest("model")
-        return None if other else self._base / str(newest)
+        return None if other else self.base / str(newest)
 
     @property
     def settled(self) -> bool:
@@ -105,33 +105,34 @@ class Gate:
         """
         if not self.compares:
             return
-        served, expected = self._unregistered()
+        version, note = self._newest()
+        served = self._as_champion(version, note)
+        here = note is not None and note.tracking == self._registry
+        registered = here and note is not None and note.registered
         try:
-            found = (
-                served if expected else find_champion(self._config.tracking.uri, self._config.name) or served
-            )
+            if here and not registered:  # it is to be the champion as soon as the registry hears of it
+                found = served
+            else:
+                asked = find_champion(self._config.tracking.uri, self._config.name)
+                found = asked or (None if registered else served)
         except UserError as error:
             if not self._asked:
                 self._unknown = f"{error}. Run again when it answers"
-            return
+                return
+            if version == self._seen:
+                return
+            found = served  # which was pushed meanwhile
         if found != self._champion or not self._asked:
             self._champion, self._unknown = found, ""
-        self._asked = True
+        self._asked, self._seen = True, version
 
-    def _unregistered(self) -> tuple[Champion | None, bool]:
-        """What is served although this registry has not heard of it, and whether it is to hear of it."""
-        version, note = self._newest()
-        if version is None or note is None or (note.registered and note.tracking == self._registry):
-            return None, False
-        place = self._base / str(version)
-        title = f"{place} (served, but not registered)"
-        champion = Champion(title, note.key, note.model, note.content, place.absolute().as_uri(), "")
-        return champion, note.tracking == self._registry
-
-    def alone(self) -> FileLock:
-        """A lock for the time from the last look at the champion to the push: one run at a time."""
-        self._base.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(str(self._base.parent / f".{self._base.name}.lock"))
+    def _as_champion(self, version: int | None, note: Note | None) -> Champion | None:
+        """What is served, as the model that the others must not fall behind."""
+        if version is None or note is None:
+            return None
+        place = self.base / str(version)
+        title = f"{place} ({'served' if note.registered else 'served, but not registered'})"
+        return Champion(title, note.key, note.model, note.content, place.absolute().as_uri(), "")
 
     def plan(self) -> StagePlan | None:
         """How the champion is measured on the examples of this run; None if there is nothing to measure."""
@@ -164,7 +165,9 @@ class Gate:
         assert self.evaluated is not None
         config = self._config.evaluate
         _, note = self._newest()
-        known = {self.model, self._plans["export"].key}  # older notes have the key
+        assert self.exported is not None
+        content = self.exported.digest("model")
+        known = {self.model, content, self._plans["export"].key}  # older notes have the key
         if note and known & {*note.rolled_back} and not self._forced:
             return Blessing(
                 False, ["it was rolled back; change something, or push it all the same with --force export"]
@@ -175,7 +178,7 @@ class Gate:
         if self._unknown:
             return self._not_compared(self._unknown)
         assert self._champion is not None
-        if self._is_champion:
+        if self._is_champion or self._champion.content == content:
             return judge(config, model, model, f"{self._champion.title}, which is this model")
         measured = self._measured_champion()
         if measured is None:
@@ -215,29 +218,28 @@ class Gate:
         assert self.exported is not None
         newest, note = self._newest()
         if newest is not None and self.served is not None and not self._forced:
-            amend_note(self._base, newest, bless=self._rules, model=self.model)
+            amend_note(self.base, newest, bless=self._rules, model=self.model)
             if self._registry and note and note.tracking != self._registry:
-                amend_note(self._base, newest, tracking=self._registry, registered=False)
-            self._pushed = self._base / str(newest)
+                amend_note(self.base, newest, tracking=self._registry, registered=False)
+            self._pushed = self.base / str(newest)
             return self._pushed
         if damage := self.exported.damage(thorough=True):
             raise UserError(
                 f"refused to push {self.exported.directory}: {damage}, and is not what was validated. Run "
                 "again: it is made anew."
             )
-        gone = set(note.rolled_back if note else ()) - {self.model, self.exported.key}
+        content = self.exported.digest("model")
+        gone = set(note.rolled_back if note else ()) - {self.model, self.exported.key, content}
         noted = Note(
             key=self.exported.key,
             model=self.model,
             tracking=self._registry,
             bless=self._rules,
-            content=self.exported.digest("model"),
+            content=content,
             rolled_back=tuple(sorted(gone)),
         )
-        version = push(
-            self.exported.directory / "model", self._base, noted, self._config.export.keep_versions
-        )
-        self._pushed = self._base / str(version)
+        version = push(self.exported.directory / "model", self.base, noted, self._config.export.keep_versions)
+        self._pushed = self.base / str(version)
         return self._pushed
 
     @property
@@ -251,13 +253,13 @@ class Gate:
         return key_of({**decode, "train": self._plans["train"].key})
 
     def _newest(self) -> tuple[int | None, Note | None]:
-        version = latest_version(self._base)
-        return version, read_note(self._base, version)
+        version = latest_version(self.base)
+        return version, read_note(self.base, version)
 
     @property
     def _registry(self) -> str:
         tracking = self._config.tracking
-        return absolute_uri(tracking.uri) if tracking.enabled else ""
+        return without_password(absolute_uri(tracking.uri)) if tracking.enabled else ""
 
     @property
     def _rules(self) -> str:
@@ -300,7 +302,13 @@ class Gate:
         for exported in self._store.all("export"):
             if exported.key == self._champion.key and self._holds(exported):
                 evaluated = self._store.find("evaluate", exported.ingredients["upstream evaluate"])
-                if evaluated and wanted.items() <= evaluated.ingredients.items() and not evaluated.damage():
+                if (
+                    evaluated
+                    and not (evaluated.key == self._plans["evaluate"].key and self._plans["evaluate"].runs)
+                    and exported.made_from("evaluate", evaluated)
+                    and wanted.items() <= evaluated.ingredients.items()
+                    and not evaluated.damage()
+                ):
                     return evaluated.directory
         return None
 

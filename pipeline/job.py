@@ -98,6 +98,7 @@ class _Commit(beam.DoFn):
             summary,
             seconds=time.time() - started["time"],
             replaces=self._replaces,
+            upstream={name: self._store.at(Path(each)) for name, each in started["upstream"].items()},
         )
         directory = str(artifact.directory)
         emit(StageFinished(self._name, directory, artifact.seconds, artifact.summary))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.config import flatten, yaml_text
+from pipeline.mlflow_client import without_password
 from pipeline.records import RunRecord
 from pipeline.tracking import Scalar, Tracker
 
@@ -31,7 +32,7 @@ def start_tracker(
         watch: whether the machine's own metrics are sent, too.
         arrived: called, by another thread, with the id of the run in MLflow once it is there.
     """
-    config = record.config
+    config = published(record.config)
     experiment = config["tracking"]["experiment"]
     rules = config.get("evaluate", {}).get("bless")
     kind = _types(config).get("encoder", "")
@@ -39,6 +40,14 @@ def start_tracker(
     tags = {"pipeline": record.name, "bless": json.dumps(rules), **record.code}
     tracker.start(params(config), tags, yaml_text(config), began)
     return tracker
+
+
+def published(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns a record's configuration without the password that MLflow's address may have."""
+    if "tracking" not in config:
+        return config
+    tracking = config["tracking"]
+    return {**config, "tracking": {**tracking, "uri": without_password(tracking["uri"])}}
 
 
 def params(config: dict[str, Any]) -> dict[str, Scalar]:

@@ -16,6 +16,7 @@ from pipeline.compare import Comparison, Standing
 from pipeline.config import yaml_text
 from pipeline.console import command_line, example_question
 from pipeline.facts import RunFacts
+from pipeline.mlflow_run import published
 
 _REJECTED = 20  # rows shown
 
@@ -38,7 +39,7 @@ def card_page(run: RunFacts) -> str:
         statistics=run.read("ingest", "statistics.json"),
         rejected=list(itertools.islice(run.rows("ingest", "rejected.jsonl"), _REJECTED)),
         commands=_commands(run),
-        config=yaml_text(run.record.config),
+        config=yaml_text(published(run.record.config)),
     )
 
 

@@ -71,6 +71,8 @@ def make_plan(
             reason, runs = _difference(ingredients, _nearest(ingredients, store.all(stage.name))), True
         elif damage := found.damage():
             reason, runs = f"the artifact is damaged: {damage}", True
+        elif others := _made_anew(found, plans):
+            reason, runs = f"{others[0]} was made anew, with other files", True
         else:
             reason, runs = f"same key, made {found.made[:16].replace('T', ' ')} UTC", False
         plans[stage.name] = StagePlan(
@@ -85,6 +87,12 @@ def make_plan(
         if stage.name == until:
             break
     return list(plans.values())
+
+
+def _made_anew(found: Artifact, plans: dict[str, StagePlan]) -> list[str]:
+    """The stages whose reused artifact is not the one that this one was made from, although the key is."""
+    reused = {name: plan.artifact for name, plan in plans.items() if plan.artifact}
+    return [name for name, artifact in reused.items() if not found.made_from(name, artifact)]
 
 
 def key_of(ingredients: dict[str, str]) -> str:

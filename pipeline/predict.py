@@ -74,9 +74,9 @@ def predict(
                 rows = [_decoded(line.removesuffix(b"\n").removesuffix(b"\r")) for line in batch]
                 good = [row for row in rows if "error" not in row]
                 _fill(session, signature, good)
-                asked += len(good)
-                answered += sum("error" not in row for row in good)
-                problem = next((row["error"] for row in good if "error" in row), problem)
+                asked += len(rows)
+                answered += sum("error" not in row for row in rows)
+                problem = next((row["error"] for row in rows if "error" in row), problem)
                 yield from (json.dumps(row, ensure_ascii=False) for row in rows)
             if asked and not answered:
                 raise UserError(f"{directory} answered none of {asked} lines; {problem}")

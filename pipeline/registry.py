@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,14 +180,14 @@ def save_pyfunc(directory: Path, saved_model: Path, example: str) -> None:
     )
 
 
-def log_model(client: MlflowClient, run_id: str, name: str, saved_model: Path, example: str) -> str:
+def log_model(client: MlflowClient, run_id: str, name: str, served: Path, example: str) -> str:
     """Logs a SavedModel with a run, as a pyfunc model.
 
     Args:
         client: of MLflow.
         run_id: the run.
         name: what the model is called.
-        saved_model: its directory, named `model`.
+        served: its directory.
         example: a text to ask it.
 
     Returns:
@@ -195,7 +196,8 @@ def log_model(client: MlflowClient, run_id: str, name: str, saved_model: Path, e
     from mlflow.entities import LoggedModelOutput
 
     with tempfile.TemporaryDirectory() as folder:
-        directory = Path(folder) / "pyfunc"
+        directory, saved_model = Path(folder) / "pyfunc", Path(folder) / _SERVED.name
+        shutil.copytree(served, saved_model)  # under this name it is found again
         save_pyfunc(directory, saved_model, example)
         run = client.get_run(run_id)
         model = client.create_logged_model(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import UserError
-from components.export.push import Note, amend_note, push, read_note, versions
+from components.export.push import Note, amend_note, push, pushing, read_note, versions
 from pipeline.mlflow_client import one_line, open_client, quiet_mlflow, without_password
 from pipeline.registry import crown, registered
 
@@ -51,11 +51,15 @@ def roll_back(base: Path, version: int | None = None) -> RolledBack:
     if source not in known or source == newest:
         others = ", ".join(str(each) for each in sorted(known) if each != newest) or "none"
         raise UserError(f"received version {source}; expected an earlier one of {base}: {others}.")
-    gone, back = read_note(base, newest), read_note(base, source)
-    rolled_back = {*(gone.rolled_back if gone else ()), *([gone.identity] if gone else [])}
-    note = back or Note("")
-    note = note._replace(rolled_back=tuple(sorted(rolled_back - {note.identity, ""})), registered=False)
-    pushed = push(known[source], base, note)
+    with pushing(base):
+        gone, note = read_note(base, newest), read_note(base, source) or Note("")
+        given_up = {*(gone.rolled_back if gone else ())}
+        if gone:
+            remade = gone.identity == note.identity and gone.content
+            given_up.add(gone.content if remade else gone.identity)
+        given_up -= {note.identity, note.content, ""}
+        note = note._replace(rolled_back=tuple(sorted(given_up)), registered=False)
+        pushed = push(known[source], base, note)
     crowned, said = _crown(base.name, note, source)
     amend_note(base, pushed, registered=crowned)
     return RolledBack(newest, source, base / str(pushed), said)
@@ -63,13 +67,8 @@ def roll_back(base: Path, version: int | None = None) -> RolledBack:
 
 def _earlier(base: Path, known: dict[int, Path], newest: int) -> int:
     now = read_note(base, newest)
-    given_up = {now.identity, *now.rolled_back} if now else set()
     notes = {number: read_note(base, number) for number in known if number != newest}
-    others = [
-        number
-        for number, note in notes.items()
-        if note is None or note.identity not in given_up or _remade(note, now)
-    ]
+    others = [number for number, note in notes.items() if note is None or now is None or _other(note, now)]
     if not others:
         raise UserError(
             f"{base} holds no other model than the one that is served and those that were rolled back; "
@@ -79,11 +78,12 @@ def _earlier(base: Path, known: dict[int, Path], newest: int) -> int:
     return max(others)
 
 
-def _remade(note: Note, now: Note | None) -> bool:
-    """Whether a version is the model that is served, but made another time."""
-    if now is None or note.identity != now.identity:
+def _other(note: Note, now: Note) -> bool:
+    """Whether a version is neither what is served now nor what was given up."""
+    if {note.identity, note.content} & {*now.rolled_back}:
         return False
-    return bool(note.content and now.content and note.content != now.content)
+    remade = note.content and now.content and note.content != now.content
+    return note.identity != now.identity or bool(remade)
 
 
 def _crown(name: str, note: Note, version: int) -> tuple[bool, str]:

@@ -16,6 +16,7 @@ from rich.markup import escape
 from components.errors import UserError
 from components.evaluate.verdict import Blessing
 from components.events import listening
+from components.export.push import pushing
 from components.export.serving_files import write_serving_files
 from pipeline.artifacts import Store
 from pipeline.code_version import code_version
@@ -172,19 +173,25 @@ class _Run:
         """Finds the verdict, and pushes and registers a model that may be served."""
         if not self._gate.decides:
             return
-        with self._gate.alone():
-            self._gate.ask()
-            self.blessing = self._gate.verdict()
-            served = self._gate.push() if self.blessing.blessed else None
+        self._gate.ask()
+        self.blessing = self._gate.verdict()
+        served = None
+        if self.blessing.blessed:
+            with pushing(
+                self._gate.base
+            ):  # one run at a time, from the last look at the champion to the push
+                self._gate.ask()
+                self.blessing = self._gate.verdict()
+                served = self._gate.push() if self.blessing.blessed else None
         self._recorder.note(blessing=self.blessing.as_json())
         if self._tracker:
             self._tracker.judged(self._recorder.record.blessing)
         if served:
             self._recorder.note(served=str(served.absolute()))
             self._write_serving_files(served.parent.parent)
-            if self._tracker and self._gate.exported and self._gate.evaluated:
+            if self._tracker and self._gate.evaluated:
                 example = example_question(self._gate.evaluated.directory / "predictions.jsonl") or ""
-                self._tracker.register(served, self._gate.exported.directory / "model", example)
+                self._tracker.register(served, example)
 
     def _write_serving_files(self, directory: Path) -> None:
         try:

@@ -76,4 +76,4 @@ def _put(run: RunFacts, tracker: Tracker) -> None:
         note = read_note(served.parent, newest)
         if note and note.key == exported.key:  # another model may have followed
             example = example_question(evaluated.directory / "predictions.jsonl") or ""
-            tracker.register(served.parent / str(newest), exported.directory / "model", example)
+            tracker.register(served.parent / str(newest), example)

@@ -45,7 +45,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 # MLflow's limits.
 _PARAMETER_LENGTH, _TAG_LENGTH, _NAME_LENGTH, _BATCH = 6000, 8000, 250, 100
 
-_PARENT = "mlflow.parentRunId"
+_PARENT, _RECORD = "mlflow.parentRunId", "rnnpipe.run"  # tags
 _SAMPLES = "system metrics"
 _OF_TRIAL = ("train", "evaluate")  # the stages whose files belong to the trial
 _FIRST = ("evaluate", "export", "train")  # MLflow's charts begin with the metric that came first
@@ -88,6 +88,7 @@ class Tracker:
         self._record = run
         self._model = model
         self._arrived = arrived
+        self._attempted = False
         self._figures: dict[str, dict[str, float]] = {}
         self._epochs: dict[int, Mapping[str, Any]] = {}
         self._epochs_sent: dict[str, set[int]] = {}
@@ -170,17 +171,16 @@ class Tracker:
         """
         self._delivery.put("card.html", lambda: self._client.log_text(self._run, page, "card.html"))
 
-    def register(self, served: Path, saved_model: Path, example: str) -> None:
+    def register(self, served: Path, example: str) -> None:
         """Makes a model the champion; it is logged and registered first, unless a version of it is there.
 
         Args:
             served: the directory of the version that is served, whose parent has the model's name.
-            saved_model: the same model's directory among the artifacts.
             example: a text to ask it.
         """
-        self._delivery.put("the champion", lambda: self._register(served, saved_model, example))
+        self._delivery.put("the champion", lambda: self._register(served, example))
 
-    def _register(self, served: Path, saved_model: Path, example: str) -> None:
+    def _register(self, served: Path, example: str) -> None:
         from pipeline.registry import CONTENT, KEY, MODEL, crown, log_model, register, registered
 
         base, version = served.parent, int(served.name)
@@ -189,12 +189,14 @@ class Tracker:
             return  # it has been removed since
         found = registered(self._client, base.name, note.key, note.content)
         if found is None:
-            model_id = log_model(self._client, self._run, base.name, saved_model, example)
+            model_id = log_model(self._client, self._run, base.name, served, example)
             tags = {KEY: note.key, MODEL: note.model, CONTENT: note.content}
             found = register(self._client, base.name, tags, model_id, self._run)
         if version == latest_version(base):  # another model may have followed
             crown(self._client, base.name, found.version)
-        amend_note(base, version, registered=True)
+        note = read_note(base, version)
+        if note and note.tracking == without_password(self._uri):  # it may be meant for another registry now
+            amend_note(base, version, registered=True)
 
     def finish(
         self, status: Status, message: str = "", timeout: float = 30.0, ended: float | None = None
@@ -245,8 +247,7 @@ class Tracker:
             experiment = self._client.get_run(self.run_id).info.experiment_id
         else:
             experiment = self._find_experiment()
-            name = f"{self._model} {self._record}".strip()
-            self.run_id = self._client.create_run(experiment, began, dict(tags), name).info.run_id
+            self.run_id = self._made(experiment) or self._make(experiment, began, tags)
             with contextlib.suppress(OSError):  # whoever is told may fail, and the run is there all the same
                 self._arrived(self.run_id)
         trials = self._client.search_runs([experiment], f"tags.`{_PARENT}` = '{self.run_id}'")
@@ -256,6 +257,18 @@ class Tracker:
         name = f"{self._model} {self._record.rpartition('-')[2]}, trial 1".strip()
         trial = self._client.create_run(experiment, began, {**tags, _PARENT: self._run}, name)
         self.trial_id = trial.info.run_id
+
+    def _made(self, experiment: str) -> str | None:
+        """The run, if an earlier attempt made it but never heard of it."""
+        attempted, self._attempted = self._attempted, True
+        wanted = f"tags.`{_RECORD}` = '{self._record}'"
+        found = self._client.search_runs([experiment], wanted) if attempted else []
+        return next((run.info.run_id for run in found if _PARENT not in run.data.tags), None)
+
+    def _make(self, experiment: str, began: int, tags: Mapping[str, str]) -> str:
+        name = f"{self._model} {self._record}".strip()
+        tags = {**tags, _RECORD: self._record}
+        return str(self._client.create_run(experiment, began, tags, name).info.run_id)
 
     def _end(self, status: Status, ended: int) -> None:
         for run in (self._trial, self._run):
@@ -400,12 +413,9 @@ def _judge(error: Exception) -> Failure:
     status = _status(error)
     if status is not None:
         return Failure.TROUBLE if status == 429 or status >= 500 else Failure.WRONG
-    silent = any(
-        isinstance(each, OSError | sqlite3.OperationalError)
-        and not isinstance(each, FileNotFoundError | PermissionError)
-        for each in chain
-    )
-    return Failure.AWAY if silent else Failure.WRONG
+    # Other errors of the system, a full disk for one, are this machine's.
+    silence = (ConnectionError, TimeoutError, requests.RequestException, sqlite3.OperationalError)
+    return Failure.AWAY if any(isinstance(each, silence) for each in chain) else Failure.WRONG
 
 
 def _status(error: Exception) -> int | None:
@@ -415,7 +425,7 @@ def _status(error: Exception) -> int | None:
     response = getattr(error, "response", None)  # of requests, which brings the artifacts
     if response is not None:
         return int(response.status_code)
-    if isinstance(error, MlflowException) and not isinstance(error.__context__, OSError):
+    if isinstance(error, MlflowException) and not isinstance(error.__cause__ or error.__context__, OSError):
         return int(error.get_http_status_code())
     return None
 

@@ -9,8 +9,11 @@ import re
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from filelock import FileLock
 
 from components.checksum import sha256
 from components.errors import UserError
@@ -20,6 +23,10 @@ _STAGING = re.compile(r"\.[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # TF Serving passes over assets.extra/, so what is noted there travels with the version.
 _NOTE = Path("assets.extra", "rnnpipe.json")
 _GRAPH = "saved_model.pb"
+_ADVICE = (
+    "What is served stays as it was. Make room there, allow this user to write there, or set "
+    "export.directory to another directory; then run again."
+)
 
 
 class Note(NamedTuple):
@@ -32,7 +39,8 @@ class Note(NamedTuple):
         registered: whether MLflow has it there.
         bless: the rules by which it was found good enough, as JSON.
         content: digest of its files, which may differ under the same key; empty in older notes.
-        rolled_back: models that gave way to earlier ones; they are not pushed again.
+        rolled_back: models, or contents where only one make of a model is meant, that gave way to earlier
+            ones; they are not pushed again.
     """
 
     key: str
@@ -47,6 +55,29 @@ class Note(NamedTuple):
     def identity(self) -> str:
         """The model, or of versions that an older rnnpipe pushed, the artifact."""
         return self.model or self.key
+
+
+@contextlib.contextmanager
+def pushing(base_directory: str | os.PathLike[str]) -> Iterator[None]:
+    """Keeps others from pushing or rolling back the same model until the block ends.
+
+    Args:
+        base_directory: The served model's directory; the lock is a hidden file beside it.
+
+    Raises:
+        UserError: If nothing can be written there.
+    """
+    base = Path(base_directory)
+    lock = FileLock(str(base.parent / f".{base.name}.lock"), mode=0o666)
+    try:
+        base.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise UserError(f"could not push to {base}: {error}. {_ADVICE}") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def push(
@@ -86,10 +117,7 @@ def push(
         _write_note(staging, note)
         version = _publish(staging, base)
     except OSError as error:
-        raise UserError(
-            f"could not push {source} to {base}: {error}. What is served stays as it was. Make room there, "
-            "allow this user to write there, or set export.directory to another directory; then run again."
-        ) from error
+        raise UserError(f"could not push {source} to {base}: {error}. {_ADVICE}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     if keep is not None:
@@ -104,10 +132,16 @@ def amend_note(base_directory: str | os.PathLike[str], version: int, **changes: 
         base_directory: The served model's directory.
         version: Which one; put there by `push`.
         **changes: Fields of Note.
+
+    Raises:
+        UserError: If it cannot be written.
     """
     note = read_note(base_directory, version)
     if note is not None and note._replace(**changes) != note:
-        _write_note(versions(base_directory)[version], note._replace(**changes))
+        try:
+            _write_note(versions(base_directory)[version], note._replace(**changes))
+        except OSError as error:
+            raise UserError(f"could not note in {base_directory}: {error}. {_ADVICE}") from error
 
 
 def latest_version(base_directory: str | os.PathLike[str]) -> int | None:

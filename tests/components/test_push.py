@@ -11,7 +11,15 @@ import pytest
 
 from components.errors import UserError
 from components.export import push as push_module
-from components.export.push import Note, amend_note, latest_version, push, read_note, versions
+from components.export.push import (
+    Note,
+    amend_note,
+    latest_version,
+    push,
+    pushing,
+    read_note,
+    versions,
+)
 
 FILES = {
     "saved_model.pb": b"graph" * 1000,
@@ -224,3 +232,20 @@ def test_a_note_that_is_none_is_told_and_one_of_a_newer_kind_is_read(model, base
         path.write_text(broken)
         with pytest.raises(UserError, match=r"rnnpipe\.json cannot be read: .* Remove the file"):
             read_note(base, 1)
+
+
+def refuse(*arguments):
+    raise OSError("read-only")
+
+
+def test_a_place_that_takes_nothing_is_told(model, tmp_path):
+    (tmp_path / "file").touch()
+    place = pushing(tmp_path / "file" / "name")
+    with pytest.raises(UserError, match=r"could not push to .*What is served stays as it was"), place:
+        pass
+    push(model, tmp_path / "serving", Note("a"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(push_module.os, "replace", refuse)
+        with pytest.raises(UserError, match=r"could not note in .*read-only.*allow this user to write there"):
+            amend_note(tmp_path / "serving", 1, registered=True)
+    assert not read_note(tmp_path / "serving", 1).registered

@@ -83,7 +83,9 @@ def test_an_interrupt_leaves_neither_server_nor_files(install, model, tmp_path, 
     found = []
     check = threading.Thread(target=lambda: found.append(check_server(model, EXAMPLES)))
     check.start()
+    deadline = time.monotonic() + 60
     while not (any(server_check._running.values()) and (tmp_path / "pid").exists()):
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     server_check.end_servers()
     assert not any(folder.iterdir())

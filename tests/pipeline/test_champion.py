@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import tensorflow as tf
@@ -10,7 +11,7 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from components.errors import UserError
-from components.export.push import Note, push, read_note, versions
+from components.export.push import Note, push, pushing, read_note, versions
 from components.export.saved_model import export_saved_model
 from pipeline.cli import app
 from pipeline.records import read_records
@@ -212,11 +213,24 @@ def test_rolling_back_twice_goes_further_back(base):
 
 
 def test_a_model_that_was_made_anew_can_go_back_to_itself(base):
-    push(base / "1", base, Note("b", "b", content="one"))
-    push(base / "1", base, Note("b", "b", content="other"))
+    """And what was given up is neither gone back to, nor pushed again, although it is the same model."""
+    push(base / "1", base, Note("b", "b", content="good"))
+    push(base / "1", base, Note("b", "b", content="bad"))
     done = roll_back(base)
     assert done.source == 4
-    assert read_note(base, 6) == Note("b", "b", content="one")
+    assert read_note(base, 6) == Note("b", "b", content="good", rolled_back=("bad",))
+    assert roll_back(base).source == 1
+    assert read_note(base, 7) == Note("a", "a", rolled_back=("b", "bad"))
+
+
+def test_a_rollback_waits_for_a_push(base):
+    with ThreadPoolExecutor(1) as thread:
+        with pushing(base):
+            done = thread.submit(roll_back, base)
+            with pytest.raises(TimeoutError):
+                done.result(0.3)
+            assert max(versions(base)) == 3
+        assert done.result(30).directory.name == "4"
 
 
 def test_versions_of_before_models_had_a_name_are_told_by_their_keys(base):

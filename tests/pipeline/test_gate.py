@@ -1,5 +1,7 @@
 """What the gate lets through, and what it remembers, on artifacts that nothing was trained for."""
 
+import shutil
+
 import pytest
 import tiny
 from made_runs import report_of
@@ -12,7 +14,8 @@ from pipeline.artifacts import Store
 from pipeline.config import load_config
 from pipeline.gate import Gate
 from pipeline.plan import make_plan
-from pipeline.registry import Champion
+from pipeline.registry import Champion, find_champion
+from pipeline.tracking import Tracker
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def gate(tmp_path):
                     write_measured(staging, "test", {**report, "slices": {}})
                 if plan.stage.name == "export":
                     (staging / "model").mkdir()
-                    (staging / "model" / "saved_model.pb").write_bytes(b"graph")
+                    (staging / "model" / "saved_model.pb").write_text(f"graph {config.seed}")
                 store.commit(
                     staging, plan.stage.name, plan.key, plan.ingredients, {}, 1.0, replaces=plan.replaces
                 )
@@ -150,6 +153,7 @@ def test_what_is_served_is_looked_at_also_when_the_registry_has_gone(gate, monke
     slow.ask()
     assert judged(quick).blessed
     quick.push()
+    amend_note(gate.base, 1, registered=True)
     monkeypatch.setattr(gate_module, "find_champion", away)
     assert not judged(slow).blessed
 
@@ -169,9 +173,57 @@ def test_a_model_that_is_made_anew_is_compared_with_itself_as_it_was(gate, monke
     again = Gate(config, make_plan(config, gate.store, force=["export"]), gate.store, ["export"])
     again.ask()
     assert again.plan().stage.name == "champion"
+    # After the job it is known whether the files are the same.
+    assert judged_as(again).champion.endswith("which is this model")
     unforced = gate(RULES)
     unforced.ask()
     assert unforced.plan() is None
+
+
+def test_what_is_known_of_an_earlier_make_is_not_taken_for_the_champions(gate):
+    """The champion's export was made from figures that have been replaced since."""
+    first = gate(RULES, right=360)
+    first.push()
+    exported, evaluated = first.exported, first.evaluated
+    made_from(gate.store, exported, evaluated)
+    other = gate(RULES, "seed=8", right=200)
+    other.ask()
+    assert other.plan() is None  # the champion's figures are there
+    staging = gate.store.staging("evaluate")
+    write_measured(staging, "test", {**report_of(120, task="classification"), "slices": {}})
+    gate.store.commit(staging, "evaluate", evaluated.key, evaluated.ingredients, {}, 1.0, replaces=evaluated)
+    other.ask()
+    assert other._measured_champion() is None
+    # Nor is what was made from other figures exported as it is.
+    plans = {plan.stage.name: plan for plan in make_plan(load_config(gate.config, [RULES]), gate.store)}
+    assert plans["export"].reason == "evaluate was made anew, with other files"
+
+
+def made_from(store, exported, evaluated):
+    """Commits an export artifact again, as made from an evaluate artifact."""
+    staging = store.staging("export")
+    shutil.copytree(exported.directory / "model", staging / "model")
+    upstream = {"evaluate": evaluated}
+    store.commit(
+        staging, "export", exported.key, exported.ingredients, {}, 1.0, replaces=exported, upstream=upstream
+    )
+
+
+def judged_as(gate):
+    gate.ask()
+    return gate.verdict()
+
+
+def test_a_registry_is_not_told_to_have_what_another_has(gate, tmp_path):
+    gate("tracking.uri=http://user:secret@127.0.0.1:9").push()
+    note = read_note(gate.base, 1)
+    assert note.tracking == "http://127.0.0.1:9"  # what is served is for others to read
+    tracker = Tracker(f"sqlite:///{tmp_path}/mlflow.db", "letters", "run", watch=False)
+    tracker.start({}, {}, "")
+    tracker.register(gate.base / "1", "abc")
+    assert tracker.finish("FINISHED", timeout=300) == []
+    assert read_note(gate.base, 1) == note
+    assert find_champion(f"sqlite:///{tmp_path}/mlflow.db", "letters").key == note.key
 
 
 def test_a_registry_that_goes_away_does_not_take_back_what_it_said(gate, monkeypatch):
@@ -204,13 +256,13 @@ def test_what_is_asked_for_is_pushed_although_it_is_served(gate):
 
 def test_a_model_that_was_changed_after_its_validation_is_not_pushed(gate):
     found = gate()
-    (found.exported.directory / "model" / "saved_model.pb").write_bytes(b"Graph")
+    (found.exported.directory / "model" / "saved_model.pb").write_bytes(b"Graph 7")
     with pytest.raises(UserError, match=r"refused to push .*: model/saved_model.pb was changed after it was"):
         found.push()
     assert not gate.base.exists()
     # And the next run makes it anew.
     assert gate().push() == gate.base / "1"
-    assert (gate.base / "1" / "saved_model.pb").read_bytes() == b"graph"
+    assert (gate.base / "1" / "saved_model.pb").read_bytes() == b"graph 7"
 
 
 def test_a_model_that_was_rolled_back_is_known_however_it_is_evaluated(gate):

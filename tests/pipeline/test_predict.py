@@ -120,10 +120,12 @@ def test_a_line_that_is_not_utf8_is_reported_and_the_rest_answered(model, batche
         "input": "caf\\xe9 cr\\xe8me",
         "error": "not UTF-8: invalid continuation byte at byte 4",
     }
-    assert answers(model, [b"\xff"]) == [
-        {"input": "\\xff", "error": "not UTF-8: invalid start byte at byte 1"}
-    ]
     assert batches == [2]
+    lines = predict(model, [b"\xff", b"\xfe"])
+    assert json.loads(next(lines)) == {"input": "\\xff", "error": "not UTF-8: invalid start byte at byte 1"}
+    next(lines)
+    with pytest.raises(UserError, match=r"answered none of 2 lines; not UTF-8: invalid start byte"):
+        next(lines)
 
 
 def test_a_line_that_the_model_cannot_answer_is_reported_and_the_rest_answered(model):
@@ -137,7 +139,7 @@ def test_a_line_that_the_model_cannot_answer_is_reported_and_the_rest_answered(m
 def test_a_model_that_answers_nothing_is_an_error_in_the_end(model):
     lines = predict(model, [b"unspeakable", b"\xff", b"unspeakable"])
     assert ["error" in json.loads(next(lines)) for _ in range(3)] == [True] * 3
-    with pytest.raises(UserError, match=r"answered none of 2 lines; no answer: .*cannot say this"):
+    with pytest.raises(UserError, match=r"answered none of 3 lines; no answer: .*cannot say this"):
         next(lines)
 
 

@@ -1,3 +1,4 @@
+import errno
 import http.server
 import json
 import math
@@ -23,7 +24,7 @@ from pipeline import delivery
 from pipeline.code_version import code_version
 from pipeline.delivery import Failure
 from pipeline.mlflow_client import database_path, quiet_mlflow, ui_command
-from pipeline.mlflow_run import params
+from pipeline.mlflow_run import params, published
 from pipeline.system_metrics import SystemMetrics
 from pipeline.tracking import Tracker, _judge
 
@@ -256,6 +257,33 @@ def test_parameters_are_what_a_run_does_under_names_that_sort_well():
     }
 
 
+def test_a_password_stays_here():
+    config = {"tracking": {"uri": "http://user:secret@127.0.0.1:9", "experiment": "dates"}}
+    assert params(published(config)) == {"tracking.uri": "http://127.0.0.1:9", "tracking.experiment": "dates"}
+    assert "secret" in config["tracking"]["uri"]
+
+
+def test_a_run_whose_answer_was_lost_is_found_again(uri, monkeypatch):
+    monkeypatch.setattr(delivery, "_FIRST_PAUSE", 0.001)
+    create, made = MlflowClient.create_run, []
+
+    def lose_the_answers(client, *arguments):
+        made.append(create(client, *arguments))
+        if len(made) < 3:
+            raise ConnectionError("timed out")
+        return made[-1]
+
+    monkeypatch.setattr(MlflowClient, "create_run", lose_the_answers)
+    tracker = Tracker(uri, "dates", "20260321-120000-ab12")
+    tracker.start({}, {}, "")
+    deadline = time.monotonic() + 60
+    while tracker.trial_id is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    run, trial = finished(tracker)
+    assert [each.info.run_id for each in made] == [run.info.run_id, trial.info.run_id]
+
+
 def test_an_artifact_that_cannot_be_read_costs_only_itself(uri, tmp_path):
     tracker = Tracker(uri, "dates", "holes")
     tracker.start({"a": 1}, {}, "")
@@ -358,7 +386,8 @@ def test_silence_and_faults_of_this_side():
             call()
         assert _judge(refused.value) is Failure.AWAY
     assert _judge(ConnectionRefusedError()) is Failure.AWAY
-    for error in (FileNotFoundError("artifact.json"), ImportError("mlflow"), ValueError()):
+    full = OSError(errno.ENOSPC, "no space left on device")
+    for error in (FileNotFoundError("artifact.json"), full, ImportError("mlflow"), ValueError()):
         assert _judge(error) is Failure.WRONG
     assert _judge(MlflowException("database is locked")) is Failure.TROUBLE
 
