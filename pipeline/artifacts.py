@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from components.checksum import sha256
+from components.errors import UserError
 
 MANIFEST = "artifact.json"
 SHORT = 12  # characters of a key in a path: 48 bits, no clash within one root
@@ -96,11 +97,16 @@ class Store:
         """Returns the artifact of that key, if there is one."""
         return _read(self.root / "artifacts" / stage / key[:SHORT])
 
-    def at(self, directory: Path) -> Artifact:
-        """Returns the artifact in a directory."""
-        artifact = _read(directory)
-        assert artifact is not None
-        return artifact
+    def digest(self, directory: str) -> str:
+        """Returns the digest of the artifact in a directory.
+
+        Raises:
+            UserError: if it has been removed.
+        """
+        artifact = _read(Path(directory))
+        if artifact is None:
+            raise UserError(f"{directory} was removed while the run went on. Run again: it is made anew.")
+        return artifact.digest()
 
     def newest(self, stage: str) -> Artifact | None:
         """Returns the stage's most recent artifact, whatever its key."""
@@ -125,7 +131,7 @@ class Store:
         summary: dict[str, Any],
         seconds: float,
         replaces: Artifact | None = None,
-        upstream: Mapping[str, Artifact] = MappingProxyType({}),
+        upstream: Mapping[str, str] = MappingProxyType({}),
     ) -> Artifact:
         """Turns a staging directory into the artifact of its key.
 
@@ -141,7 +147,7 @@ class Store:
             seconds: how long the stage took.
             replaces: the artifact of the same key (a damaged one, or one made anew by force) that gives way,
                 unless another run has replaced it meanwhile.
-            upstream: what it was made from, by stage.
+            upstream: digests of what it was made from, by stage.
 
         Returns:
             The artifact now in place.
@@ -153,7 +159,7 @@ class Store:
             "seconds": round(seconds, 3),
             "summary": summary,
             "ingredients": ingredients,
-            "upstream": {name: artifact.digest() for name, artifact in upstream.items()},
+            "upstream": dict(upstream),
             "files": {
                 str(path.relative_to(staging)): {"size": path.stat().st_size, "sha256": sha256(path)}
                 for path in sorted(staging.rglob("*"))

@@ -119,7 +119,7 @@ class Gate:
             if not self._asked:
                 self._unknown = f"{error}. Run again when it answers"
                 return
-            if version == self._seen:
+            if version == self._seen or served is None:
                 return
             found = served  # which was pushed meanwhile
         if found != self._champion or not self._asked:
@@ -167,11 +167,15 @@ class Gate:
         _, note = self._newest()
         assert self.exported is not None
         content = self.exported.digest("model")
-        known = {self.model, content, self._plans["export"].key}  # older notes have the key
+        # Older notes have the key.
+        known = {self.model, self.exported.upstream.get("train"), self._plans["export"].key}
         if note and known & {*note.rolled_back} and not self._forced:
             return Blessing(
                 False, ["it was rolled back; change something, or push it all the same with --force export"]
             )
+        trained = {each.upstream.get("train") for each in (self.exported, self.evaluated)} - {None}
+        if len(trained) > 1 or not self.exported.made_from("evaluate", self.evaluated):
+            return Blessing(False, ["it was exported from another make than was measured. Run again"])
         model = read_measured(self.evaluated.directory)
         if not self.compares or (self._champion is None and not self._unknown):
             return judge(config, model)
@@ -228,14 +232,15 @@ class Gate:
                 f"refused to push {self.exported.directory}: {damage}, and is not what was validated. Run "
                 "again: it is made anew."
             )
-        content = self.exported.digest("model")
-        gone = set(note.rolled_back if note else ()) - {self.model, self.exported.key, content}
+        weights = self.exported.upstream.get("train", "")
+        gone = set(note.rolled_back if note else ()) - {self.model, self.exported.key, weights}
         noted = Note(
             key=self.exported.key,
             model=self.model,
             tracking=self._registry,
             bless=self._rules,
-            content=content,
+            content=self.exported.digest("model"),
+            weights=weights,
             rolled_back=tuple(sorted(gone)),
         )
         version = push(self.exported.directory / "model", self.base, noted, self._config.export.keep_versions)

@@ -63,7 +63,11 @@ class _RunStage(beam.PTransform):
         directories = StageDirectories(str(staging), str(self._store.scratch(name, key)))
         # A side input, so the stage starts when everything it reads is there.
         upstream = AsDict(self._upstream | beam.Flatten(pipeline=begin.pipeline))
-        started = begin | "name" >> beam.Create([name]) | "start" >> beam.Map(_start, str(staging), upstream)
+        started = (
+            begin
+            | "name" >> beam.Create([name])
+            | "start" >> beam.Map(_start, self._store, str(staging), upstream)
+        )
         summary = (
             started
             | "directories" >> beam.Map(lambda start: start["upstream"])
@@ -73,9 +77,11 @@ class _RunStage(beam.PTransform):
         return summary | "commit" >> beam.ParDo(commit, AsSingleton(started))
 
 
-def _start(name: str, staging: str, upstream: dict[str, str]) -> dict[str, Any]:
+def _start(name: str, store: Store, staging: str, upstream: dict[str, str]) -> dict[str, Any]:
     emit(StageStarted(name, staging))
-    return {"upstream": dict(upstream), "time": time.time()}
+    # Now, for another run may replace them.
+    digests = {stage: store.digest(directory) for stage, directory in upstream.items()}
+    return {"upstream": dict(upstream), "digests": digests, "time": time.time()}
 
 
 class _Commit(beam.DoFn):
@@ -98,7 +104,7 @@ class _Commit(beam.DoFn):
             summary,
             seconds=time.time() - started["time"],
             replaces=self._replaces,
-            upstream={name: self._store.at(Path(each)) for name, each in started["upstream"].items()},
+            upstream=started["digests"],
         )
         directory = str(artifact.directory)
         emit(StageFinished(self._name, directory, artifact.seconds, artifact.summary))

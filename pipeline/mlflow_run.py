@@ -19,7 +19,7 @@ def start_tracker(
     uri: str,
     run_id: str | None = None,
     began: float | None = None,
-    watch: bool = True,
+    again: bool = False,
     arrived: Callable[[str], None] = lambda _: None,
 ) -> Tracker:
     """Makes a run's tracker and has it begin.
@@ -29,14 +29,14 @@ def start_tracker(
         uri: where MLflow keeps its runs.
         run_id: the run in MLflow, if it is there.
         began: when the run began, in seconds since 1970. Default: now.
-        watch: whether the machine's own metrics are sent, too.
+        again: whether it is sent again, by another process.
         arrived: called, by another thread, with the id of the run in MLflow once it is there.
     """
     config = published(record.config)
     experiment = config["tracking"]["experiment"]
     rules = config.get("evaluate", {}).get("bless")
     kind = _types(config).get("encoder", "")
-    tracker = Tracker(uri, experiment, record.id, kind, run_id, watch, arrived)
+    tracker = Tracker(uri, experiment, record.id, kind, run_id, not again, again, arrived)
     tags = {"pipeline": record.name, "bless": json.dumps(rules), **record.code}
     tracker.start(params(config), tags, yaml_text(config), began)
     return tracker

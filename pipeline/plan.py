@@ -73,6 +73,8 @@ def make_plan(
             reason, runs = f"the artifact is damaged: {damage}", True
         elif others := _made_anew(found, plans):
             reason, runs = f"{others[0]} was made anew, with other files", True
+        elif "train" in stage.upstream and plans["train"].runs:  # the other stages give the same files again
+            reason, runs = "train runs, and may give other weights", True
         else:
             reason, runs = f"same key, made {found.made[:16].replace('T', ' ')} UTC", False
         plans[stage.name] = StagePlan(

@@ -40,24 +40,24 @@ def roll_back(base: Path, version: int | None = None) -> RolledBack:
     Raises:
         UserError: if there is no such version.
     """
-    known = versions(base)
-    if not known:
+    if not versions(base):
         raise UserError(
             f"{base} holds no version of a model; expected the directory that models are pushed to, such as "
             "serving/<name>: give the name, or --directory."
         )
-    newest = max(known)
-    source = _earlier(base, known, newest) if version is None else version
-    if source not in known or source == newest:
-        others = ", ".join(str(each) for each in sorted(known) if each != newest) or "none"
-        raise UserError(f"received version {source}; expected an earlier one of {base}: {others}.")
     with pushing(base):
+        known = versions(base)
+        newest = max(known)
+        source = _earlier(base, known, newest) if version is None else version
+        if source not in known or source == newest:
+            others = ", ".join(str(each) for each in sorted(known) if each != newest) or "none"
+            raise UserError(f"received version {source}; expected an earlier one of {base}: {others}.")
         gone, note = read_note(base, newest), read_note(base, source) or Note("")
         given_up = {*(gone.rolled_back if gone else ())}
         if gone:
-            remade = gone.identity == note.identity and gone.content
-            given_up.add(gone.content if remade else gone.identity)
-        given_up -= {note.identity, note.content, ""}
+            remade = gone.identity == note.identity and gone.weights
+            given_up.add(gone.weights if remade else gone.identity)
+        given_up -= {note.identity, note.weights, ""}
         note = note._replace(rolled_back=tuple(sorted(given_up)), registered=False)
         pushed = push(known[source], base, note)
     crowned, said = _crown(base.name, note, source)
@@ -80,9 +80,9 @@ def _earlier(base: Path, known: dict[int, Path], newest: int) -> int:
 
 def _other(note: Note, now: Note) -> bool:
     """Whether a version is neither what is served now nor what was given up."""
-    if {note.identity, note.content} & {*now.rolled_back}:
+    if {note.identity, note.weights} & {*now.rolled_back}:
         return False
-    remade = note.content and now.content and note.content != now.content
+    remade = note.weights and now.weights and note.weights != now.weights
     return note.identity != now.identity or bool(remade)
 
 
@@ -103,6 +103,13 @@ def _crown(name: str, note: Note, version: int) -> tuple[bool, str]:
             )
         crown(client, name, found.version)
     except Exception as error:
+        code = getattr(error, "error_code", "")
+        if code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"):
+            wanted = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            return False, (
+                f"MLflow at {without_password(tracking)} wants a user: set {wanted}, then "
+                f"rnnpipe rollback {name} --version {version}"
+            )
         return False, (
             f"MLflow at {without_password(tracking)} could not be told ({one_line(error)}): set the alias "
             f"champion there by hand, or when it answers: rnnpipe rollback {name} --version {version}"

@@ -49,7 +49,7 @@ def track(run: RunFacts, timeout: float = 600.0) -> list[str]:
         record.tracking = {"uri": uri, "run": run_id, "missing": missing}
         write_record(run.store.root, record)
 
-    tracker = start_tracker(record, uri, record.tracking.get("run") or None, began, watch=False, arrived=note)
+    tracker = start_tracker(record, uri, record.tracking.get("run") or None, began, again=True, arrived=note)
     _put(run, tracker)
     problems = tracker.finish(
         _STATUS.get(record.status, "KILLED"), record.message, timeout, began + record.seconds

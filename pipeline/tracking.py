@@ -63,6 +63,7 @@ class Tracker:
         model: what kind of model it makes. It leads the name, of which MLflow's tables show the beginning.
         run_id: the run in MLflow, of which something is missing there; None makes a new one.
         watch: whether the machine's own metrics are sent, too.
+        again: whether an earlier process may have made the run without hearing of it.
         arrived: called, by another thread, with the id of the run in MLflow once it is there.
     """
 
@@ -74,6 +75,7 @@ class Tracker:
         model: str = "",
         run_id: str | None = None,
         watch: bool = True,
+        again: bool = False,
         arrived: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.run_id = run_id
@@ -88,7 +90,7 @@ class Tracker:
         self._record = run
         self._model = model
         self._arrived = arrived
-        self._attempted = False
+        self._attempted = again
         self._figures: dict[str, dict[str, float]] = {}
         self._epochs: dict[int, Mapping[str, Any]] = {}
         self._epochs_sent: dict[str, set[int]] = {}

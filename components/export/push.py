@@ -39,7 +39,8 @@ class Note(NamedTuple):
         registered: whether MLflow has it there.
         bless: the rules by which it was found good enough, as JSON.
         content: digest of its files, which may differ under the same key; empty in older notes.
-        rolled_back: models, or contents where only one make of a model is meant, that gave way to earlier
+        weights: digest of the train artifact, which may differ for the same model; empty in older notes.
+        rolled_back: models, or weights where only one make of a model is meant, that gave way to earlier
             ones; they are not pushed again.
     """
 
@@ -49,6 +50,7 @@ class Note(NamedTuple):
     registered: bool = False
     bless: str = ""
     content: str = ""
+    weights: str = ""
     rolled_back: tuple[str, ...] = ()
 
     @property

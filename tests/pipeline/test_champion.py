@@ -214,11 +214,11 @@ def test_rolling_back_twice_goes_further_back(base):
 
 def test_a_model_that_was_made_anew_can_go_back_to_itself(base):
     """And what was given up is neither gone back to, nor pushed again, although it is the same model."""
-    push(base / "1", base, Note("b", "b", content="good"))
-    push(base / "1", base, Note("b", "b", content="bad"))
+    push(base / "1", base, Note("b", "b", weights="good"))
+    push(base / "1", base, Note("b", "b", weights="bad"))
     done = roll_back(base)
     assert done.source == 4
-    assert read_note(base, 6) == Note("b", "b", content="good", rolled_back=("bad",))
+    assert read_note(base, 6) == Note("b", "b", weights="good", rolled_back=("bad",))
     assert roll_back(base).source == 1
     assert read_note(base, 7) == Note("a", "a", rolled_back=("b", "bad"))
 
@@ -229,8 +229,9 @@ def test_a_rollback_waits_for_a_push(base):
             done = thread.submit(roll_back, base)
             with pytest.raises(TimeoutError):
                 done.result(0.3)
-            assert max(versions(base)) == 3
-        assert done.result(30).directory.name == "4"
+            push(base / "1", base, Note("c", "c", rolled_back=("z",)))
+        assert done.result(30).old == 4
+    assert read_note(base, 5).rolled_back == ("c", "z")  # what was pushed meanwhile is what gave way
 
 
 def test_versions_of_before_models_had_a_name_are_told_by_their_keys(base):

@@ -194,16 +194,24 @@ def test_what_is_known_of_an_earlier_make_is_not_taken_for_the_champions(gate):
     gate.store.commit(staging, "evaluate", evaluated.key, evaluated.ingredients, {}, 1.0, replaces=evaluated)
     other.ask()
     assert other._measured_champion() is None
-    # Nor is what was made from other figures exported as it is.
+    # Nor is what was made from other figures pushed or kept as it is.
+    verdict = gate_of(gate, [RULES]).verdict()
+    assert verdict.reasons == ["it was exported from another make than was measured. Run again"]
     plans = {plan.stage.name: plan for plan in make_plan(load_config(gate.config, [RULES]), gate.store)}
     assert plans["export"].reason == "evaluate was made anew, with other files"
+
+
+def gate_of(gate, overrides):
+    """The gate as it is, without what is missing being made."""
+    config = load_config(gate.config, overrides)
+    return Gate(config, make_plan(config, gate.store), gate.store)
 
 
 def made_from(store, exported, evaluated):
     """Commits an export artifact again, as made from an evaluate artifact."""
     staging = store.staging("export")
     shutil.copytree(exported.directory / "model", staging / "model")
-    upstream = {"evaluate": evaluated}
+    upstream = {"evaluate": evaluated.digest()}
     store.commit(
         staging, "export", exported.key, exported.ingredients, {}, 1.0, replaces=exported, upstream=upstream
     )
@@ -212,6 +220,52 @@ def made_from(store, exported, evaluated):
 def judged_as(gate):
     gate.ask()
     return gate.verdict()
+
+
+def test_figures_and_export_of_different_weights_are_not_put_together(gate):
+    """One of them was lost, and its training is another one now."""
+    found = gate()
+    staging = gate.store.staging("evaluate")
+    shutil.copytree(found.evaluated.directory, staging, dirs_exist_ok=True)
+    upstream = {"train": "other weights"}
+    before = found.evaluated
+    gate.store.commit(staging, "evaluate", before.key, before.ingredients, {}, 1.0, before, upstream)
+    staging = gate.store.staging("export")
+    shutil.copytree(found.exported.directory, staging, dirs_exist_ok=True)
+    before = found.exported
+    gate.store.commit(staging, "export", before.key, before.ingredients, {}, 1.0, before, {"train": "these"})
+    assert "from another make" in gate_of(gate, []).verdict().reasons[0]
+
+
+def test_what_builds_on_a_training_that_runs_runs_too(gate):
+    found = gate()
+    shutil.rmtree(gate.store.find("train", found._plans["train"].key).directory)
+    plans = {plan.stage.name: plan for plan in make_plan(load_config(gate.config), gate.store)}
+    assert [name for name, plan in plans.items() if plan.runs] == ["train", "evaluate", "export"]
+    assert plans["export"].reason == "train runs, and may give other weights"
+    shutil.rmtree(gate.store.find("ingest", found._plans["ingest"].key).directory)
+    plans = {plan.stage.name: plan for plan in make_plan(load_config(gate.config), gate.store)}
+    assert not plans["tokenize"].runs  # for the same examples give the same tokens
+
+
+def test_weights_that_were_given_up_are_known_however_they_are_exported(gate):
+    found = gate()
+    before = found.exported
+    staging = gate.store.staging("export")
+    shutil.copytree(before.directory / "model", staging / "model")
+    gate.store.commit(staging, "export", before.key, before.ingredients, {}, 1.0, before, {"train": "bad"})
+    push(before.directory / "model", gate.base, Note("k", "m", rolled_back=("bad",)))
+    assert "it was rolled back" in gate_of(gate, []).verdict().reasons[0]
+
+
+def test_a_version_that_somebody_copied_there_does_not_hide_the_champion(gate, monkeypatch):
+    better = gate(RULES, "seed=8", right=360)
+    better.push()
+    worse = gate(RULES, right=120)
+    worse.ask()
+    shutil.copytree(gate.base / "1", gate.base / "2", ignore=shutil.ignore_patterns("assets.extra"))
+    monkeypatch.setattr(gate_module, "find_champion", away)
+    assert not judged(worse).blessed
 
 
 def test_a_registry_is_not_told_to_have_what_another_has(gate, tmp_path):
