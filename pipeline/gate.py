@@ -107,14 +107,14 @@ class Gate:
             return
         version, note = self._newest()
         served = self._as_champion(version, note)
-        here = note is not None and note.tracking == self._registry
-        registered = here and note is not None and note.registered
+        meant, known = (note.tracking == self._registry, note.registered) if note else (False, False)
         try:
-            if here and not registered:  # it is to be the champion as soon as the registry hears of it
+            if meant and not known:  # it is to be the champion as soon as the registry hears of it
                 found = served
             else:
-                asked = find_champion(self._config.tracking.uri, self._config.name)
-                found = asked or (None if registered else served)
+                found = find_champion(self._config.tracking.uri, self._config.name)
+                if found is None and not meant:
+                    found = served
         except UserError as error:
             if not self._asked:
                 self._unknown = f"{error}. Run again when it answers"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from components.errors import UserError
+from pipeline.delivery import Failure
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -82,6 +83,39 @@ def one_line(error: Exception | None) -> str:
 def without_password(text: str) -> str:
     """The text without the user and password of the addresses in it."""
     return re.sub(r"://[^/@\s]+@", "://", text)
+
+
+def judge(error: Exception) -> Failure:
+    """Whether MLflow, or the way to it, or what was sent is at fault.
+
+    Args:
+        error: of a call of MLflow's client or of its artifact stores.
+    """
+    if isinstance(error, ImportError):
+        return Failure.WRONG
+    import requests
+
+    chain = (error, error.__cause__, error.__context__)  # MLflow wraps what went wrong on the way
+    if any(isinstance(each, requests.exceptions.RetryError) for each in chain):
+        return Failure.TROUBLE  # an answer that asks to come again
+    status = _status(error)
+    if status is not None:
+        return Failure.TROUBLE if status == 429 or status >= 500 else Failure.WRONG
+    # Other errors of the system, a full disk for one, are this machine's.
+    silence = (ConnectionError, TimeoutError, requests.RequestException, sqlite3.OperationalError)
+    return Failure.AWAY if any(isinstance(each, silence) for each in chain) else Failure.WRONG
+
+
+def _status(error: Exception) -> int | None:
+    """What was answered, as HTTP has it; None if nobody answered, or was asked."""
+    from mlflow.exceptions import MlflowException
+
+    response = getattr(error, "response", None)  # of requests, which brings the artifacts
+    if response is not None:
+        return int(response.status_code)
+    if isinstance(error, MlflowException) and not isinstance(error.__cause__ or error.__context__, OSError):
+        return int(error.get_http_status_code())
+    return None
 
 
 def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]:

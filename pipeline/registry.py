@@ -14,6 +14,7 @@ from urllib.request import url2pathname
 
 import components.export
 from components.errors import UserError
+from components.export.push import amend_note, latest_version, read_note
 from pipeline.mlflow_client import (
     absolute_uri,
     database_path,
@@ -47,7 +48,7 @@ class Champion:
         model: tells it from other models, however they were evaluated and exported; empty as above.
         content: digest of its files; empty as above, or if an older rnnpipe registered it.
         uri: where its files are.
-        tracking_uri: whose registry knows it; empty if it is served but not registered.
+        tracking_uri: whose registry it was found in; empty if it was found where it is served.
     """
 
     title: str
@@ -242,6 +243,32 @@ def registered(client: MlflowClient, name: str, key: str, content: str = "") -> 
     wanted = f"name = '{name}' and tags.`{KEY}` = '{key}'"
     wanted += f" and tags.`{CONTENT}` = '{content}'" if content else ""
     return max(client.search_model_versions(wanted), key=lambda each: int(each.version), default=None)
+
+
+def make_champion(client: MlflowClient, uri: str, run_id: str, served: Path, example: str) -> None:
+    """Gives a served model the alias; it is logged and registered first, unless a version of it is there.
+
+    Args:
+        client: of MLflow.
+        uri: where the client's registry is, absolute.
+        run_id: the run it is logged with.
+        served: the directory of the version, whose parent has the model's name.
+        example: a text to ask it.
+    """
+    base, version = served.parent, int(served.name)
+    note = read_note(base, version)
+    if note is None:
+        return  # it has been removed since
+    found = registered(client, base.name, note.key, note.content)
+    if found is None:
+        model_id = log_model(client, run_id, base.name, served, example)
+        tags = {KEY: note.key, MODEL: note.model, CONTENT: note.content}
+        found = register(client, base.name, tags, model_id, run_id)
+    if version == latest_version(base):  # another model may have followed
+        crown(client, base.name, found.version)
+    note = read_note(base, version)
+    if note and note.tracking == without_password(uri):  # it may be meant for another registry now
+        amend_note(base, version, registered=True)
 
 
 def crown(client: MlflowClient, name: str, version: str) -> None:

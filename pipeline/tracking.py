@@ -16,18 +16,17 @@ import json
 import math
 import numbers
 import re
-import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from components.events import EpochFinished, Event, StageFinished
-from components.export.push import amend_note, latest_version, read_note
-from pipeline.delivery import Delivery, Failure
+from pipeline.delivery import Delivery
 from pipeline.mlflow_client import (
     absolute_uri,
     database_path,
+    judge,
     one_line,
     open_client,
     quiet_mlflow,
@@ -95,7 +94,7 @@ class Tracker:
         self._epochs: dict[int, Mapping[str, Any]] = {}
         self._epochs_sent: dict[str, set[int]] = {}
         self._samples = 0
-        self._delivery = Delivery(_judge)
+        self._delivery = Delivery(judge)
         self._machine = SystemMetrics(self._put_sample) if watch else None
 
     def start(
@@ -180,25 +179,12 @@ class Tracker:
             served: the directory of the version that is served, whose parent has the model's name.
             example: a text to ask it.
         """
-        self._delivery.put("the champion", lambda: self._register(served, example))
+        self._delivery.put("the champion", lambda: self._crown(served, example))
 
-    def _register(self, served: Path, example: str) -> None:
-        from pipeline.registry import CONTENT, KEY, MODEL, crown, log_model, register, registered
+    def _crown(self, served: Path, example: str) -> None:
+        from pipeline.registry import make_champion
 
-        base, version = served.parent, int(served.name)
-        note = read_note(base, version)
-        if note is None:
-            return  # it has been removed since
-        found = registered(self._client, base.name, note.key, note.content)
-        if found is None:
-            model_id = log_model(self._client, self._run, base.name, served, example)
-            tags = {KEY: note.key, MODEL: note.model, CONTENT: note.content}
-            found = register(self._client, base.name, tags, model_id, self._run)
-        if version == latest_version(base):  # another model may have followed
-            crown(self._client, base.name, found.version)
-        note = read_note(base, version)
-        if note and note.tracking == without_password(self._uri):  # it may be meant for another registry now
-            amend_note(base, version, registered=True)
+        make_champion(self._client, self._uri, self._run, served, example)
 
     def finish(
         self, status: Status, message: str = "", timeout: float = 30.0, ended: float | None = None
@@ -401,35 +387,6 @@ def _metrics(metrics: Mapping[str, Any], step: int, now: int) -> list[Metric]:
         for key, value in metrics.items()
         if _is_finite(value)
     ]
-
-
-def _judge(error: Exception) -> Failure:
-    """Whether MLflow, or the way to it, or what was sent is at fault."""
-    if isinstance(error, ImportError):
-        return Failure.WRONG
-    import requests
-
-    chain = (error, error.__cause__, error.__context__)  # MLflow wraps what went wrong on the way
-    if any(isinstance(each, requests.exceptions.RetryError) for each in chain):
-        return Failure.TROUBLE  # an answer that asks to come again
-    status = _status(error)
-    if status is not None:
-        return Failure.TROUBLE if status == 429 or status >= 500 else Failure.WRONG
-    # Other errors of the system, a full disk for one, are this machine's.
-    silence = (ConnectionError, TimeoutError, requests.RequestException, sqlite3.OperationalError)
-    return Failure.AWAY if any(isinstance(each, silence) for each in chain) else Failure.WRONG
-
-
-def _status(error: Exception) -> int | None:
-    """What was answered, as HTTP has it; None if nobody answered, or was asked."""
-    from mlflow.exceptions import MlflowException
-
-    response = getattr(error, "response", None)  # of requests, which brings the artifacts
-    if response is not None:
-        return int(response.status_code)
-    if isinstance(error, MlflowException) and not isinstance(error.__cause__ or error.__context__, OSError):
-        return int(error.get_http_status_code())
-    return None
 
 
 def _name(text: str) -> str:

@@ -23,10 +23,10 @@ from pipeline import code_version as code_version_module
 from pipeline import delivery
 from pipeline.code_version import code_version
 from pipeline.delivery import Failure
-from pipeline.mlflow_client import database_path, quiet_mlflow, ui_command
+from pipeline.mlflow_client import database_path, judge, quiet_mlflow, ui_command
 from pipeline.mlflow_run import params, published
 from pipeline.system_metrics import SystemMetrics
-from pipeline.tracking import Tracker, _judge
+from pipeline.tracking import Tracker
 
 NOWHERE = "http://user:secret@127.0.0.1:9"  # the port of a service that nobody runs
 EPOCHS = [
@@ -375,7 +375,7 @@ def troubled():
     ],
 )
 def test_what_a_server_answers_is_no_silence(troubled, status, kinds):
-    assert [_judge(error) for error in troubled(status)] == kinds
+    assert [judge(error) for error in troubled(status)] == kinds
 
 
 def test_silence_and_faults_of_this_side():
@@ -384,12 +384,12 @@ def test_silence_and_faults_of_this_side():
     for call in (lambda: MlflowClient(NOWHERE).get_run("run"), lambda: artifacts.log_artifact(__file__)):
         with pytest.raises(Exception, match="refused") as refused:
             call()
-        assert _judge(refused.value) is Failure.AWAY
-    assert _judge(ConnectionRefusedError()) is Failure.AWAY
+        assert judge(refused.value) is Failure.AWAY
+    assert judge(ConnectionRefusedError()) is Failure.AWAY
     full = OSError(errno.ENOSPC, "no space left on device")
     for error in (FileNotFoundError("artifact.json"), full, ImportError("mlflow"), ValueError()):
-        assert _judge(error) is Failure.WRONG
-    assert _judge(MlflowException("database is locked")) is Failure.TROUBLE
+        assert judge(error) is Failure.WRONG
+    assert judge(MlflowException("database is locked")) is Failure.TROUBLE
 
 
 def test_what_is_sent_late_is_not_missing_from_the_figures(uri, artifact, monkeypatch):
