@@ -56,7 +56,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["layers*", "components*", "pipeline*"]),
-    package_data={"*": ["py.typed"], "pipeline": ["schema.json", "templates/*.html"]},
+    package_data={"*": ["py.typed"], "pipeline": ["schema.json"], "pipeline.report": ["templates/*.html"]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["rnnpipe = pipeline.cli:main"]},

@@ -80,8 +80,8 @@ def run(
 ) -> None:
     """Run the pipeline; reuse every stage that nothing has changed."""
     from pipeline.config import load_config
-    from pipeline.interrupt import EXIT_CODE as INTERRUPTED
-    from pipeline.run import run_pipeline
+    from pipeline.run.execute import run_pipeline
+    from pipeline.run.interrupt import EXIT_CODE as INTERRUPTED
 
     overrides = set_ or []
     code = run_pipeline(
@@ -106,10 +106,10 @@ def plan(
     config: ConfigFile = DEFAULT, set_: Overrides = None, until: Until = None, force: Force = None
 ) -> None:
     """Show what a run would do, stage by stage, and why."""
-    from pipeline.artifacts import Store
     from pipeline.config import load_config
-    from pipeline.console import plan_table
-    from pipeline.plan import make_plan
+    from pipeline.plan.planning import make_plan
+    from pipeline.run.console import plan_table
+    from pipeline.store.store import Store
 
     loaded = load_config(config, set_ or [])
     plans = make_plan(
@@ -141,7 +141,7 @@ def predict(
     ] = SignatureName.serving_default,
 ) -> None:
     """Answer the lines of standard input, one JSON object a line, from the SavedModel alone."""
-    from pipeline.predict import predict as answers
+    from pipeline.serving.predict import predict as answers
 
     for line in answers(model, sys.stdin.buffer, batch_size, signature.value):
         print(line, flush=True)
@@ -161,7 +161,7 @@ def serve(
 
     TensorFlow Serving's binary listens on all interfaces, the others on 127.0.0.1.
     """
-    from pipeline.serve import run_server, serving
+    from pipeline.serving.server import run_server, serving
 
     wanted = with_.value if with_ else None
     with serving(_versions_of(name, directory), port, grpc_port, wanted) as ready:
@@ -177,7 +177,7 @@ def rollback(
     directory: Annotated[Path, typer.Option(help="Where models are pushed to.")] = Path("serving"),
 ) -> None:
     """Serve an earlier version again, as the newest, and make it the champion."""
-    from pipeline.rollback import roll_back
+    from pipeline.serving.rollback import roll_back
 
     done = roll_back(_versions_of(name, directory), version)
     print(f"version {done.source} is served again, as {done.directory}, in place of version {done.old}")
@@ -187,8 +187,8 @@ def rollback(
 @app.command()
 def runs(root: Root = Path("runs")) -> None:
     """List the runs and their metrics."""
-    from pipeline.console import runs_table
-    from pipeline.records import read_records
+    from pipeline.run.console import runs_table
+    from pipeline.run.record import read_records
 
     records = read_records(root)
     if not records:
@@ -202,8 +202,8 @@ def track(
     root: Root = Path("runs"),
 ) -> None:
     """Send MLflow what it did not get while a run went on."""
-    from pipeline.facts import find_runs
-    from pipeline.track import track as send
+    from pipeline.report.facts import find_runs
+    from pipeline.tracking.track import track as send
 
     (found,) = find_runs(root, [run])
     problems = send(found)
@@ -220,14 +220,14 @@ def compare(
     html: Annotated[Path | None, typer.Option(help="Also write a page with a picture.")] = None,
 ) -> None:
     """Set runs side by side: what differs, by how much, and whether that is more than noise."""
-    from pipeline.compare import compare as side_by_side
-    from pipeline.compare import comparison_text
-    from pipeline.facts import find_runs
+    from pipeline.report.compare import compare as side_by_side
+    from pipeline.report.compare import comparison_text
+    from pipeline.report.facts import find_runs
 
     found = side_by_side(find_runs(root, run or [], newest))
     Console().print(comparison_text(found), highlight=False)
     if html:
-        from pipeline.pages import comparison_page
+        from pipeline.report.pages import comparison_page
 
         html.write_text(comparison_page(found), encoding="utf-8")
         print(f"\nwritten to {html}")
@@ -243,7 +243,7 @@ def ui(
     import subprocess
 
     from pipeline.config import load_config
-    from pipeline.mlflow_client import ui_command
+    from pipeline.tracking.mlflow_client import ui_command
 
     command = ui_command(load_config(config, set_ or []).tracking.uri, port=port)
     print(f"MLflow UI on http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)

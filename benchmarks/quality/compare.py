@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import sacrebleu
 
-from pipeline.artifacts import Store
 from pipeline.config import load_config
-from pipeline.plan import make_plan
+from pipeline.plan.planning import make_plan
+from pipeline.store.store import Store
 
 HERE = Path(__file__).resolve().parent
 

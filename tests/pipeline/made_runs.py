@@ -8,8 +8,8 @@ from components.evaluate.answers import Answers
 from components.evaluate.config import METRICS
 from components.evaluate.measure import Measure
 from components.evaluate.measured import write_measured
-from pipeline.artifacts import Store
-from pipeline.records import Recorder
+from pipeline.run.record import Recorder
+from pipeline.store.store import Store
 
 EXAMPLES = 400
 

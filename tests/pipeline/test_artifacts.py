@@ -9,8 +9,8 @@ import time
 import pytest
 from filelock import FileLock
 
-from pipeline import artifacts
-from pipeline.artifacts import MANIFEST, Store
+from pipeline.store import store as artifacts
+from pipeline.store.store import MANIFEST, Store
 
 
 @pytest.fixture

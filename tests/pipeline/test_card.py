@@ -6,10 +6,10 @@ import tiny
 from made_runs import make_run
 from mlflow import MlflowClient
 
-from pipeline.artifacts import Store
-from pipeline.facts import RunFacts, find_runs
-from pipeline.pages import card_page
-from pipeline.records import RunRecord, read_records
+from pipeline.report.facts import RunFacts, find_runs
+from pipeline.report.pages import card_page
+from pipeline.run.record import RunRecord, read_records
+from pipeline.store.store import Store
 
 
 def test_what_the_data_says_is_text(tmp_path):

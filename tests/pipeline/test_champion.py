@@ -14,9 +14,9 @@ from components.errors import UserError
 from components.export.push import Note, push, pushing, read_note, versions
 from components.export.saved_model import export_saved_model
 from pipeline.cli import app
-from pipeline.records import read_records
-from pipeline.registry import KEY, MODEL, crown, find_champion, log_model, register, registered
-from pipeline.rollback import roll_back
+from pipeline.run.record import read_records
+from pipeline.serving.rollback import roll_back
+from pipeline.tracking.registry import KEY, MODEL, crown, find_champion, log_model, register, registered
 
 RULES = "evaluate.bless={accuracy: {max_drop: 0.02}}"
 WEAK = "train.optimizer={type: adam, learning_rate: 0.000001}"

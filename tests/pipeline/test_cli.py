@@ -86,7 +86,7 @@ def test_runs_without_any_says_how_to_start(tmp_path):
 
 
 def test_runs_lists_runs_and_metrics(tmp_path):
-    from pipeline.records import Recorder
+    from pipeline.run.record import Recorder
 
     recorder = Recorder(tmp_path, "dates", {})
     recorder.record.metrics = {"exact_match": 0.97531, "character_error_rate": 0.0125}

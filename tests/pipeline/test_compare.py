@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from components.errors import UserError
 from pipeline.cli import app
-from pipeline.compare import compare, comparison_text
-from pipeline.facts import find_runs
-from pipeline.pages import comparison_page
+from pipeline.report.compare import compare, comparison_text
+from pipeline.report.facts import find_runs
+from pipeline.report.pages import comparison_page
 
 
 def text(comparison):

@@ -2,8 +2,8 @@ import threading
 
 import pytest
 
-from pipeline import delivery
-from pipeline.delivery import Delivery, Failure
+from pipeline.tracking import delivery
+from pipeline.tracking.delivery import Delivery, Failure
 
 
 @pytest.fixture(autouse=True)

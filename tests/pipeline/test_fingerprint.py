@@ -1,8 +1,8 @@
 import os
 from pathlib import Path
 
-from pipeline import fingerprint
-from pipeline.fingerprint import FileFingerprints, source_fingerprint
+from pipeline.plan import fingerprint
+from pipeline.plan.fingerprint import FileFingerprints, source_fingerprint
 
 
 def test_a_file_is_known_by_its_content(tmp_path):
@@ -49,7 +49,7 @@ def test_source_is_followed_through_imports_of_the_packages_alone(tmp_path, monk
 
     for name, text in files.items():
         write(name, text)
-    monkeypatch.setattr(fingerprint, "__file__", str(tmp_path / "pipeline" / "fingerprint.py"))
+    monkeypatch.setattr(fingerprint, "__file__", str(tmp_path / "pipeline" / "plan" / "fingerprint.py"))
     before = source_fingerprint("components.a")
     write("components/d.py", "y = 2\n")
     assert source_fingerprint("components.a") == before
@@ -58,7 +58,7 @@ def test_source_is_followed_through_imports_of_the_packages_alone(tmp_path, monk
 
 
 def test_the_stages_sources_are_found():
-    from pipeline.stages import STAGES
+    from pipeline.plan.stages import STAGES
 
     prints = [source_fingerprint(stage.module) for stage in STAGES]
     assert len(set(prints)) == len(STAGES)

@@ -9,13 +9,13 @@ from made_runs import report_of
 from components.errors import UserError
 from components.evaluate.measured import write_measured
 from components.export.push import Note, amend_note, push, read_note, versions
-from pipeline import gate as gate_module
-from pipeline.artifacts import Store
 from pipeline.config import load_config
-from pipeline.gate import Gate
-from pipeline.plan import make_plan
-from pipeline.registry import Champion, find_champion
-from pipeline.tracking import Tracker
+from pipeline.plan.planning import make_plan
+from pipeline.serving import gate as gate_module
+from pipeline.serving.gate import Gate
+from pipeline.store.store import Store
+from pipeline.tracking.registry import Champion, find_champion
+from pipeline.tracking.tracker import Tracker
 
 
 @pytest.fixture

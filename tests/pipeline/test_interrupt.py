@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from pipeline.interrupt import interruptible
+from pipeline.run.interrupt import interruptible
 
 
 def test_an_interrupt_arrives_with_its_one_argument():
@@ -26,7 +26,7 @@ def test_an_interrupt_arrives_with_its_one_argument():
 def test_a_process_deep_in_native_code_is_ended_after_its_last_words():
     program = """
         import hashlib
-        from pipeline.interrupt import interruptible
+        from pipeline.run.interrupt import interruptible
         with interruptible(lambda: print("last words", flush=True)):
             print("ready", flush=True)
             hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # minutes without a bytecode

@@ -3,11 +3,11 @@ import io
 
 import pytest
 
-from pipeline import plan as planning
-from pipeline.artifacts import Store
 from pipeline.config import load_config
-from pipeline.console import plan_table
-from pipeline.plan import make_plan
+from pipeline.plan import planning
+from pipeline.plan.planning import make_plan
+from pipeline.run.console import plan_table
+from pipeline.store.store import Store
 
 YAML = """\
 name: plan

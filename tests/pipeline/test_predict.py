@@ -14,8 +14,8 @@ from components.errors import UserError
 from components.export.push import Note, push
 from components.export.saved_model import export_saved_model
 from components.export.session import SavedModelSession
-from pipeline import predict as predict_module
-from pipeline.predict import find_model, predict
+from pipeline.serving import predict as predict_module
+from pipeline.serving.predict import find_model, predict
 
 
 def reverse(text):
@@ -252,7 +252,7 @@ def test_a_model_with_other_outputs_is_said(tmp_path):
 
 PROCESS = """
 import sys
-from pipeline.predict import predict
+from pipeline.serving.predict import predict
 for line in predict(sys.argv[1], sys.stdin.buffer):
     print(line, flush=True)
 heavy = {"tensorflow", "tensorflow_text", "keras", "apache_beam", "mlflow", "pydantic"}

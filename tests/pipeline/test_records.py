@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 from components.events import EpochFinished, StageFinished, StageStarted
-from pipeline.records import Recorder, read_records
+from pipeline.run.record import Recorder, read_records
 
 
 def test_a_run_is_on_disk_at_every_moment(tmp_path):

@@ -17,10 +17,10 @@ from mlflow import MlflowClient
 
 from components.evaluate.config import METRICS
 from components.events import StageStarted, listening
-from pipeline.artifacts import Store
 from pipeline.config import load_config
-from pipeline.plan import make_plan
-from pipeline.records import read_records
+from pipeline.plan.planning import make_plan
+from pipeline.run.record import read_records
+from pipeline.store.store import Store
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -234,7 +234,7 @@ def test_the_job_is_one_pipeline_of_five_boxes(tmp_path):
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-    from pipeline.job import build
+    from pipeline.run.job import build
 
     config = load_config(tiny.make(tmp_path))
     store = Store(tmp_path / "runs")

@@ -22,7 +22,7 @@ from components.export import tf_serving
 from components.export.push import Note, push
 from components.export.saved_model import export_saved_model
 from components.export.session import SavedModelSession
-from pipeline.serve import choose_server, serving
+from pipeline.serving.server import choose_server, serving
 
 BATCH = 50
 

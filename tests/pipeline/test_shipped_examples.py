@@ -12,7 +12,7 @@ import tiny
 from components.models.encoders import Encoder
 from components.strict import FIELDS
 from pipeline.config import load_config
-from pipeline.predict import predict
+from pipeline.serving.predict import predict
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.yaml"))

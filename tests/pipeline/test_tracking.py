@@ -19,14 +19,14 @@ from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepositor
 from components.errors import UserError
 from components.evaluate.verdict import Blessing
 from components.events import EpochFinished, StageFinished, Warned
-from pipeline import code_version as code_version_module
-from pipeline import delivery
-from pipeline.code_version import code_version
-from pipeline.delivery import Failure
-from pipeline.mlflow_client import database_path, judge, quiet_mlflow, ui_command
-from pipeline.mlflow_run import params, published
-from pipeline.system_metrics import SystemMetrics
-from pipeline.tracking import Tracker
+from pipeline.run import code_version as code_version_module
+from pipeline.run.code_version import code_version
+from pipeline.tracking import delivery
+from pipeline.tracking.delivery import Failure
+from pipeline.tracking.mlflow_client import database_path, judge, quiet_mlflow, ui_command
+from pipeline.tracking.mlflow_run import params, published
+from pipeline.tracking.system_metrics import SystemMetrics
+from pipeline.tracking.tracker import Tracker
 
 NOWHERE = "http://user:secret@127.0.0.1:9"  # the port of a service that nobody runs
 EPOCHS = [
@@ -81,7 +81,7 @@ def artifact(tmp_path):
 
 SCRIPT = """
 import sys
-from pipeline.tracking import Tracker
+from pipeline.tracking.tracker import Tracker
 tracker = Tracker(sys.argv[1], "first", "one of two")
 tracker.start({"a": 1}, {}, "")
 missing = tracker.finish("FINISHED", timeout=300)

@@ -19,14 +19,14 @@ from components.errors import UserError
 from components.events import EpochFinished
 from components.export.push import Note, push, read_note
 from components.export.saved_model import export_saved_model
-from pipeline import delivery
 from pipeline.cli import app
-from pipeline.facts import find_runs
-from pipeline.mlflow_client import quiet_mlflow
-from pipeline.records import read_records, write_record
-from pipeline.registry import find_champion
-from pipeline.track import track
-from pipeline.tracking import Tracker
+from pipeline.report.facts import find_runs
+from pipeline.run.record import read_records, write_record
+from pipeline.tracking import delivery
+from pipeline.tracking.mlflow_client import quiet_mlflow
+from pipeline.tracking.registry import find_champion
+from pipeline.tracking.track import track
+from pipeline.tracking.tracker import Tracker
 
 EPOCHS = [{"epoch": epoch, "loss": 1 / epoch, "seconds": 2.0} for epoch in range(1, 6)]
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from components.errors import UserError
 from components.export.push import Note, amend_note, latest_version, push, read_note
-from pipeline.artifacts import Artifact, Store
 from pipeline.config import PipelineConfig
-from pipeline.mlflow_client import absolute_uri, without_password
-from pipeline.plan import StagePlan, key_of
-from pipeline.registry import Champion, find_champion
-from pipeline.stages import Stage, StageDirectories
+from pipeline.plan.planning import StagePlan, key_of
+from pipeline.plan.stages import Stage, StageDirectories
+from pipeline.store.store import Artifact, Store
+from pipeline.tracking.mlflow_client import absolute_uri, without_password
+from pipeline.tracking.registry import Champion, find_champion
 
 if TYPE_CHECKING:
     import apache_beam as beam

@@ -101,8 +101,8 @@ def serving(
 
 def _mlflow(base: Path, newest: Path, folder: Path, port: int, why: str) -> Serving:
     """MLflow's server on a pyfunc model that looks for newer versions by itself."""
-    from pipeline.mlflow_client import quiet_mlflow
-    from pipeline.registry import save_pyfunc
+    from pipeline.tracking.mlflow_client import quiet_mlflow
+    from pipeline.tracking.registry import save_pyfunc
 
     quiet_mlflow()
     shutil.copytree(newest, folder / "model")  # MLflow goes by the directory's name

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.errors import UserError
-from pipeline.artifacts import Artifact, Store
 from pipeline.config import flatten
-from pipeline.records import RunRecord, read_records
+from pipeline.run.record import RunRecord, read_records
+from pipeline.store.store import Artifact, Store
 
 if TYPE_CHECKING:
     from components.evaluate.measured import Measured

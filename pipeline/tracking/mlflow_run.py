@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.config import flatten, yaml_text
-from pipeline.mlflow_client import without_password
-from pipeline.records import RunRecord
-from pipeline.tracking import Scalar, Tracker
+from pipeline.run.record import RunRecord
+from pipeline.tracking.mlflow_client import without_password
+from pipeline.tracking.tracker import Scalar, Tracker
 
 _PARTS = ("encoder", "attention", "decoder", "pooling")
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from components.errors import UserError
 from components.events import EpochFinished
 from components.export.push import latest_version, read_note
-from pipeline.artifacts import is_alive
-from pipeline.console import example_question
-from pipeline.facts import RunFacts
-from pipeline.mlflow_run import start_tracker
-from pipeline.pages import card_page
-from pipeline.records import THE_END, write_record
-from pipeline.tracking import Status, Tracker
+from pipeline.report.facts import RunFacts
+from pipeline.report.pages import card_page
+from pipeline.run.console import example_question
+from pipeline.run.record import THE_END, write_record
+from pipeline.store.store import is_alive
+from pipeline.tracking.mlflow_run import start_tracker
+from pipeline.tracking.tracker import Status, Tracker
 
 _STATUS: dict[str, Status] = {"finished": "FINISHED", "failed": "FAILED"}
 

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from components.events import EpochFinished, Event, StageFinished
-from pipeline.delivery import Delivery
-from pipeline.mlflow_client import (
+from pipeline.tracking.delivery import Delivery
+from pipeline.tracking.mlflow_client import (
     absolute_uri,
     database_path,
     judge,
@@ -32,8 +32,8 @@ from pipeline.mlflow_client import (
     quiet_mlflow,
     without_password,
 )
-from pipeline.stage_logs import DatasetFacts, epochs_seconds, is_logged, stage_log
-from pipeline.system_metrics import SystemMetrics
+from pipeline.tracking.stage_logs import DatasetFacts, epochs_seconds, is_logged, stage_log
+from pipeline.tracking.system_metrics import SystemMetrics
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -182,7 +182,7 @@ class Tracker:
         self._delivery.put("the champion", lambda: self._crown(served, example))
 
     def _crown(self, served: Path, example: str) -> None:
-        from pipeline.registry import make_champion
+        from pipeline.tracking.registry import make_champion
 
         make_champion(self._client, self._uri, self._run, served, example)
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.compare import Comparison, Standing
 from pipeline.config import yaml_text
-from pipeline.console import command_line, example_question
-from pipeline.facts import RunFacts
-from pipeline.mlflow_run import published
+from pipeline.report.compare import Comparison, Standing
+from pipeline.report.facts import RunFacts
+from pipeline.run.console import command_line, example_question
+from pipeline.tracking.mlflow_run import published
 
 _REJECTED = 20  # rows shown
 
@@ -46,7 +46,7 @@ def card_page(run: RunFacts) -> str:
 def _render(template: str, **values: Any) -> str:
     # Everything is escaped: texts of the data are in it.
     environment = Environment(
-        loader=PackageLoader("pipeline"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("pipeline.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template(template).render(**values)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.ingest.sources import find_sources
-from pipeline.artifacts import Artifact, Store
 from pipeline.config import PipelineConfig, flatten
-from pipeline.fingerprint import FileFingerprints, library_versions, source_fingerprint
-from pipeline.stages import STAGES, Stage
+from pipeline.plan.fingerprint import FileFingerprints, library_versions, source_fingerprint
+from pipeline.plan.stages import STAGES, Stage
+from pipeline.store.store import Artifact, Store
 
 
 @dataclass(frozen=True)

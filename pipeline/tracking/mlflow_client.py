@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from components.errors import UserError
-from pipeline.delivery import Failure
+from pipeline.tracking.delivery import Failure
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -93,7 +93,7 @@ def _imports(package: str, source: bytes) -> list[str]:
 
 
 def _source(name: str) -> Path | None:
-    path = Path(__file__).parent.parent.joinpath(*name.split("."))
+    path = Path(__file__).parents[2].joinpath(*name.split("."))
     for candidate in (path.with_suffix(".py"), path / "__init__.py"):
         if candidate.is_file():
             return candidate

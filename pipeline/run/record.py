@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.events import EpochFinished, Event, StageFinished, StageStarted
-from pipeline.artifacts import is_alive
+from pipeline.store.store import is_alive
 
 THE_END = "the end"  # what is missing in MLflow of a run that is not over
 

@@ -13,10 +13,10 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from components.errors import UserError
 from components.events import StageFinished, StageStarted, emit
-from pipeline.artifacts import Store
 from pipeline.config import PipelineConfig
-from pipeline.plan import StagePlan, data_fingerprints
-from pipeline.stages import StageDirectories
+from pipeline.plan.planning import StagePlan, data_fingerprints
+from pipeline.plan.stages import StageDirectories
+from pipeline.store.store import Store
 
 
 def run_job(config: PipelineConfig, plans: list[StagePlan], store: Store) -> None:

@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 import components.export
 from components.errors import UserError
 from components.export.push import amend_note, latest_version, read_note
-from pipeline.mlflow_client import (
+from pipeline.tracking.mlflow_client import (
     absolute_uri,
     database_path,
     one_line,

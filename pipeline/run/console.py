@@ -23,8 +23,8 @@ from rich.progress import (
 from rich.table import Table
 
 from components.events import EpochFinished, Event, StageFinished, StageProgress, StageStarted, Warned
-from pipeline.plan import StagePlan
-from pipeline.records import RunRecord
+from pipeline.plan.planning import StagePlan
+from pipeline.run.record import RunRecord
 
 
 class RunDisplay:

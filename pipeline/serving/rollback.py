@@ -7,8 +7,8 @@ from pathlib import Path
 
 from components.errors import UserError
 from components.export.push import Note, amend_note, push, pushing, read_note, versions
-from pipeline.mlflow_client import one_line, open_client, quiet_mlflow, without_password
-from pipeline.registry import crown, registered
+from pipeline.tracking.mlflow_client import one_line, open_client, quiet_mlflow, without_password
+from pipeline.tracking.registry import crown, registered
 
 
 @dataclass(frozen=True)

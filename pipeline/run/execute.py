@@ -18,19 +18,19 @@ from components.evaluate.verdict import Blessing
 from components.events import listening
 from components.export.push import pushing
 from components.export.serving_files import write_serving_files
-from pipeline.artifacts import Store
-from pipeline.code_version import code_version
 from pipeline.config import PipelineConfig, resolved
-from pipeline.console import RunDisplay, command_line, example_question, format_metrics
-from pipeline.gate import Gate
-from pipeline.interrupt import EXIT_CODE as INTERRUPTED
-from pipeline.interrupt import interruptible
-from pipeline.libraries import import_tensorflow, silence_libraries
-from pipeline.mlflow_client import absolute_uri
-from pipeline.mlflow_run import start_tracker
-from pipeline.plan import StagePlan, make_plan
-from pipeline.records import THE_END, Recorder
-from pipeline.tracking import Status, Tracker
+from pipeline.plan.planning import StagePlan, make_plan
+from pipeline.run.code_version import code_version
+from pipeline.run.console import RunDisplay, command_line, example_question, format_metrics
+from pipeline.run.interrupt import EXIT_CODE as INTERRUPTED
+from pipeline.run.interrupt import interruptible
+from pipeline.run.libraries import import_tensorflow, silence_libraries
+from pipeline.run.record import THE_END, Recorder
+from pipeline.serving.gate import Gate
+from pipeline.store.store import Store
+from pipeline.tracking.mlflow_client import absolute_uri
+from pipeline.tracking.mlflow_run import start_tracker
+from pipeline.tracking.tracker import Status, Tracker
 
 FAILED = 1
 NOT_BLESSED = 3
@@ -165,7 +165,7 @@ class _Run:
                 name = champion.stage.name
                 self._recorder.stage(name, state="waiting", key=champion.key, reason=champion.reason)
             import_tensorflow()
-            from pipeline.job import run_job
+            from pipeline.run.job import run_job
 
             run_job(self._config, plans, self._store)
 
@@ -231,8 +231,8 @@ class _Run:
 
     def _write_card(self) -> None:
         """Writes the run's page beside its record; that it cannot be written is no reason to fail."""
-        from pipeline.facts import RunFacts
-        from pipeline.pages import card_page
+        from pipeline.report.facts import RunFacts
+        from pipeline.report.pages import card_page
 
         try:
             page = card_page(RunFacts(self._recorder.record, self._store))

@@ -1,0 +1,1 @@
+"""Artifacts: what each stage leaves, with a typed reader and writer; file names are spelled here only."""

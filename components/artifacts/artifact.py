@@ -1,0 +1,295 @@
+"""What all artifacts are: files under logical names, listed in a manifest that was created last.
+
+reference = ...                       # handed on by the step that made it
+artifact = Tokens.load(reference)     # reads the manifest
+artifact.file("statistics.json")      # a checked path on this machine
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from upath import UPath
+
+from components import files
+from components.errors import UserError
+
+
+@dataclass(frozen=True, order=True)
+class FileRef:
+    """A file of an artifact.
+
+    Args:
+        name: what it is called in the artifact, with slashes.
+        path: where it is below the root, under a name that is never used twice.
+        size: in bytes.
+        sha256: of its content, in hexadecimal.
+    """
+
+    name: str
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Which artifact is meant, and what it is: this is what stages hand to each other.
+
+    Args:
+        root: under which all artifacts are.
+        stage: which one made it.
+        key: what it should be; see pipeline/plan.
+        inputs: the hash of the digests of what was really read.
+        number: which artifact of this key; above 1 where one was rebuilt.
+        digests: what its parts are, by name.
+    """
+
+    root: UPath
+    stage: str
+    key: str
+    inputs: str
+    number: int
+    digests: Mapping[str, str] = field(compare=False)
+
+    @property
+    def manifest(self) -> UPath:
+        """Where its manifest is."""
+        return manifest_path(self.root, self.stage, self.key, self.inputs, self.number)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known of an artifact.
+
+    Args:
+        stage: which one made it.
+        key: what it should be.
+        inputs: the hash of the digests of what was really read.
+        number: which artifact of this key.
+        attempt: the id of the attempt that created the manifest.
+        made: when, ISO 8601 in UTC.
+        seconds: how long the stage took.
+        summary: counts and metrics, for people; JSON-able.
+        ingredients: what the key is the hash of.
+        read: the digests that `inputs` is the hash of, by "stage part".
+        digests: what its parts are.
+        files: by logical name.
+    """
+
+    stage: str
+    key: str
+    inputs: str
+    number: int
+    attempt: str
+    made: str
+    seconds: float
+    summary: dict[str, Any]
+    ingredients: dict[str, Any]
+    read: dict[str, str]
+    digests: dict[str, str]
+    files: dict[str, FileRef]
+
+    def as_bytes(self) -> bytes:
+        """As JSON, for a file."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False).encode()
+
+    @classmethod
+    def of(cls, data: bytes) -> Manifest:
+        """Reads what `as_bytes` wrote.
+
+        Raises:
+            ValueError: if it is something else.
+        """
+        try:
+            values = json.loads(data)
+            listed = {name: FileRef(**each) for name, each in values.pop("files").items()}
+            return cls(**values, files=listed)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"it is no manifest: {error!r}") from error
+
+
+class Artifact:
+    """A finished artifact, read through its manifest.
+
+    Args:
+        root: under which all artifacts are.
+        manifest: of this one.
+    """
+
+    stage: ClassVar[str] = ""
+    parts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """What is read, keyed and told apart separately: by name, how the logical names in it begin."""
+
+    def __init__(self, root: UPath, manifest: Manifest) -> None:
+        self.root = root
+        self.manifest = manifest
+
+    @classmethod
+    def load(cls, reference: Reference) -> Any:
+        """Reads the manifest that a reference means.
+
+        Raises:
+            UserError: if it has been removed, or cannot be read.
+        """
+        try:
+            return cls(reference.root, Manifest.of(files.read(reference.manifest)))
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{reference.manifest} was removed while the run went on. Run again: it is rebuilt."
+            ) from error
+        except ValueError as error:
+            raise UserError(
+                f"{reference.manifest} cannot be read: {error}. Run again: what it lists is rebuilt."
+            ) from error
+
+    @property
+    def reference(self) -> Reference:
+        """What others call it by."""
+        found = self.manifest
+        return Reference(self.root, found.stage, found.key, found.inputs, found.number, found.digests)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Counts and metrics, for people."""
+        return self.manifest.summary
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Returns the logical names that begin so, sorted."""
+        return sorted(name for name in self.manifest.files if name.startswith(prefix))
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this logical name."""
+        return name in self.manifest.files
+
+    def place(self, name: str) -> UPath:
+        """Where a file is."""
+        return self.root / self.manifest.files[name].path
+
+    def file(self, name: str) -> Path:
+        """Returns a file's path on this machine; what is remote is copied here once, and checked.
+
+        Raises:
+            UserError: if it is not there, or not what was made.
+        """
+        return local_file(self.root, self.manifest.files[name])
+
+    def read(self, name: str) -> bytes:
+        """Returns a file's content."""
+        return self.file(name).read_bytes()
+
+    def json(self, name: str) -> Any:
+        """Returns what a JSON file holds."""
+        return json.loads(self.read(name))
+
+    def folder(self, prefix: str) -> Path:
+        """Returns a local directory with all files whose names begin with `prefix/`, checked.
+
+        Where they lie together on a disk of this machine it is that very directory: do not write there.
+        """
+        chosen = [self.manifest.files[name] for name in self.names(f"{prefix}/")]
+        inside = [each.name[len(prefix) + 1 :] for each in chosen]
+        if files.is_local(self.root):
+            bases = {each.path.removesuffix(f"/{name}") for each, name in zip(chosen, inside, strict=True)}
+            if len(bases) == 1 and len(chosen) == len(files.entries(self.root / next(iter(bases)))):
+                for each in chosen:
+                    local_file(self.root, each)
+                return files.local(self.root / bases.pop())
+        return _assembled(self.root, chosen, inside)
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(each.size for each in self.manifest.files.values())
+
+
+def manifest_path(root: UPath, stage: str, key: str, inputs: str, number: int) -> UPath:
+    """Where the manifest of an artifact is."""
+    return artifact_folder(root, stage, key) / f"{inputs}-{number}.json"
+
+
+def artifact_folder(root: UPath, stage: str, key: str) -> UPath:
+    """Where the attempts and the manifests of a key are."""
+    return root / "artifacts" / stage / key
+
+
+def digest_of(references: Iterable[FileRef]) -> str:
+    """Returns the SHA-256 over the logical names and checksums of files, in hexadecimal."""
+    listed = sorted((each.name, each.sha256) for each in references)
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+
+def part_digests(kind: type[Artifact], references: Iterable[FileRef]) -> dict[str, str]:
+    """Returns the digest of each part of an artifact that is made of these files."""
+    listed = list(references)
+    return {
+        part: digest_of(each for each in listed if each.name.startswith(starts))
+        for part, starts in kind.parts.items()
+    }
+
+
+def local_file(root: UPath, reference: FileRef) -> Path:
+    """Returns a file's path on this machine.
+
+    Raises:
+        UserError: if it is not there, or not what was made.
+    """
+    place = root / reference.path
+    try:
+        if files.is_local(place):
+            size = files.local(place).stat().st_size
+            if size != reference.size:
+                raise UserError(_changed(place, f"has {size} bytes instead of {reference.size}"))
+            return files.local(place)
+        copy = _cache() / reference.sha256[:2] / reference.sha256
+        if not copy.is_file():
+            aside = copy.with_name(f".{copy.name}.{uuid.uuid4().hex}")
+            files.download(place, aside)
+            if files.sha256(aside) != reference.sha256:
+                aside.unlink()
+                raise UserError(_changed(place, "is not what was written"))
+            os.replace(aside, copy)
+        return copy
+    except FileNotFoundError as error:
+        raise UserError(_changed(place, "is missing")) from error
+
+
+def _changed(place: UPath, what: str) -> str:
+    return f"{place} {what}. Run again: what is damaged is rebuilt."
+
+
+def _cache() -> Path:
+    """Where copies of remote files are kept on this machine, by their checksums."""
+    given = os.environ.get("RNNPIPE_CACHE")
+    return Path(given) if given else Path(tempfile.gettempdir()) / f"rnnpipe-{os.getuid()}"
+
+
+def _assembled(root: UPath, chosen: list[FileRef], inside: list[str]) -> Path:
+    """Makes a directory of files that lie apart, or elsewhere; the same files give the same directory."""
+    digest = digest_of(FileRef(name, "", 0, each.sha256) for each, name in zip(chosen, inside, strict=True))
+    whole = _cache() / "folders" / digest
+    if whole.is_dir():
+        return whole
+    aside = whole.with_name(f".{uuid.uuid4().hex}")
+    try:
+        for each, name in zip(chosen, inside, strict=True):
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(local_file(root, each), aside / name)
+        try:
+            aside.rename(whole)
+        except OSError:
+            if not whole.is_dir():  # otherwise somebody else was quicker
+                raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return whole

@@ -1,0 +1,359 @@
+"""The only door to files, wherever they are: on a disk, in an object store, or in memory.
+
+Everything above needs no more than an object store has: get, put, create exclusively, list, delete. A place is
+a `UPath`; `resolve` makes one where a command is given, and workers only see resolved places.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob as local_glob
+import hashlib
+import importlib.util
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from upath import UPath
+
+from components.errors import UserError
+
+Result = TypeVar("Result")
+
+# What is listed must be what is there now, not what was there a moment ago.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "s3": {"use_listings_cache": False},
+    "gs": {"use_listings_cache": False},
+    "memory": {},
+}
+_NEEDS = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")}
+_BLOCK = 1 << 20
+_TRIES = 5
+# Two writers of one name at the same moment: the store asks both to come again.
+_CONFLICTS = ("ConditionalRequestConflict", "OperationAborted", "SlowDown")
+
+
+class Entry(NamedTuple):
+    """A file that was listed.
+
+    Args:
+        path: where it is.
+        size: in bytes.
+        modified: when it was last written, by the clock of the store, in seconds since 1970.
+    """
+
+    path: UPath
+    size: int
+    modified: float
+
+
+def resolve(place: str | os.PathLike[str]) -> UPath:
+    """Makes a place absolute: relative paths start in the working directory of this moment, `~` at home.
+
+    Args:
+        place: a local path, or an address that begins with s3://, gs://, memory:// or file://.
+
+    Raises:
+        UserError: for another kind of address, or where the library for it is not installed.
+    """
+    if isinstance(place, UPath) and place.protocol:
+        return place
+    text = os.fspath(place)
+    scheme, separator, _ = text.partition("://")
+    if not separator:
+        return UPath(os.path.abspath(os.path.expanduser(text)))
+    if scheme == "file":
+        return UPath(url2pathname(urlsplit(text).path))
+    if scheme not in _OPTIONS:
+        known = ", ".join(f"{name}://" for name in _OPTIONS)
+        raise UserError(f"received {text!r}, expected a local path, or an address that begins with {known}.")
+    module, extra = _NEEDS.get(scheme, ("", ""))
+    if module and importlib.util.find_spec(module) is None:
+        raise UserError(
+            f"received {text!r}, but {module}, which reads and writes {scheme}://, is not installed; "
+            f"install it: pip install 'rnnpipe[{extra}]'."
+        )
+    return UPath(text, **_OPTIONS[scheme])
+
+
+def is_local(path: UPath) -> bool:
+    """Whether a place is on a disk of this machine."""
+    return not path.protocol
+
+
+def local(path: UPath) -> Path:
+    """The path of a place on a disk of this machine, for what only knows such paths."""
+    return Path(str(path))
+
+
+def read(path: UPath) -> bytes:
+    """Returns the content of a file.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    if is_local(path):
+        return local(path).read_bytes()
+    return bytes(path.fs.cat_file(path.path))
+
+
+def open_to_read(path: UPath) -> BinaryIO:
+    """Opens a file; what is remote is read in pieces, not as a whole."""
+    opened: BinaryIO
+    if is_local(path):
+        return local(path).open("rb")
+    opened = path.fs.open(path.path, "rb")
+    return opened
+
+
+def write(path: UPath, data: bytes) -> None:
+    """Puts a whole file in place of whatever was there; a reader sees the old one or the new one."""
+    if is_local(path):
+        aside = _written_aside(local(path), data)
+        os.replace(aside, local(path))
+    else:
+        _patiently(lambda: path.fs.pipe_file(path.path, data))
+
+
+def create(path: UPath, data: bytes) -> None:
+    """Puts a whole file where none has ever been; of many that try at the same time one succeeds.
+
+    Where an answer is lost on its way, the file may be there although this fails: look whose it is.
+
+    Raises:
+        FileExistsError: if there is one.
+    """
+    if not is_local(path):
+        _patiently(lambda: path.fs.pipe_file(path.path, data, mode="create"))
+        return
+    aside = _written_aside(local(path), data)
+    try:
+        os.link(aside, local(path))
+        _sync_folder(local(path).parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def upload(source: Path, target: UPath) -> None:
+    """Copies a local file to a name that was never used."""
+    if not is_local(target):
+        _patiently(lambda: target.fs.put_file(str(source), target.path))
+        return
+    local(target).parent.mkdir(parents=True, exist_ok=True)
+    with source.open("rb") as origin, local(target).open("wb") as copy:
+        shutil.copyfileobj(origin, copy, _BLOCK)
+        _flush(copy.fileno())
+
+
+def download(source: UPath, target: Path) -> None:
+    """Copies a file to this machine, whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        if is_local(source):
+            shutil.copyfile(local(source), aside)
+        else:
+            source.fs.get_file(source.path, str(aside))
+        os.replace(aside, target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def delete(paths: Iterable[UPath]) -> None:
+    """Deletes files; those that are not there are passed over. Local folders that become empty go, too."""
+    folders = set()
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            if is_local(path):
+                local(path).unlink()
+                folders.add(local(path).parent)
+            else:
+                path.fs.rm_file(path.path)
+    for folder in folders:
+        with contextlib.suppress(OSError):  # it is not empty
+            while True:
+                folder.rmdir()
+                folder = folder.parent
+
+
+def exists(path: UPath) -> bool:
+    """Whether there is a file of this name."""
+    return local(path).is_file() if is_local(path) else bool(path.fs.isfile(path.path))
+
+
+def entries(folder: UPath) -> list[Entry]:
+    """Lists the files below a folder, at any depth, by name; none if there is no such folder."""
+    if is_local(folder):
+        return sorted(_local_entries(local(folder)))
+    try:
+        found = folder.fs.find(folder.path, detail=True)
+    except FileNotFoundError:
+        return []
+    listed = [
+        Entry(_beside(folder, name), int(info["size"] or 0), _modified(info))
+        for name, info in found.items()
+        if info["type"] == "file" and name.rstrip("/") != folder.path.rstrip("/")
+    ]
+    return sorted(listed)
+
+
+def names(folder: UPath) -> list[str]:
+    """Returns the names directly below a folder, of files and of folders, sorted."""
+    if is_local(folder):
+        try:
+            return sorted(name for name in os.listdir(local(folder)) if not name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+    try:
+        found = folder.fs.ls(folder.path, detail=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    base = folder.path.rstrip("/")
+    inside = {name.rstrip("/")[len(base) :].lstrip("/") for name in found if name.rstrip("/") != base}
+    return sorted(name for name in inside if name)
+
+
+def find(pattern: str) -> list[UPath]:
+    """Returns the files of a path or glob, sorted. A file of exactly this name comes before any glob.
+
+    Args:
+        pattern: as the user wrote it; relative paths start in the working directory of this moment.
+
+    Raises:
+        UserError: as `resolve`.
+        OSError: if the place cannot be looked at.
+    """
+    place = resolve(pattern)
+    if exists(place):
+        return [place]
+    if is_local(place):
+        paths = local_glob.glob(os.path.expanduser(pattern), recursive=True)
+        return sorted(resolve(path) for path in paths if os.path.isfile(path))
+    found = place.fs.glob(place.path, detail=True)
+    return sorted(_beside(place, name) for name, info in found.items() if info["type"] == "file")
+
+
+def signature(path: UPath) -> str:
+    """Tells cheaply whether a file may have changed: another signature, perhaps another content.
+
+    Of a local file its size, times and inode, of a remote one what the store says of its content.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    if is_local(path):
+        stat = local(path).stat()
+        return f"{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}|{stat.st_ino}"
+    info = path.fs.info(path.path)
+    for name in ("ETag", "etag", "md5Hash", "crc32c"):
+        if info.get(name):
+            return f"{info['size']}|{info[name]}"
+    return f"{info['size']}|{_modified(info)}"
+
+
+def sha256(path: UPath | Path) -> str:
+    """Returns the SHA-256 of a file's content in hexadecimal, read piece by piece."""
+    digest = hashlib.sha256()
+    with open_to_read(path if isinstance(path, UPath) else UPath(path)) as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def clock(folder: UPath) -> float:
+    """Asks the store what time it is, in seconds since 1970, by writing a small file into a folder."""
+    if is_local(folder):
+        return time.time()
+    probe = folder / f"clock-{uuid.uuid4().hex}"
+    write(probe, b"")
+    try:
+        return _modified(probe.fs.info(probe.path))
+    finally:
+        delete([probe])
+
+
+def sync(path: Path) -> None:
+    """Waits until a local file is on the disk."""
+    with path.open("rb") as file:
+        _flush(file.fileno())
+
+
+def _written_aside(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{uuid.uuid4().hex}")
+    try:
+        with aside.open("xb") as file:
+            file.write(data)
+            _flush(file.fileno())
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    return aside
+
+
+def _flush(descriptor: int) -> None:
+    os.fsync(descriptor)  # a name can reach the disk before what was written under it
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _local_entries(folder: Path) -> Iterator[Entry]:
+    try:
+        with os.scandir(folder) as found:
+            for entry in found:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _local_entries(Path(entry.path))
+                    continue
+                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                    stat = entry.stat()
+                    yield Entry(UPath(entry.path), stat.st_size, stat.st_mtime)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+
+
+def _beside(place: UPath, name: str) -> UPath:
+    """The place of a name as the file system itself spells it."""
+    return resolve(f"{place.protocol}://{name.lstrip('/')}")
+
+
+def _modified(info: dict[str, Any]) -> float:
+    for name in ("LastModified", "mtime", "updated", "created", "timeCreated"):
+        value = info.get(name)
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        if isinstance(value, datetime):
+            return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).timestamp()
+        if value is not None:
+            return float(value)
+    return 0.0
+
+
+def _patiently(call: Callable[[], Result]) -> Result:
+    """Calls again what the store has refused only because somebody else was writing there."""
+    for attempt in range(_TRIES):
+        try:
+            return call()
+        except FileExistsError:
+            raise
+        except OSError as error:
+            conflict = error.errno == errno.EBUSY or any(word in str(error) for word in _CONFLICTS)
+            if not conflict or attempt == _TRIES - 1:
+                raise
+            time.sleep(0.2 * 2**attempt)
+    raise AssertionError("unreachable")

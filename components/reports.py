@@ -1,0 +1,177 @@
+"""What workers report of themselves: one status object for each process and node, beside the run's record.
+
+Stages call `emit`, wherever they run. What is emitted goes into the status object, which is put whole: what
+matters at once, the rest every two seconds. In the process that shows a progress bar, listeners hear of it
+too, which only makes the bar smoother.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from upath import UPath
+
+from components import files
+from components.errors import UserError
+
+_SECONDS = 2.0  # between two puts of the same status, unless something must be known at once
+_PROCESS = uuid.uuid4().hex[:12]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage is: `done` of `total` units (total None: not known), with a word for people."""
+
+    stage: str
+    done: int
+    total: int | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class EpochFinished:
+    """One epoch of training is over; `epoch` counts from 1, `metrics` as in history.json."""
+
+    stage: str
+    epoch: int
+    epochs: int
+    metrics: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something the user should know, that does not stop the run."""
+
+    stage: str
+    message: str
+
+
+Event = Progress | EpochFinished | Warned
+Listener = Callable[[Event], None]
+
+_listeners: list[Listener] = []
+_reporters: dict[str, _Reporter] = {}
+_lock = threading.RLock()
+
+
+def emit(event: Event) -> None:
+    """Reports an event of a stage at work, and tells every listener of this process."""
+    with _lock:
+        reporters = [each for each in _reporters.values() if each.stage == event.stage and each.at_work]
+    for reporter in reporters:
+        reporter.note(event)
+    for listener in tuple(_listeners):
+        listener(event)
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Has `listener` called for every event of this process until the block ends."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+@contextmanager
+def reporting(stage: str, place: UPath | None, attempt: str, step: str = "") -> Iterator[None]:
+    """Reports an attempt: that it is at work, what is emitted in the block, and how it ends.
+
+    Args:
+        stage: whose work it is.
+        place: the folder of the node's status objects; None: nothing is written.
+        attempt: its id.
+        step: what is done, in a word.
+    """
+    if place is None:
+        yield
+        return
+    with _lock:
+        # One writer for as long as the process lives: engines start small bundles by the thousand.
+        reporter = _reporters.setdefault(str(place), _Reporter(stage, place))
+    reporter.begin(attempt, step)
+    try:
+        yield
+    except BaseException as error:
+        reporter.end(attempt, error)
+        raise
+    reporter.end(attempt, None)
+
+
+class _Reporter:
+    """Keeps the status object of one process and node."""
+
+    def __init__(self, stage: str, place: UPath) -> None:
+        self.stage = stage
+        self.at_work: set[str] = set()
+        """Attempts that have begun and not ended."""
+        self._path = place / f"{_PROCESS}-{os.getpid()}.json"
+        self._lock = threading.Lock()
+        self._written = 0.0
+        self._status: dict[str, Any] = {
+            "stage": stage,
+            "state": "running",
+            "began": time.time(),
+            "step": "",
+            "attempts": 0,
+            "progress": None,
+            "epochs": 0,
+            "history": [],
+            "warnings": [],
+            "error": "",
+            "traceback": "",
+        }
+
+    def begin(self, attempt: str, step: str) -> None:
+        with self._lock:
+            self.at_work.add(attempt)
+            first = not self._status["attempts"]
+            self._status["attempts"] += 1
+            self._set(state="running", step=step)
+            self._put(at_once=first)
+
+    def end(self, attempt: str, error: BaseException | None) -> None:
+        with self._lock:
+            self.at_work.discard(attempt)
+            if error is not None and not isinstance(error, GeneratorExit):
+                text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+                self._set(error=text, traceback="".join(traceback.format_exception(error)))
+            if not self.at_work:
+                self._set(state="idle")
+            self._put(at_once=error is not None)
+
+    def note(self, event: Event) -> None:
+        with self._lock:
+            if isinstance(event, Progress):
+                self._set(progress={"done": event.done, "total": event.total, "message": event.message})
+                self._put()
+                return
+            if isinstance(event, EpochFinished):
+                epoch = {"epoch": event.epoch, **event.metrics, "seconds": event.seconds}
+                self._set(epochs=event.epochs, history=[*self._status["history"], epoch])
+            elif event.message not in self._status["warnings"]:
+                self._set(warnings=[*self._status["warnings"], event.message])
+            self._put(at_once=True)
+
+    def _set(self, **changes: Any) -> None:
+        self._status.update(changes)
+
+    def _put(self, at_once: bool = False) -> None:
+        now = time.time()
+        if not at_once and now - self._written < _SECONDS:
+            return
+        self._written = now
+        with contextlib.suppress(Exception):  # a failure to report is no failure of the run
+            files.write(self._path, json.dumps(self._status, ensure_ascii=False, default=str).encode())

@@ -1,0 +1,1 @@
+"""Models where they are served from: pushing, rolling back, asking, serving."""

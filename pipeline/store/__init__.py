@@ -1,0 +1,1 @@
+"""Artifacts under a root, on a disk or in an object store."""
