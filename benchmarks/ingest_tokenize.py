@@ -2,9 +2,9 @@
 
     python benchmarks/ingest_tokenize.py [--lines 100000 1000000]
 
-Both sides read the same tab-separated file, count its characters, and write TFRecord shards of token ids;
-each runs in a fresh process, whose whole life is timed. The pipeline also checks every record, counts labels,
-lengths and duplicates, and writes the examples; the script does not.
+Both sides read the same tab-separated file, count its characters, and write token ids, the pipeline as
+Parquet, the script as TFRecord; each runs in a fresh process, whose whole life is timed. The pipeline also
+checks every record, counts labels, lengths and duplicates, and writes the examples; the script does not.
 """
 
 from __future__ import annotations

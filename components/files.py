@@ -1,6 +1,6 @@
 """The only door to files, wherever they are: on a disk, in an object store, or in memory.
 
-Everything above needs no more than an object store has: get, put, create exclusively, list, delete. A place is
+Everything above needs what object stores have: get, put, create exclusively, list, delete. A place is
 a `UPath`; `resolve` makes one where a command is given, and workers only see resolved places.
 """
 
@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import glob as local_glob
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
-from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from upath import UPath
@@ -36,9 +38,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 _NEEDS = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")}
 _BLOCK = 1 << 20
+_ASIDE = re.compile(r"\.[0-9a-f]{32}")  # what a local file is called until it is whole
 _TRIES = 5
 # Two writers of one name at the same moment: the store asks both to come again.
 _CONFLICTS = ("ConditionalRequestConflict", "OperationAborted", "SlowDown")
+_memory = threading.Lock()
 
 
 class Entry(NamedTuple):
@@ -55,7 +59,7 @@ class Entry(NamedTuple):
     modified: float
 
 
-def resolve(place: str | os.PathLike[str]) -> UPath:
+def resolve(place: str | os.PathLike[str] | UPath) -> UPath:
     """Makes a place absolute: relative paths start in the working directory of this moment, `~` at home.
 
     Args:
@@ -66,12 +70,15 @@ def resolve(place: str | os.PathLike[str]) -> UPath:
     """
     if isinstance(place, UPath) and place.protocol:
         return place
-    text = os.fspath(place)
+    text = str(place)
     scheme, separator, _ = text.partition("://")
     if not separator:
         return UPath(os.path.abspath(os.path.expanduser(text)))
     if scheme == "file":
-        return UPath(url2pathname(urlsplit(text).path))
+        path = url2pathname(text.removeprefix("file://").removeprefix("localhost"))
+        if not os.path.isabs(path):
+            raise UserError(f"received {text!r}, expected an absolute path after file://.")
+        return UPath(os.path.abspath(path))
     if scheme not in _OPTIONS:
         known = ", ".join(f"{name}://" for name in _OPTIONS)
         raise UserError(f"received {text!r}, expected a local path, or an address that begins with {known}.")
@@ -89,6 +96,14 @@ def is_local(path: UPath) -> bool:
     return not path.protocol
 
 
+def relative(path: UPath) -> str:
+    """A place as the user would write it: a local one from the working directory, if it is below it."""
+    here = Path.cwd()
+    if is_local(path) and local(path).is_relative_to(here):
+        return str(local(path).relative_to(here))
+    return str(path)
+
+
 def local(path: UPath) -> Path:
     """The path of a place on a disk of this machine, for what only knows such paths."""
     return Path(str(path))
@@ -102,7 +117,7 @@ def read(path: UPath) -> bytes:
     """
     if is_local(path):
         return local(path).read_bytes()
-    return bytes(path.fs.cat_file(path.path))
+    return bytes(_patiently(path, lambda: path.fs.cat_file(path.path)))
 
 
 def open_to_read(path: UPath) -> BinaryIO:
@@ -110,7 +125,7 @@ def open_to_read(path: UPath) -> BinaryIO:
     opened: BinaryIO
     if is_local(path):
         return local(path).open("rb")
-    opened = path.fs.open(path.path, "rb")
+    opened = _patiently(path, lambda: path.fs.open(path.path, "rb"))
     return opened
 
 
@@ -118,9 +133,13 @@ def write(path: UPath, data: bytes) -> None:
     """Puts a whole file in place of whatever was there; a reader sees the old one or the new one."""
     if is_local(path):
         aside = _written_aside(local(path), data)
-        os.replace(aside, local(path))
+        try:
+            os.replace(aside, local(path))
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
     else:
-        _patiently(lambda: path.fs.pipe_file(path.path, data))
+        _patiently(path, lambda: path.fs.pipe_file(path.path, data))
 
 
 def create(path: UPath, data: bytes) -> None:
@@ -132,7 +151,9 @@ def create(path: UPath, data: bytes) -> None:
         FileExistsError: if there is one.
     """
     if not is_local(path):
-        _patiently(lambda: path.fs.pipe_file(path.path, data, mode="create"))
+        # In memory, looking and writing are two steps.
+        with _memory if path.protocol == "memory" else contextlib.nullcontext():
+            _patiently(path, lambda: path.fs.pipe_file(path.path, data, mode="create"))
         return
     aside = _written_aside(local(path), data)
     try:
@@ -145,7 +166,7 @@ def create(path: UPath, data: bytes) -> None:
 def upload(source: Path, target: UPath) -> None:
     """Copies a local file to a name that was never used."""
     if not is_local(target):
-        _patiently(lambda: target.fs.put_file(str(source), target.path))
+        _patiently(target, lambda: target.fs.put_file(str(source), target.path))
         return
     local(target).parent.mkdir(parents=True, exist_ok=True)
     with source.open("rb") as origin, local(target).open("wb") as copy:
@@ -161,32 +182,42 @@ def download(source: UPath, target: Path) -> None:
         if is_local(source):
             shutil.copyfile(local(source), aside)
         else:
-            source.fs.get_file(source.path, str(aside))
+            _patiently(source, lambda: source.fs.get_file(source.path, str(aside)))
         os.replace(aside, target)
     finally:
         aside.unlink(missing_ok=True)
 
 
 def delete(paths: Iterable[UPath]) -> None:
-    """Deletes files; those that are not there are passed over. Local folders that become empty go, too."""
-    folders = set()
+    """Deletes files; those that are not there are passed over."""
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
             if is_local(path):
                 local(path).unlink()
-                folders.add(local(path).parent)
             else:
-                path.fs.rm_file(path.path)
-    for folder in folders:
-        with contextlib.suppress(OSError):  # it is not empty
-            while True:
-                folder.rmdir()
-                folder = folder.parent
+                _patiently(path, functools.partial(path.fs.rm_file, path.path))
+
+
+def delete_empty_folders(folder: UPath) -> None:
+    """Deletes the empty folders below a local one, and itself if it is; object stores have no folders."""
+    if is_local(folder):
+        for path, _, _ in os.walk(local(folder), topdown=False):
+            with contextlib.suppress(OSError):  # it is not empty
+                os.rmdir(path)
 
 
 def exists(path: UPath) -> bool:
-    """Whether there is a file of this name."""
-    return local(path).is_file() if is_local(path) else bool(path.fs.isfile(path.path))
+    """Whether there is a file of this name.
+
+    Raises:
+        OSError: if that cannot be found out.
+    """
+    if is_local(path):
+        return local(path).is_file()
+    try:
+        return bool(_patiently(path, lambda: path.fs.info(path.path))["type"] == "file")
+    except FileNotFoundError:
+        return False
 
 
 def entries(folder: UPath) -> list[Entry]:
@@ -194,7 +225,7 @@ def entries(folder: UPath) -> list[Entry]:
     if is_local(folder):
         return sorted(_local_entries(local(folder)))
     try:
-        found = folder.fs.find(folder.path, detail=True)
+        found = _patiently(folder, lambda: folder.fs.find(folder.path, detail=True))
     except FileNotFoundError:
         return []
     listed = [
@@ -205,6 +236,19 @@ def entries(folder: UPath) -> list[Entry]:
     return sorted(listed)
 
 
+def left_aside(folder: UPath) -> list[Entry]:
+    """Lists what was never finished below a local folder: its writers were killed, or are still at it."""
+    if not is_local(folder):
+        return []
+    found = []
+    for path in local(folder).rglob(".*"):
+        if _ASIDE.fullmatch(path.name):
+            with contextlib.suppress(FileNotFoundError):  # it is finished now
+                stat = path.stat()
+                found.append(Entry(UPath(path), stat.st_size, stat.st_mtime))
+    return sorted(found)
+
+
 def names(folder: UPath) -> list[str]:
     """Returns the names directly below a folder, of files and of folders, sorted."""
     if is_local(folder):
@@ -213,7 +257,7 @@ def names(folder: UPath) -> list[str]:
         except (FileNotFoundError, NotADirectoryError):
             return []
     try:
-        found = folder.fs.ls(folder.path, detail=False)
+        found = _patiently(folder, lambda: folder.fs.ls(folder.path, detail=False))
     except (FileNotFoundError, NotADirectoryError):
         return []
     base = folder.path.rstrip("/")
@@ -222,7 +266,9 @@ def names(folder: UPath) -> list[str]:
 
 
 def find(pattern: str) -> list[UPath]:
-    """Returns the files of a path or glob, sorted. A file of exactly this name comes before any glob.
+    """Returns the files of a path or glob, sorted.
+
+    A file or folder of exactly this name comes before any glob: below a folder `[v1]`, `[v1]/*.tsv` is found.
 
     Args:
         pattern: as the user wrote it; relative paths start in the working directory of this moment.
@@ -235,9 +281,12 @@ def find(pattern: str) -> list[UPath]:
     if exists(place):
         return [place]
     if is_local(place):
-        paths = local_glob.glob(os.path.expanduser(pattern), recursive=True)
+        text = str(place) if "://" in pattern else os.path.expanduser(pattern)
+        paths = local_glob.glob(_with_literal_folder(text, os.path.isdir), recursive=True)
         return sorted(resolve(path) for path in paths if os.path.isfile(path))
-    found = place.fs.glob(place.path, detail=True)
+    found = _patiently(
+        place, lambda: place.fs.glob(_with_literal_folder(place.path, place.fs.isdir), detail=True)
+    )
     return sorted(_beside(place, name) for name, info in found.items() if info["type"] == "file")
 
 
@@ -252,7 +301,7 @@ def signature(path: UPath) -> str:
     if is_local(path):
         stat = local(path).stat()
         return f"{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}|{stat.st_ino}"
-    info = path.fs.info(path.path)
+    info = _patiently(path, lambda: path.fs.info(path.path))
     for name in ("ETag", "etag", "md5Hash", "crc32c"):
         if info.get(name):
             return f"{info['size']}|{info[name]}"
@@ -275,7 +324,7 @@ def clock(folder: UPath) -> float:
     probe = folder / f"clock-{uuid.uuid4().hex}"
     write(probe, b"")
     try:
-        return _modified(probe.fs.info(probe.path))
+        return _modified(_patiently(probe, lambda: probe.fs.info(probe.path)))
     finally:
         delete([probe])
 
@@ -287,16 +336,21 @@ def sync(path: Path) -> None:
 
 
 def _written_aside(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{uuid.uuid4().hex}")
-    try:
-        with aside.open("xb") as file:
-            file.write(data)
-            _flush(file.fileno())
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    return aside
+    for attempt in range(_TRIES):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{uuid.uuid4().hex}")
+        try:
+            with aside.open("xb") as file:
+                file.write(data)
+                _flush(file.fileno())
+            return aside
+        except FileNotFoundError:  # the folder was deleted meanwhile, for it was empty
+            if attempt == _TRIES - 1:
+                raise
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+    raise AssertionError("unreachable")
 
 
 def _flush(descriptor: int) -> None:
@@ -327,6 +381,16 @@ def _local_entries(folder: Path) -> Iterator[Entry]:
         return
 
 
+def _with_literal_folder(pattern: str, is_folder: Callable[[str], bool]) -> str:
+    """Escapes what a glob begins with, as far as there are folders of exactly this name."""
+    folder = os.path.dirname(pattern)
+    while local_glob.has_magic(folder):
+        if is_folder(folder):
+            return local_glob.escape(folder) + pattern[len(folder) :]
+        folder = os.path.dirname(folder)
+    return pattern
+
+
 def _beside(place: UPath, name: str) -> UPath:
     """The place of a name as the file system itself spells it."""
     return resolve(f"{place.protocol}://{name.lstrip('/')}")
@@ -344,16 +408,22 @@ def _modified(info: dict[str, Any]) -> float:
     return 0.0
 
 
-def _patiently(call: Callable[[], Result]) -> Result:
-    """Calls again what the store has refused only because somebody else was writing there."""
+def _patiently(place: UPath, call: Callable[[], Result]) -> Result:
+    """Asks a remote store, and again what it has refused only because somebody else was writing there.
+
+    Raises:
+        OSError: whatever the library of the store raises when it cannot be asked.
+    """
     for attempt in range(_TRIES):
         try:
             return call()
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError):
             raise
         except OSError as error:
             conflict = error.errno == errno.EBUSY or any(word in str(error) for word in _CONFLICTS)
             if not conflict or attempt == _TRIES - 1:
                 raise
             time.sleep(0.2 * 2**attempt)
+        except Exception as error:
+            raise OSError(f"{place}: {error}. Check the address, your access and the network.") from error
     raise AssertionError("unreachable")

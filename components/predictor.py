@@ -11,11 +11,11 @@ import tensorflow as tf
 
 import components.models.classifier
 import components.models.seq2seq  # noqa: F401 (both register their class for loading)
+from components.artifacts.tokens import Tokens
 from components.errors import UserError
 from components.models.decode import DecodeConfig
 from components.strict import FIELDS, Task
-from components.tokenize.labels import read_labels
-from components.tokenize.tokenizers import UNKNOWN, Tokenizer, load_tokenizer
+from components.tokenize.tokenizers import UNKNOWN, Tokenizer
 
 Signature = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
@@ -217,14 +217,12 @@ def _prefix_ids(decode: DecodeConfig, target: Tokenizer) -> tuple[int, ...]:
     return ids
 
 
-def load_predictor(
-    tokenize_directory: str, model_path: str, task: Task, decode: DecodeConfig | None
-) -> Predictor:
+def load_predictor(tokens: Tokens, model: Path, task: Task, decode: DecodeConfig | None) -> Predictor:
     """Builds the predictor from artifacts.
 
     Args:
-        tokenize_directory: the tokenize stage's artifact.
-        model_path: the train stage's model.keras.
+        tokens: the tokenize stage's artifact.
+        model: the trained Keras model, a file on this machine.
         task: which of the two kinds of model this is.
         decode: how answers are searched for (seq2seq).
 
@@ -236,12 +234,11 @@ def load_predictor(
     """
     # On a GPU, TensorFloat-32 would answer a little differently from the CPU that a model is replayed on.
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    directory = Path(tokenize_directory) / "tokenizer"
     text_fields = [field for field in FIELDS[task] if field != "label"]
     return Predictor(
         task,
-        keras.models.load_model(model_path, compile=False),
-        {field: load_tokenizer(str(directory / field)) for field in text_fields},
-        read_labels(tokenize_directory) if task == "classification" else [],
+        keras.models.load_model(model, compile=False),
+        {field: tokens.tokenizer(field) for field in text_fields},
+        tokens.labels() if task == "classification" else [],
         decode,
     )

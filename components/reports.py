@@ -131,6 +131,7 @@ class _Reporter:
             "history": [],
             "warnings": [],
             "error": "",
+            "unexpected": False,
             "traceback": "",
         }
 
@@ -145,9 +146,13 @@ class _Reporter:
     def end(self, attempt: str, error: BaseException | None) -> None:
         with self._lock:
             self.at_work.discard(attempt)
-            if error is not None and not isinstance(error, GeneratorExit):
-                text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-                self._set(error=text, traceback="".join(traceback.format_exception(error)))
+            if isinstance(error, Exception):
+                expected = isinstance(error, UserError)
+                self._set(
+                    error=str(error) if expected else f"{type(error).__name__}: {error}",
+                    unexpected=not expected,
+                    traceback="".join(traceback.format_exception(error)),
+                )
             if not self.at_work:
                 self._set(state="idle")
             self._put(at_once=error is not None)

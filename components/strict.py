@@ -20,5 +20,10 @@ class Strict(BaseModel):
     """A configuration section: unknown keys and wrong types are errors, values cannot change later."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        defer_build=True,  # otherwise each model is built by itself, and then again within the whole
     )

@@ -104,12 +104,14 @@ class Attempt:
         path = self._base() / name
         place = self._folder / name
         checksum, size = files.sha256(path), path.stat().st_size
+        signature = ""
         if files.is_local(place):
             files.sync(path)
+            signature = files.signature(place)
         else:
             files.upload(path, place)
             path.unlink()
-        return FileRef(name, str(place.relative_to(self._root)), size, checksum)
+        return FileRef(name, str(place.relative_to(self._root)), size, checksum, signature)
 
     def add_folder(self, name: str) -> list[FileRef]:
         """Puts all files that were written below `path(name)` where they belong."""

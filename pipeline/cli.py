@@ -65,7 +65,7 @@ Force = Annotated[
     list[StageName] | None,
     typer.Option(help="Run this stage, and what builds on it, although nothing changed."),
 ]
-Root = Annotated[Path, typer.Option(help="The pipeline's root directory.")]
+Root = Annotated[str, typer.Option(help="The pipeline's root: a directory, or an address such as s3://...")]
 
 DEFAULT = Path("pipeline.yaml")
 
@@ -107,14 +107,17 @@ def plan(
 ) -> None:
     """Show what a run would do, stage by stage, and why."""
     from pipeline.config import load_config
+    from pipeline.config.places import Places
     from pipeline.plan.planning import make_plan
     from pipeline.run.console import plan_table
     from pipeline.store.store import Store
 
     loaded = load_config(config, set_ or [])
+    places = Places.of(loaded)
     plans = make_plan(
         loaded,
-        Store(Path(loaded.root)),
+        places,
+        Store(places.root),
         until=until.value if until else None,
         force=[stage.value for stage in force or []],
     )
@@ -155,7 +158,7 @@ def serve(
     with_: Annotated[
         ServerName | None, typer.Option("--with", help="Which server. Default: the first that is there.")
     ] = None,
-    directory: Annotated[Path, typer.Option(help="Where models are pushed to.")] = Path("serving"),
+    directory: Annotated[str, typer.Option(help="Where models are pushed to.")] = "serving",
 ) -> None:
     """Serve a model by TensorFlow Serving, or where there is none by MLflow; Ctrl-C ends it.
 
@@ -174,23 +177,38 @@ def serve(
 def rollback(
     name: Annotated[str, typer.Argument(help="The model's name, or the directory of its versions.")],
     version: Annotated[int | None, typer.Option(help="Which one. Default: the last other model.")] = None,
-    directory: Annotated[Path, typer.Option(help="Where models are pushed to.")] = Path("serving"),
+    directory: Annotated[str, typer.Option(help="Where models are pushed to.")] = "serving",
 ) -> None:
     """Serve an earlier version again, as the newest, and make it the champion."""
+    from components import files
     from pipeline.serving.rollback import roll_back
 
     done = roll_back(_versions_of(name, directory), version)
-    print(f"version {done.source} is served again, as {done.directory}, in place of version {done.old}")
+    place = files.relative(done.directory)
+    print(f"version {done.source} is served again, as {place}, in place of version {done.old}")
     print(done.registry)
 
 
 @app.command()
-def runs(root: Root = Path("runs")) -> None:
-    """List the runs and their metrics."""
-    from pipeline.run.console import runs_table
-    from pipeline.run.record import read_records
+def pull(
+    url: Annotated[str, typer.Argument(help="Where models are pushed to, or one model's directory there.")],
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="Where to, on this machine.")] = "serving",
+) -> None:
+    """Mirror served models to a disk, from where TensorFlow Serving reads them; to be given again at will."""
+    from pipeline.serving.pull import pull as mirror
 
-    records = read_records(root)
+    for line in mirror(url, directory):
+        print(line, flush=True)
+
+
+@app.command()
+def runs(root: Root = "runs") -> None:
+    """List the runs and their metrics."""
+    from components import files
+    from pipeline.run.console import runs_table
+    from pipeline.run.observe import read_records
+
+    records = read_records(files.resolve(root))
     if not records:
         raise UserError(f"No runs under {root}. Start one with `rnnpipe run`, or name another --root.")
     Console().print(runs_table(records))
@@ -199,7 +217,7 @@ def runs(root: Root = Path("runs")) -> None:
 @app.command()
 def track(
     run: Annotated[str, typer.Argument(help="The run's id, or part of it.")],
-    root: Root = Path("runs"),
+    root: Root = "runs",
 ) -> None:
     """Send MLflow what it did not get while a run went on."""
     from pipeline.report.facts import find_runs
@@ -209,14 +227,15 @@ def track(
     problems = send(found)
     if problems:
         raise UserError(" ".join(problems))
-    print(f"MLflow has all of {found.record.id} now, as {found.record.tracking['run']}")
+    (sent,) = find_runs(root, [found.record.id])
+    print(f"MLflow has all of {sent.record.id} now, as {sent.record.tracking['run']}")
 
 
 @app.command()
 def compare(
     run: Annotated[list[str] | None, typer.Argument(help="Ids of runs, or parts of them.")] = None,
     newest: Annotated[int, typer.Option(min=2, max=26, help="How many runs, if none is named.")] = 5,
-    root: Root = Path("runs"),
+    root: Root = "runs",
     html: Annotated[Path | None, typer.Option(help="Also write a page with a picture.")] = None,
 ) -> None:
     """Set runs side by side: what differs, by how much, and whether that is more than noise."""
@@ -231,6 +250,20 @@ def compare(
 
         html.write_text(comparison_page(found), encoding="utf-8")
         print(f"\nwritten to {html}")
+
+
+@app.command()
+def clean(
+    root: Root = "runs",
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Keep the artifacts of so many newest keys of each stage only.")
+    ] = None,
+) -> None:
+    """Delete what no run needs, and is older than a day: unfinished attempts, artifacts that were rebuilt."""
+    from components import files
+    from pipeline.store.clean import clean as clean_root
+
+    print(clean_root(files.resolve(root), keep))
 
 
 @app.command()
@@ -250,9 +283,9 @@ def ui(
     raise typer.Exit(subprocess.call(command))
 
 
-def _versions_of(name: str, directory: Path) -> Path:
+def _versions_of(name: str, directory: str) -> str:
     """The directory of a model's versions, by its name or its path."""
-    return Path(name) if os.sep in name else directory / name
+    return name if "/" in name else f"{directory}/{name}"
 
 
 def main() -> None:
@@ -264,4 +297,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:  # a full disk, no permission, a store that cannot be reached
+        print(error, file=sys.stderr)
         sys.exit(1)

@@ -6,3 +6,5 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if sys.version_info < (3, 11):
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+from remote.servers import gcs, gcs_server, s3, s3_server  # noqa: F401  (fixtures)

@@ -13,7 +13,6 @@ the figure, the wall time of training, parameters.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -28,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import sacrebleu
 
 from pipeline.config import load_config
+from pipeline.config.places import Places
 from pipeline.plan.planning import make_plan
 from pipeline.store.store import Store
 
@@ -111,32 +111,26 @@ def main() -> None:
             for width in comparison.widths:
                 changed = {**changes, "decode.beam_width": str(width), "seed": str(options.seed)}
                 artifacts = run(comparison.file, {**changed, "root": str(root)})
-                lines = (artifacts["evaluate"] / "predictions.jsonl").read_text("utf-8").splitlines()
-                figure = comparison.metric([json.loads(line) for line in lines])
-                seconds, parameters = training(artifacts["train"])
+                figure = comparison.metric(list(artifacts["evaluate"].predictions()))
+                seconds = sum(epoch["seconds"] for epoch in artifacts["train"].history()["epochs"])
+                parameters = artifacts["train"].summary["parameters"]
                 print(
                     f"{name:<20} {model:<24} {width:>5} {figure:>8.2f} {seconds:>7.0f} s {parameters:>11,}",
                     flush=True,
                 )
 
 
-def run(file: str, changes: dict[str, str]) -> dict[str, Path]:
-    """Runs a configuration up to its evaluation; returns the directories of the stages' artifacts."""
+def run(file: str, changes: dict[str, str]) -> dict[str, Any]:
+    """Runs a configuration up to its evaluation; returns the stages' artifacts."""
     overrides = [f"{key}={value}" for key, value in changes.items()] + ["tracking.enabled=false"]
     command = [sys.executable, "-m", "pipeline", "run", str(HERE / file), "--until", "evaluate"]
     command += [f"--set={override}" for override in overrides]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
     subprocess.run(command, env=environment, stdout=sys.stderr, check=True)
     config = load_config(HERE / file, overrides)
-    plans = make_plan(config, Store(Path(config.root)), until="evaluate")
-    return {plan.stage.name: plan.artifact.directory for plan in plans if plan.artifact}
-
-
-def training(directory: Path) -> tuple[float, int]:
-    """Returns the seconds of all epochs, and how many parameters the model has."""
-    history = json.loads((directory / "history.json").read_text("utf-8"))
-    summary = json.loads((directory / "artifact.json").read_text("utf-8"))["summary"]
-    return sum(epoch["seconds"] for epoch in history["epochs"]), summary["parameters"]
+    places = Places.of(config)
+    plans = make_plan(config, places, Store(places.root), until="evaluate")
+    return {plan.name: plan.artifact for plan in plans if plan.artifact}
 
 
 if __name__ == "__main__":

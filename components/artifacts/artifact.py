@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from upath import UPath
@@ -34,12 +34,14 @@ class FileRef:
         path: where it is below the root, under a name that is never used twice.
         size: in bytes.
         sha256: of its content, in hexadecimal.
+        signature: of the file on a local disk when it was written; see `files.signature`.
     """
 
     name: str
     path: str
     size: int
     sha256: str
+    signature: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Reference:
         key: what it should be; see pipeline/plan.
         inputs: the hash of the digests of what was really read.
         number: which artifact of this key; above 1 where one was rebuilt.
-        digests: what its parts are, by name.
+        digests: what its parts are, by name; empty where that is not known.
     """
 
     root: UPath
@@ -78,6 +80,7 @@ class Manifest:
         inputs: the hash of the digests of what was really read.
         number: which artifact of this key.
         attempt: the id of the attempt that created the manifest.
+        run: the id of the run that it was made in.
         made: when, ISO 8601 in UTC.
         seconds: how long the stage took.
         summary: counts and metrics, for people; JSON-able.
@@ -92,6 +95,7 @@ class Manifest:
     inputs: str
     number: int
     attempt: str
+    run: str
     made: str
     seconds: float
     summary: dict[str, Any]
@@ -130,6 +134,8 @@ class Artifact:
     stage: ClassVar[str] = ""
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """What is read, keyed and told apart separately: by name, how the logical names in it begin."""
+    published: ClassVar[tuple[str, ...]] = ()
+    """Logical names of the files that are kept with the run in MLflow, too; not all need be there."""
 
     def __init__(self, root: UPath, manifest: Manifest) -> None:
         self.root = root
@@ -140,10 +146,10 @@ class Artifact:
         """Reads the manifest that a reference means.
 
         Raises:
-            UserError: if it has been removed, or cannot be read.
+            UserError: if it has been removed or replaced, or cannot be read.
         """
         try:
-            return cls(reference.root, Manifest.of(files.read(reference.manifest)))
+            manifest = Manifest.of(files.read(reference.manifest))
         except FileNotFoundError as error:
             raise UserError(
                 f"{reference.manifest} was removed while the run went on. Run again: it is rebuilt."
@@ -152,6 +158,12 @@ class Artifact:
             raise UserError(
                 f"{reference.manifest} cannot be read: {error}. Run again: what it lists is rebuilt."
             ) from error
+        # A run may have slept for weeks, and its artifact was cleaned and made again, with other weights.
+        if reference.digests and reference.digests != manifest.digests:
+            raise UserError(
+                f"{reference.manifest} was rebuilt with other files while the run went on. Run again."
+            )
+        return cls(reference.root, manifest)
 
     @property
     def reference(self) -> Reference:
@@ -223,6 +235,15 @@ def artifact_folder(root: UPath, stage: str, key: str) -> UPath:
     return root / "artifacts" / stage / key
 
 
+def inputs_hash(read: Mapping[str, str]) -> str:
+    """Returns the hash of what was really read.
+
+    Args:
+        read: by "stage part", such as "ingest train", the digest of that part.
+    """
+    return hashlib.sha256(json.dumps(dict(read), sort_keys=True).encode()).hexdigest()[:12]
+
+
 def digest_of(references: Iterable[FileRef]) -> str:
     """Returns the SHA-256 over the logical names and checksums of files, in hexadecimal."""
     listed = sorted((each.name, each.sha256) for each in references)
@@ -251,7 +272,9 @@ def local_file(root: UPath, reference: FileRef) -> Path:
             if size != reference.size:
                 raise UserError(_changed(place, f"has {size} bytes instead of {reference.size}"))
             return files.local(place)
-        copy = _cache() / reference.sha256[:2] / reference.sha256
+        # With its suffix, by which Keras knows what a file is.
+        suffix = PurePosixPath(reference.name).suffix
+        copy = cache_folder() / reference.sha256[:2] / f"{reference.sha256}{suffix}"
         if not copy.is_file():
             aside = copy.with_name(f".{copy.name}.{uuid.uuid4().hex}")
             files.download(place, aside)
@@ -268,7 +291,7 @@ def _changed(place: UPath, what: str) -> str:
     return f"{place} {what}. Run again: what is damaged is rebuilt."
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
     """Where copies of remote files are kept on this machine, by their checksums."""
     given = os.environ.get("RNNPIPE_CACHE")
     return Path(given) if given else Path(tempfile.gettempdir()) / f"rnnpipe-{os.getuid()}"
@@ -277,7 +300,7 @@ def _cache() -> Path:
 def _assembled(root: UPath, chosen: list[FileRef], inside: list[str]) -> Path:
     """Makes a directory of files that lie apart, or elsewhere; the same files give the same directory."""
     digest = digest_of(FileRef(name, "", 0, each.sha256) for each, name in zip(chosen, inside, strict=True))
-    whole = _cache() / "folders" / digest
+    whole = cache_folder() / "folders" / digest
     if whole.is_dir():
         return whole
     aside = whole.with_name(f".{uuid.uuid4().hex}")

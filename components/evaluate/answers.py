@@ -1,8 +1,7 @@
-"""Answers beside what was asked and what was expected, in batches, and as the lines of predictions.jsonl."""
+"""Answers beside what was asked and what was expected, in batches, and as rows to write down."""
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -83,7 +82,7 @@ class Answers:
         )
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yields what predictions.jsonl says about each answer."""
+        """Yields what the evaluation's predictions say about each answer; JSON-able."""
         texts = zip(self.inputs, self.targets, self.predictions, self.scores, self.correct, strict=True)
         for index, (text, target, prediction, score, correct) in enumerate(texts):
             row: dict[str, Any] = {
@@ -95,13 +94,12 @@ class Answers:
             }
             if self.probabilities is not None:
                 row["probability"] = _json_number(self.probabilities[index])
-            if self.columns:
-                row["columns"] = {name: values[index] for name, values in self.columns.items()}
             yield row
 
-    def lines(self) -> Iterator[str]:
-        """Yields the rows as JSON, with their line ends."""
-        return (json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows())
+    def column_rows(self) -> Iterator[dict[str, str]]:
+        """Yields what else the data says about each example, by column."""
+        for index in range(len(self.inputs)):
+            yield {name: values[index] for name, values in self.columns.items()}
 
 
 def _json_number(value: np.float32) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from components.evaluate.config import Metric
 from components.evaluate.metrics import CALIBRATION_BINS, SCORE_UNIT, SUMMED
 from components.evaluate.roc import RANKED, ranked, roc_auc
 from components.evaluate.slices import Slicing
+from components.work import Work
 
 Array = np.ndarray[Any, Any]
 Report = dict[str, Any]
@@ -119,32 +120,36 @@ class MeasureSlices(beam.PTransform):
         overall: how all are measured.
         each: how each slice is measured.
         slicings: a side input, one list of Slicing.
+        work: of the node.
     """
 
-    def __init__(self, overall: Measure, each: Measure, slicings: AsSingleton) -> None:
+    def __init__(self, overall: Measure, each: Measure, slicings: AsSingleton, work: Work) -> None:
         super().__init__()
         self._overall = overall
         self._each = each
         self._slicings = slicings
+        self._work = work
 
     def expand(self, answers: beam.PCollection) -> beam.PCollection:
-        """A PCollection of Answers to one report, as Measure's, with `slices`: reports by column and name."""
+        """A PCollection of Answers to one report, as Measure's, with `slices`: reports by column and name.
+
+        Without any answers there is no report.
+        """
+        work = self._work
         slices = (
             answers
-            | "slice" >> beam.FlatMap(_sliced, self._slicings)
+            | "slice" >> beam.FlatMap(lambda *each: work.reported(_sliced, *each), self._slicings)
             | "measure slices" >> beam.CombinePerKey(self._each)
         )
         return (
             answers
-            | "measure" >> beam.CombineGlobally(self._overall)
-            | "join" >> beam.Map(_join, AsList(slices), self._slicings)
+            | "measure" >> beam.CombineGlobally(self._overall).without_defaults()
+            | "join" >> beam.Map(lambda *each: work.reported(_join, *each), AsList(slices), self._slicings)
         )
 
 
-def _sliced(answers: Answers, slicings: list[Slicing]) -> Iterator[tuple[tuple[str, str], Answers]]:
-    for slicing in slicings:
-        for name, part in slicing.groups(answers):
-            yield (slicing.column, name), part
+def _sliced(answers: Answers, slicings: list[Slicing]) -> list[tuple[tuple[str, str], Answers]]:
+    return [((slicing.column, name), part) for slicing in slicings for name, part in slicing.groups(answers)]
 
 
 def _join(

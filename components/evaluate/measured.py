@@ -1,11 +1,9 @@
-"""What was measured of a model, as the evaluate stage's files keep it."""
+"""What was measured of a model, and how the evaluate stage's files keep it: a report and an array."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +13,13 @@ from components.evaluate.config import Metric
 Array = np.ndarray[Any, Any]
 Place = tuple[str, ...]  # () for all examples, (column, slice) for some
 
-_REPORT, _RESAMPLED = "metrics.json", "resampled.npy"
-
 
 @dataclass(frozen=True)
 class Measured:
     """What is known of one model on the evaluated examples.
 
     Args:
-        report: as metrics.json holds it.
+        report: without the resamples.
         resampled: the metric in each resample, by () and metric, or by (column, slice) and metric.
     """
 
@@ -51,25 +47,23 @@ class Measured:
         return self.resampled.get((place, metric), np.zeros(0))
 
 
-def write_measured(directory: Path, split: str, report: Mapping[str, Any]) -> None:
-    """Writes metrics.json, and resampled.npy with a row for each metric in it, in the same order.
+def apart(report: Mapping[str, Any]) -> tuple[dict[str, Any], Array]:
+    """Takes the resamples out of a report.
 
     Args:
-        directory: where to.
-        split: what was measured on.
         report: as MeasureSlices makes it.
+
+    Returns:
+        The rest, which is JSON-able, and float32 [metrics, resamples], a row for each metric in the report,
+        in the same order.
     """
     rows = [each["resampled"][name] for _, each in _reports(report) for name in each["metrics"]]
-    np.save(directory / _RESAMPLED, np.asarray(rows, np.float32), allow_pickle=False)
-    text = json.dumps({"split": split, **_without_resampled(report)}, ensure_ascii=False, indent=1)
-    (directory / _REPORT).write_text(text, encoding="utf-8")
+    return _without_resampled(report), np.asarray(rows, np.float32)
 
 
-def read_measured(directory: Path) -> Measured:
-    """Reads what `write_measured` wrote."""
-    report = json.loads((directory / _REPORT).read_text(encoding="utf-8"))
+def together(report: Mapping[str, Any], rows: Array) -> Measured:
+    """Puts together what `apart` took apart."""
     names = [(place, name) for place, each in _reports(report) for name in each["metrics"]]
-    rows = np.load(directory / _RESAMPLED, allow_pickle=False)
     return Measured(report, dict(zip(names, rows, strict=True)))
 
 

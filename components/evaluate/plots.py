@@ -1,4 +1,4 @@
-"""Pictures of a training and of an evaluation, as PNG files.
+"""Pictures of an evaluation, as PNG files.
 
 Matplotlib is imported when a picture is drawn, and only its objects are used, never pyplot: there is no state
 that threads could share, and no window system is asked for.
@@ -6,62 +6,25 @@ that threads could share, and no window system is asked for.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from components.evaluate.fonts import drawable
+from components.figures import BLUE, new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
-_TRAINING, _VALIDATION = "#2b6cb0", "#dd6b20"
 _COUNTED_CLASSES = 20  # up to here each cell shows its count
 _LABELLED_CLASSES = 100  # up to here each class has its label
 _LABEL_LENGTH = 24
 _MAPPED_TOKENS = 60  # of each side; the rest is left out
 _TOKEN_LENGTH = 16
 _TICKS: dict[str, Any] = {"fontsize": 9, "parse_math": False}
-
-
-def training_curves(
-    epochs: Sequence[Mapping[str, float]], path: str | Path | BinaryIO, best_epoch: int = 0
-) -> None:
-    """Draws each metric of the training, and of the validation where there is one, against the epoch.
-
-    Args:
-        epochs: {"epoch": 1, "loss": ..., "val_loss": ..., ...} of each epoch.
-        path: the PNG file to write.
-        best_epoch: the epoch to mark; 0 for none.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    names = {name.removeprefix("val_") for epoch in epochs for name in epoch}
-    metrics = sorted(names - {"epoch", "seconds"}, key=lambda name: (name != "loss", name))
-    figure = _figure(5.2 * len(metrics), 3.8)
-    for position, metric in enumerate(metrics, start=1):
-        axes = figure.add_subplot(1, len(metrics), position)
-        for name, label, color in (
-            (metric, "training", _TRAINING),
-            (f"val_{metric}", "validation", _VALIDATION),
-        ):
-            points = [(epoch["epoch"], epoch[name]) for epoch in epochs if name in epoch]
-            if points:
-                axes.plot(*zip(*points, strict=True), color=color, marker="o", markersize=3.5, label=label)
-        if best_epoch:
-            axes.axvline(best_epoch, color="0.5", linestyle=":", label=f"best epoch ({best_epoch})", zorder=1)
-        axes.set_xlabel("epoch")
-        axes.set_title(metric.replace("_", " "))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.set_xlim(epochs[0]["epoch"] - 0.5, epochs[-1]["epoch"] + 0.5)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
-    figure.savefig(path)
 
 
 def confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]], path: str | Path) -> None:
@@ -78,7 +41,7 @@ def confusion_matrix(labels: Sequence[str], counts: Sequence[Sequence[int]], pat
     fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     counted = len(labels) <= _COUNTED_CLASSES
     side = min(max((0.6 if counted else 0.27) * len(labels), 3), 22)
-    figure = _figure(side, side, layout=None)
+    figure = new_figure(side, side, layout=None)
     axes = figure.add_axes((0, 0, 1, 1))  # the image grows around it by what the labels take
     image = axes.imshow(fractions, cmap="Blues", norm=PowerNorm(0.5, 0, 1))  # so that few confusions show
     scale = figure.add_axes((1 + 0.25 / side, 0, 0.2 / side, 1))
@@ -109,14 +72,14 @@ def quality_by_slice(
         metric: which one; slices where it is not defined have no bar.
         path: the PNG file to write.
     """
-    figure = _figure(6.4, 0.34 * max(len(slices), 3) + 1.1)
+    figure = new_figure(6.4, 0.34 * max(len(slices), 3) + 1.1)
     axes = figure.add_subplot()
     labels = []
     for place, (name, report) in enumerate(slices.items()):
         labels.append(f"{name}  (n = {report['examples']:,})")
         value = report["metrics"].get(metric)
         if value is not None:
-            axes.barh(place, value, color=_TRAINING, height=0.7)
+            axes.barh(place, value, color=BLUE, height=0.7)
             low, high = report["intervals"].get(metric, (value, value))
             axes.plot([low, high], [place, place], color="0.2", linewidth=1.2)
     names, families = drawable(labels, _LABEL_LENGTH + 16)
@@ -144,14 +107,14 @@ def metrics_of_runs(
     """
     columns = min(len(metrics), 3)
     rows = math.ceil(len(metrics) / columns)
-    figure = _figure(3.6 * columns, rows * (0.28 * len(labels) + 1.1))
+    figure = new_figure(3.6 * columns, rows * (0.28 * len(labels) + 1.1))
     for position, (name, values) in enumerate(metrics.items(), start=1):
         axes = figure.add_subplot(rows, columns, position)
         for place, measured in enumerate(values):
             if measured is not None:
                 value, low, high = measured
-                axes.plot([low, high], [place, place], color=_TRAINING, linewidth=2)
-                axes.plot([value], [place], color=_TRAINING, marker="o")
+                axes.plot([low, high], [place, place], color=BLUE, linewidth=2)
+                axes.plot([value], [place], color=BLUE, marker="o")
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.set_title(name.replace("_", " "), fontsize=10)
@@ -167,7 +130,7 @@ def calibration(bins: Sequence[Mapping[str, float]], path: str | Path) -> None:
         bins: {"from", "to", "examples", "accuracy", "mean_score"} of each range of scores with examples.
         path: the PNG file to write.
     """
-    figure = _figure(4.8, 4.6)
+    figure = new_figure(4.8, 4.6)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="calibrated")
     largest = max(each["examples"] for each in bins)
@@ -175,7 +138,7 @@ def calibration(bins: Sequence[Mapping[str, float]], path: str | Path) -> None:
         [each["mean_score"] for each in bins],
         [each["accuracy"] for each in bins],
         s=[16 + 240 * each["examples"] / largest for each in bins],
-        color=_TRAINING,
+        color=BLUE,
         alpha=0.75,
         label="answers (area: how many)",
     )
@@ -203,7 +166,7 @@ def attention_map(
     shown = np.asarray(weights)[:_MAPPED_TOKENS, :_MAPPED_TOKENS]
     rows, columns = shown.shape
     width, height = (max(0.24 * count, 1.5) for count in (columns, rows))
-    figure = _figure(width, height, layout=None)
+    figure = new_figure(width, height, layout=None)
     axes = figure.add_axes((0, 0, 1, 1))  # the image grows around it by what the labels take
     image = axes.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     scale = figure.add_axes((1 + 0.25 / width, 0, 0.15 / width, 1))
@@ -227,11 +190,3 @@ def _counted(side: str, shown: int, total: int) -> str:
 def _crowded(names: Sequence[str], width: float) -> bool:
     """Whether labels side by side would not fit into so many inches."""
     return 0.09 * (max(map(len, names)) + 1) > width / len(names)
-
-
-def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
-    # It would tell every user, once, that it builds its cache of fonts.
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), dpi=110, layout=layout)

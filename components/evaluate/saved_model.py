@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from components.artifacts.artifact import Reference
 from components.models.decode import DecodeConfig
 from components.strict import Task
 
@@ -36,13 +37,13 @@ class LoadSavedModel:
     """Loads a SavedModel in place of what the run has trained.
 
     Args:
-        directory: the SavedModel.
+        directory: the SavedModel, on the machine that measures it.
     """
 
     directory: str
 
     def __call__(
-        self, tokenize_directory: str, model_path: str, task: Task, decode: DecodeConfig | None
+        self, inputs: Mapping[str, Reference], task: Task, decode: DecodeConfig | None
     ) -> SavedModelAnswers:
         """Loads it; it has its own tokenizer and decoder."""
         return SavedModelAnswers(self.directory)

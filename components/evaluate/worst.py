@@ -12,7 +12,7 @@ from components.strict import Task
 
 
 def graded(answers: Answers, task: Task) -> Iterator[dict[str, Any]]:
-    """Yields the wrong answers, each as in predictions.jsonl with its `example` (from 1) and `badness`.
+    """Yields the wrong answers, each as in the predictions, with its `example` (from 1) and `badness`.
 
     The badness of a label is its score: how sure the model was. That of a text is how many characters of it
     are wrong, for each character of the target.
@@ -21,9 +21,11 @@ def graded(answers: Answers, task: Task) -> Iterator[dict[str, Any]]:
         answers: a batch.
         task: classification or seq2seq.
     """
-    for number, row in zip(answers.numbers.tolist(), answers.rows(), strict=True):
+    numbers = answers.numbers.tolist()
+    for number, row, columns in zip(numbers, answers.rows(), answers.column_rows(), strict=True):
         if not row["correct"]:
-            yield {"example": number + 1, "badness": _badness(row, task), **row}
+            more = {"columns": columns} if columns else {}
+            yield {"example": number + 1, "badness": _badness(row, task), **row, **more}
 
 
 def badness(row: dict[str, Any]) -> tuple[float, int]:

@@ -8,12 +8,15 @@ from pydantic import Field, field_validator
 
 from components.strict import Strict
 
+_SCHEMES = ("s3", "gs", "memory")
+
 
 class ExportConfig(Strict):
     """Where the served model goes."""
 
     directory: str = "serving"
-    """A blessed model is pushed to <directory>/<name>/<version>."""
+    """A blessed model is pushed to <directory>/<name>/<version>. It may be at s3:// or gs://: `rnnpipe pull`
+    mirrors it to a disk, from where TensorFlow Serving reads."""
     keep_versions: Annotated[int, Field(ge=2)] = 5
     """How many versions stay there: the newest ones. Older ones are removed by the next push."""
     replay_examples: Annotated[int, Field(ge=32)] = 64
@@ -21,7 +24,9 @@ class ExportConfig(Strict):
 
     @field_validator("directory")
     @classmethod
-    def _local(cls, directory: str) -> str:
-        if "://" in directory:
-            raise ValueError("expected a local directory; copy it to object storage once it is pushed")
+    def _known(cls, directory: str) -> str:
+        scheme, separator, _ = directory.partition("://")
+        if separator and scheme not in _SCHEMES:
+            known = ", ".join(f"{each}://" for each in _SCHEMES)
+            raise ValueError(f"expected a local directory, or an address that begins with {known}")
         return directory

@@ -29,7 +29,7 @@ class IngestConfig(Strict):
     the position, from 0, in a file without a header line. Default: the same names."""
     keep: dict[str, str | int] = Field(default_factory=dict)
     """Further columns to keep with each example, for `evaluate.slices`: from a name of your own to the column
-    in the files, as in `columns`. Values may be missing."""
+    in the files, as in `columns`. Values may be missing; one that cannot be read as text is left empty."""
     holdout: dict[Literal["validation", "test"], Fraction] = Field(default={"validation": 0.1, "test": 0.1})
     """Fractions of `train` that become the splits which have no files of their own, chosen by a stable hash
     of the input text."""

@@ -8,12 +8,12 @@ import io
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import pyarrow
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
+from upath import UPath
 
+from components import files
 from components.errors import UserError
 from components.strict import FIELDS
 
@@ -21,18 +21,25 @@ _BUFFER = 1 << 20
 
 
 @contextmanager
-def open_file(path: str) -> Iterator[BinaryIO]:
+def open_file(place: UPath, name: str) -> Iterator[BinaryIO]:
     """Opens a file for reading, unpacking .gz; trouble within the block becomes a UserError.
+
+    Args:
+        place: where it is.
+        name: what people call it.
 
     Raises:
         UserError: if it cannot be read to its end.
     """
     try:
-        with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as raw:
-            yield io.BufferedReader(gzip.GzipFile(fileobj=raw), _BUFFER) if path.endswith(".gz") else raw
+        with files.open_to_read(place) as raw:
+            if place.name.endswith(".gz"):
+                yield io.BufferedReader(gzip.GzipFile(fileobj=raw), _BUFFER)
+            else:
+                yield raw if files.is_local(place) else io.BufferedReader(cast(io.RawIOBase, raw), _BUFFER)
     except (OSError, EOFError, zlib.error, pyarrow.ArrowException) as error:
         raise UserError(
-            f"ingest: cannot read {path}: {error}. Expected a whole, readable file of the format its name or "
+            f"ingest: cannot read {name}: {error}. Expected a whole, readable file of the format its name or "
             f"`ingest.format` says. Check it, its permissions, and whether it arrived complete."
         ) from error
 

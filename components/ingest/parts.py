@@ -1,50 +1,69 @@
-"""Writes what one source holds: examples to shards, rejected records beside them, both counted."""
+"""Writes and counts what one source holds: examples, what is kept beside them, and rejected records."""
 
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-import tensorflow as tf
-from apache_beam.io.filesystems import FileSystems
-
+from components.artifacts.artifact import FileRef
+from components.artifacts.columns import GROUP_ROWS
+from components.artifacts.examples import ExampleWriter, kept_name, part_name
+from components.ingest.sources import Source
 from components.strict import Split
+from components.work import Attempt
 
-PARTS = "parts"  # the folder of what is not yet complete
-SHARD_BYTES = 256 << 20
+PART_BYTES = 64 << 20  # of the source, after which its parts end, however many workers there are
+_HELD_BYTES = 8 << 20  # of the source, held in memory for one part
+
+
+class Unreadable(NamedTuple):
+    """Values of a kept column that are left empty.
+
+    Args:
+        values: how many.
+        line: where the first one is.
+        reason: why it cannot be read as text.
+    """
+
+    values: int
+    line: int
+    reason: str
 
 
 @dataclass
-class Shard:
-    """A file of examples of one split from one source, and what is in it.
+class Part:
+    """Examples of one split from one source, and what is in them.
 
     Args:
         split: whose examples they are.
         source: index of the source.
-        file: the file the source is known by.
-        number: which shard of this source it is.
-        path: where it lies until it gets its final name.
+        name: what people call the file that they come from.
+        number: which part of this source and split it is.
         lengths: by field, how many texts have how many characters.
         labels: how many examples have which label.
+        unreadable: by kept column, what was left empty.
         examples: how many there are.
-        size: bytes of the examples.
+        files: the examples and, if columns are kept, those beside them; numbered within the source.
     """
 
     split: Split
     source: int
-    file: str
+    name: str
     number: int
-    path: str
     lengths: dict[str, Counter[int]]
     labels: Counter[str] = field(default_factory=Counter)
+    unreadable: dict[str, Unreadable] = field(default_factory=dict)
     examples: int = 0
-    size: int = 0
+    files: tuple[FileRef, ...] = ()
+
+    def leave_empty(self, column: str, line: int, reason: str) -> None:
+        """Counts a value of a kept column that cannot be read as text."""
+        before = self.unreadable.get(column, Unreadable(0, line, reason))
+        self.unreadable[column] = before._replace(values=before.values + 1)
 
 
 @dataclass
@@ -52,41 +71,40 @@ class Rejections:
     """The rejected records of one file, and why.
 
     Args:
-        file: where they come from.
+        name: what people call the file that they come from.
         source: index of the source.
-        path: where they lie until all are put together.
         reasons: how many were rejected for which reason.
         first: by reason, the first line it was met on.
+        file: the lines of rejected.jsonl about them; None while they are written.
     """
 
-    file: str
+    name: str
     source: int
-    path: str
     reasons: Counter[str] = field(default_factory=Counter)
     first: dict[str, int] = field(default_factory=dict)
-
-
-Part = Shard | Rejections
+    file: FileRef | None = None
 
 
 class PartWriter:
-    """Writes the parts of one source; they are complete when the `with` block has ended.
+    """Writes the parts of one source. A `with` block closes the files; `finish` makes parts of them.
 
     Args:
-        source: its index.
-        file: the file it is known by.
+        attempt: whose files they are.
+        source: what is read.
         fields: the fields of an example.
-        directory: where the parts go.
+        keep: the names of the columns to keep beside them.
     """
 
-    def __init__(self, source: int, file: str, fields: Sequence[str], directory: str) -> None:
+    def __init__(self, attempt: Attempt, source: Source, fields: Sequence[str], keep: Sequence[str]) -> None:
+        self._attempt = attempt
         self._source = source
-        self._file = file
-        self._fields = fields
-        self._directory = directory
-        self.parts: list[Part] = []
+        self._fields = tuple(fields)
+        self._keep = tuple(keep)
+        self._read = 0
+        self._numbers: Counter[Split] = Counter()
+        self._open: dict[Split, _OpenPart] = {}
+        self._parts: list[Part] = []
         self._files = ExitStack()
-        self._shards: dict[Split, tuple[Shard, tf.io.TFRecordWriter]] = {}
         self._rejections: dict[str, tuple[Rejections, BinaryIO]] = {}
 
     def __enter__(self) -> PartWriter:
@@ -95,47 +113,104 @@ class PartWriter:
     def __exit__(self, *_: object) -> None:
         self._files.close()
 
-    def write(self, split: Split, texts: Sequence[str], serialized: bytes) -> None:
-        """Adds an example.
+    def advance(self, size: int) -> None:
+        """Counts what was read of the source, and ends the parts where it is time.
 
         Args:
-            split: where it goes.
-            texts: by the order of the fields.
-            serialized: the same as `encode_text` makes it.
+            size: of one more record, in bytes.
         """
-        shard, writer = self._shards.get(split) or self._open(split)
-        writer.write(serialized)
-        shard.examples += 1
-        shard.size += len(serialized)
-        for name, text in zip(self._fields, texts, strict=True):
-            shard.lengths[name][len(text)] += 1
-            if name == "label":
-                shard.labels[text] += 1
-        if shard.size > SHARD_BYTES:
-            writer.close()
-            del self._shards[split]
+        if self._read >= PART_BYTES:
+            self._end_parts()
+            self._read = 0
+        self._read += size
 
-    def reject(self, file: str, line: int, reason: str, text: str) -> None:
+    def write(self, split: Split, texts: Sequence[str], kept: Sequence[str], size: int) -> Part:
+        """Adds an example; returns the part where it went.
+
+        Args:
+            split: where it belongs.
+            texts: by the order of the fields.
+            kept: by the order of the kept columns.
+            size: of the record, in bytes.
+        """
+        part = self._open.get(split) or self._begin(split)
+        part.add(texts, kept, size)
+        return part.part
+
+    def reject(self, name: str, line: int, reason: str, text: str) -> None:
         """Adds a rejected record; the arguments are what rejected.jsonl says about it."""
-        if file not in self._rejections:
-            rejections = Rejections(file, self._source, self._path("jsonl"))
-            self.parts.append(rejections)
-            writer = self._files.enter_context(FileSystems.create(rejections.path))
-            self._rejections[file] = rejections, writer
-        rejections, writer = self._rejections[file]
-        record = {"file": file, "line": line, "reason": reason, "text": text}
-        writer.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        if name not in self._rejections:
+            path = self._attempt.path(_rejected_name(len(self._rejections)))
+            self._rejections[name] = (
+                Rejections(name, self._source.index),
+                self._files.enter_context(path.open("wb")),
+            )
+        rejections, file = self._rejections[name]
+        record = {"file": name, "line": line, "reason": reason, "text": text}
+        file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
         rejections.reasons[reason] += 1
         rejections.first.setdefault(reason, line)
 
-    def _open(self, split: Split) -> tuple[Shard, tf.io.TFRecordWriter]:
-        number = sum(isinstance(part, Shard) for part in self.parts)
-        lengths = {name: Counter[int]() for name in self._fields}
-        shard = Shard(split, self._source, self._file, number, self._path("tfrecord"), lengths)
-        self.parts.append(shard)
-        self._shards[split] = shard, self._files.enter_context(tf.io.TFRecordWriter(shard.path))
-        return self._shards[split]
+    def finish(self) -> list[Part | Rejections]:
+        """Ends everything, and returns it."""
+        self._end_parts()
+        self._files.close()
+        rejected = [rejections for rejections, _ in self._rejections.values()]
+        for index, rejections in enumerate(rejected):
+            rejections.file = self._attempt.add(_rejected_name(index))
+        return [*self._parts, *rejected]
 
-    def _path(self, extension: str) -> str:
-        # Unique, because a runner may start the same work twice.
-        return os.path.join(self._directory, f"{uuid.uuid4().hex}.{extension}")
+    def _begin(self, split: Split) -> _OpenPart:
+        lengths = {name: Counter[int]() for name in self._fields}
+        part = Part(split, self._source.index, self._source.name(), self._numbers[split], lengths)
+        name = part_name(split, part.number)
+        writers = [ExampleWriter(self._attempt, name, self._fields)]
+        if self._keep:
+            writers.append(ExampleWriter(self._attempt, kept_name(name), self._keep))
+        self._numbers[split] += 1
+        self._open[split] = _OpenPart(part, self._fields, writers)
+        return self._open[split]
+
+    def _end_parts(self) -> None:
+        self._parts += [part.end() for part in self._open.values()]
+        self._open.clear()
+
+
+class _OpenPart:
+    """A part that is written."""
+
+    def __init__(self, part: Part, fields: Sequence[str], writers: list[ExampleWriter]) -> None:
+        self.part = part
+        self._fields = fields
+        self._writers = writers
+        self._rows: list[tuple[Sequence[str], Sequence[str]]] = []
+        self._held = 0
+
+    def add(self, texts: Sequence[str], kept: Sequence[str], size: int) -> None:
+        self._rows.append((texts, kept))
+        self._held += size
+        if len(self._rows) >= GROUP_ROWS or self._held >= _HELD_BYTES:
+            self._write()
+
+    def end(self) -> Part:
+        self._write()
+        self.part.files = tuple(writer.close() for writer in self._writers)
+        return self.part
+
+    def _write(self) -> None:
+        if not self._rows:
+            return
+        texts, kept = zip(*self._rows, strict=True)
+        for writer, rows in zip(self._writers, (texts, kept), strict=False):  # perhaps nothing is kept
+            writer.write(list(zip(*rows, strict=True)))
+        for name, column in zip(self._fields, zip(*texts, strict=True), strict=True):
+            self.part.lengths[name].update(map(len, column))
+            if name == "label":
+                self.part.labels.update(column)
+        self.part.examples += len(self._rows)
+        self._rows.clear()
+        self._held = 0
+
+
+def _rejected_name(index: int) -> str:
+    return f"rejected/{index:05d}.jsonl"

@@ -3,77 +3,94 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from apache_beam.io.filesystems import FileSystems
-
+from components.artifacts.artifact import FileRef, local_file
+from components.artifacts.examples import REJECTED, STATISTICS, kept_name, part_name
 from components.errors import UserError
-from components.events import StageProgress, Warned, emit
-from components.examples import shard_name
 from components.ingest.config import IngestConfig
-from components.ingest.parts import PARTS, Part, Rejections, Shard
+from components.ingest.parts import Part, Rejections
 from components.ingest.statistics import Duplicates, make_statistics, merge_duplicates
+from components.reports import Progress, Warned, emit
 from components.strict import SPLITS, Task
+from components.work import Attempt, Made, Work
 
 
 def publish(
-    config: IngestConfig, task: Task, output: str, parts: Iterable[Part], found: Iterable[Duplicates]
-) -> dict[str, Any]:
-    """Gives the parts their final names and writes what is known about them.
+    work: Work,
+    attempt: Attempt,
+    config: IngestConfig,
+    task: Task,
+    written: Iterable[Part | Rejections],
+    found: Iterable[Duplicates],
+) -> Made:
+    """Numbers the parts over all sources and writes what is known about them.
 
     Args:
+        work: of the stage.
+        attempt: this one.
         config: says how much may be rejected.
         task: decides the fields.
-        output: where the artifact goes.
-        parts: all that was written.
+        written: all that was written.
         found: the duplicates, by partition.
 
     Returns:
-        The summary: examples by split, rejected records, warnings.
+        All files; the summary holds the examples by split, the number of rejected records, and the warnings.
 
     Raises:
         UserError: if too many records were rejected, or nothing is left to train on.
     """
-    parts = list(parts)
-    shards = sorted(
-        (part for part in parts if isinstance(part, Shard)), key=lambda part: (part.source, part.number)
+    written = list(written)
+    parts = sorted(
+        (each for each in written if isinstance(each, Part)), key=lambda part: (part.source, part.number)
     )
     rejected = sorted(
-        (part for part in parts if isinstance(part, Rejections)), key=lambda part: (part.file, part.source)
+        (each for each in written if isinstance(each, Rejections)), key=lambda each: (each.name, each.source)
     )
-    path = os.path.join(output, "rejected.jsonl")
-    with FileSystems.create(path) as whole:
-        for part in rejected:
-            with FileSystems.open(part.path) as file:
-                shutil.copyfileobj(file, whole)
-    if problem := _problem(config, shards, rejected, path):
-        FileSystems.delete([os.path.join(output, PARTS)])
+    lines = _join(work, attempt, rejected)
+    if problem := _problem(config, parts, rejected, str(work.root / lines.path)):
         raise UserError(problem)
-    examples = os.path.join(output, "examples")
-    FileSystems.mkdirs(examples)
-    for split in SPLITS:
-        paths = [shard.path for shard in shards if shard.split == split]
-        names = [os.path.join(examples, shard_name(split, index, len(paths))) for index in range(len(paths))]
-        FileSystems.rename(paths, names)
-    FileSystems.delete([os.path.join(output, PARTS)])
-    statistics = make_statistics(task, shards, rejected, merge_duplicates(found))
-    with FileSystems.create(os.path.join(output, "statistics.json")) as file:
-        file.write(json.dumps(statistics, ensure_ascii=False, indent=2).encode() + b"\n")
+    statistics = make_statistics(task, parts, rejected, merge_duplicates(found), list(config.keep))
+    as_json = json.dumps(statistics, ensure_ascii=False, indent=2).encode() + b"\n"
     counts = {split: statistics["splits"][split]["examples"] for split in SPLITS}
     total = statistics["rejected"]["total"]
-    emit(StageProgress("ingest", sum(counts.values()) + total, sum(counts.values()) + total, "records"))
+    records = sum(counts.values()) + total
+    emit(Progress(work.stage, records, records, "records"))
     for warning in statistics["warnings"]:
-        emit(Warned("ingest", warning))
-    return {"examples": counts, "rejected": total, "warnings": statistics["warnings"]}
+        emit(Warned(work.stage, warning))
+    summary: dict[str, Any] = {"examples": counts, "rejected": total, "warnings": statistics["warnings"]}
+    return Made((*_numbered(parts), lines, attempt.put(STATISTICS, as_json)), summary)
 
 
-def _problem(config: IngestConfig, shards: list[Shard], rejected: list[Rejections], path: str) -> str:
+def _join(work: Work, attempt: Attempt, rejected: Sequence[Rejections]) -> FileRef:
+    with attempt.path(REJECTED).open("wb") as whole:
+        for each in rejected:
+            if each.file:
+                with local_file(work.root, each.file).open("rb") as file:
+                    shutil.copyfileobj(file, whole)
+    return attempt.add(REJECTED)
+
+
+def _numbered(parts: Sequence[Part]) -> list[FileRef]:
+    """Calls the files of each split by one row of numbers: they were numbered source by source."""
+    files = []
+    for split in SPLITS:
+        for index, part in enumerate(part for part in parts if part.split == split):
+            name = part_name(split, index)
+            for file, called in zip(
+                part.files, (name, kept_name(name)), strict=False
+            ):  # perhaps none is kept
+                files.append(replace(file, name=called))
+    return files
+
+
+def _problem(config: IngestConfig, parts: list[Part], rejected: list[Rejections], path: str) -> str:
     """Why the run must stop: too much was rejected, or nothing is left to train on; empty if it need not."""
-    lost = sum(part.reasons.total() for part in rejected)
-    total = lost + sum(shard.examples for shard in shards)
+    lost = sum(each.reasons.total() for each in rejected)
+    total = lost + sum(part.examples for part in parts)
     counted = isinstance(config.max_rejected, int)
     allowed = f"{config.max_rejected}" if counted else f"{config.max_rejected} of them"
     if lost and (lost if counted else lost / total) > config.max_rejected:
@@ -84,7 +101,7 @@ def _problem(config: IngestConfig, shards: list[Shard], rejected: list[Rejection
             f"All of them are in {path}. Correct the files, `ingest.format` or `ingest.columns`, or raise "
             f"`ingest.max_rejected`."
         )
-    if not any(shard.split == "train" for shard in shards):
+    if not any(part.split == "train" for part in parts):
         return (
             f"ingest: no example is left to train on: received {total:,} records, of which {lost:,} were "
             f"rejected (see {path}) and the rest belongs to other splits. Expected at least one in train. "
@@ -96,9 +113,9 @@ def _problem(config: IngestConfig, shards: list[Shard], rejected: list[Rejection
 def _reasons(rejected: list[Rejections]) -> str:
     counts: dict[str, int] = {}
     first: dict[str, str] = {}
-    for part in rejected:
-        for reason, count in part.reasons.items():
+    for each in rejected:
+        for reason, count in each.reasons.items():
             counts[reason] = counts.get(reason, 0) + count
-            first.setdefault(reason, f"{part.file}:{part.first[reason]}")
+            first.setdefault(reason, f"{each.name}:{each.first[reason]}")
     most = sorted(counts, key=lambda reason: (-counts[reason], reason))[:3]
     return "\n".join(f"  {counts[reason]:,} x {reason} (such as {first[reason]})" for reason in most)

@@ -43,18 +43,18 @@ def read_records(source: Source, columns: Columns) -> Iterator[Record]:
     if source.format == "text":
         yield from _aligned(source)
     elif source.format == "jsonl":
-        yield from _objects(source.file, columns)
+        yield from _objects(source, columns)
     elif source.format == "parquet":
-        yield from _parquet(source.file, columns)
+        yield from _parquet(source, columns)
     elif source.format == "csv":
-        yield from _table(source.file, columns, _quoted(source.file))
+        yield from _table(source, columns, _quoted(source))
     else:
-        yield from _table(source.file, columns, _unquoted(source.file))
+        yield from _table(source, columns, _unquoted(source))
 
 
-def _lines(path: str) -> Iterator[bytes]:
+def _lines(source: Source, of: str = "") -> Iterator[bytes]:
     """The lines with their ends, without a byte order mark and without empty lines at the end."""
-    with open_file(path) as file:
+    with open_file(source.place(of), source.name(of)) as file:
         empty: list[bytes] = []
         for number, line in enumerate(_limited(file)):
             if not number:
@@ -86,9 +86,9 @@ class _Row(NamedTuple):
     reason: str
 
 
-def _unquoted(path: str) -> Iterator[_Row]:
+def _unquoted(source: Source) -> Iterator[_Row]:
     """The rows of a TSV file, in which a quote is a character as any other."""
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(_lines(source), 1):
         text = line.rstrip(b"\r\n")
         cells: list[str] = []
         reason = "" if text else EMPTY_LINE
@@ -120,10 +120,10 @@ class _Feed:
         del self.taken[1:]
 
 
-def _quoted(path: str) -> Iterator[_Row]:
+def _quoted(source: Source) -> Iterator[_Row]:
     """The rows of a CSV file (RFC 4180): a quoted cell may hold commas and line ends."""
     csv.field_size_limit(_RECORD_LIMIT)
-    feed = _Feed(_lines(path))
+    feed = _Feed(_lines(source))
     reader = csv.reader(feed, strict=True)
     number = 1
     while True:
@@ -149,8 +149,8 @@ def _quoted(path: str) -> Iterator[_Row]:
         feed.taken.clear()
 
 
-def _table(path: str, columns: Columns, rows: Iterator[_Row]) -> Iterator[Record]:
-    positions, width = _header(path, columns, rows)
+def _table(source: Source, columns: Columns, rows: Iterator[_Row]) -> Iterator[Record]:
+    positions, width = _header(source, columns, rows)
     for line, raw, cells, reason in rows:
         if not reason and not width:  # without a header the first good row says how many columns there are
             width = max(len(cells), max(positions) + 1)
@@ -162,7 +162,7 @@ def _table(path: str, columns: Columns, rows: Iterator[_Row]) -> Iterator[Record
             yield Record(line, raw, tuple([cells[position] for position in positions]))
 
 
-def _header(path: str, columns: Columns, rows: Iterator[_Row]) -> tuple[list[int], int]:
+def _header(source: Source, columns: Columns, rows: Iterator[_Row]) -> tuple[list[int], int]:
     """Returns where the columns stand, and how many there are (0: as many as in the first row)."""
     positions = [column for column in columns.values() if isinstance(column, int)]
     if positions:
@@ -171,17 +171,17 @@ def _header(path: str, columns: Columns, rows: Iterator[_Row]) -> tuple[list[int
     if header is None or header.reason:
         found = header.reason if header else "nothing"
         raise UserError(
-            f"ingest: {path}: received {found} in the first line, expected the names of the columns, "
-            f"in UTF-8. Add such a line, or give positions, as in "
+            f"ingest: {source.name()}: received {found} in the first line, expected the names of the "
+            f"columns, in UTF-8. Add such a line, or give positions, as in "
             f"`ingest.columns: {{{next(iter(columns))}: 0, ...}}`."
         )
     names = {field: str(column) for field, column in columns.items()}
-    return find_columns(path, header.cells, names), len(header.cells)
+    return find_columns(source.name(), header.cells, names), len(header.cells)
 
 
-def _objects(path: str, columns: Columns) -> Iterator[Record]:
+def _objects(source: Source, columns: Columns) -> Iterator[Record]:
     """The records of a file with a JSON object on each line."""
-    for number, raw in enumerate(_lines(path), 1):
+    for number, raw in enumerate(_lines(source), 1):
         try:
             value = json.loads(raw.decode())
         except UnicodeDecodeError:
@@ -203,12 +203,12 @@ def _object(number: int, raw: bytes, value: object, columns: Columns) -> Record:
     return Record(number, raw, tuple(value.get(column) for column in columns.values()))
 
 
-def _parquet(path: str, columns: Columns) -> Iterator[Record]:
+def _parquet(source: Source, columns: Columns) -> Iterator[Record]:
     """The rows of a Parquet file."""
     names = {field: str(column) for field, column in columns.items()}
-    with open_file(path) as file:
+    with open_file(source.place(), source.name()) as file:
         table = parquet.ParquetFile(file)
-        find_columns(path, table.schema_arrow.names, names)
+        find_columns(source.name(), table.schema_arrow.names, names)
         done = 0
         for batch in table.iter_batches(_ROWS, columns=list(dict.fromkeys(names.values()))):
             values = [_column(batch.column(name)) for name in names.values()]
@@ -227,7 +227,7 @@ def _column(column: pyarrow.Array) -> list[object]:
 
 def _aligned(source: Source) -> Iterator[Record]:
     """The records of files of which each holds one field, a line a record."""
-    lines = itertools.zip_longest(*map(_lines, source.files.values()))
+    lines = itertools.zip_longest(*(_lines(source, of) for of in source.files))
     for number, parts in enumerate(lines, 1):
         reason, field = "", ""
         for name, part in zip(source.files, parts, strict=True):

@@ -78,7 +78,7 @@ def to_kept(name: str, value: Any, max_characters: int) -> tuple[str, str]:
         max_characters: the greatest length, in Unicode code points.
 
     Returns:
-        The text without white space around it, and why it is rejected (empty: it is not).
+        The text without white space around it, and why there is none although there is a value.
     """
     if value is None or (isinstance(value, str | bytes) and not value.strip()):
         return "", ""
@@ -86,6 +86,18 @@ def to_kept(name: str, value: Any, max_characters: int) -> tuple[str, str]:
         return json.dumps(value), ""
     text, reason = to_text(name, value, max_characters)
     return text.strip(), reason
+
+
+def size_of(record: Record, values: int) -> int:
+    """Returns the bytes that a record takes in its file; where it has no bytes of its own, about as many.
+
+    Args:
+        record: any.
+        values: how many of its values are asked for, whatever else is kept.
+    """
+    if isinstance(record.raw, bytes):
+        return len(record.raw)
+    return sum(len(value) if isinstance(value, bytes | str) else 8 for value in record.values[:values])
 
 
 def undecodable(raw: bytes) -> str:

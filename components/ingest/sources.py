@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import glob
 import os
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from upath import UPath
+
+from components import files
 from components.errors import UserError
 from components.ingest.config import Format, IngestConfig
 from components.strict import FIELDS, SPLITS, Split, Task
@@ -22,37 +26,69 @@ class Source:
         index: its place in the order of all sources.
         split: the split it belongs to; `train` also where `holdout` is still to be taken from it.
         format: how it is read.
-        files: the file each field is read from.
+        files: by field, where the file is that it is read from.
+        names: by field, what people call that file: as they wrote it, so where relative paths were given,
+            they are relative to where the command was given. Default: where it is.
     """
 
     index: int
     split: Split
     format: Format
-    files: dict[str, str]
+    files: Mapping[str, UPath]
+    names: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def file(self) -> str:
-        """The file of the input text."""
-        return next(iter(self.files.values()))
+    def place(self, of: str = "") -> UPath:
+        """Returns where the file of a field is, by default that of the input text."""
+        return self.files[of or next(iter(self.files))]
+
+    def name(self, of: str = "") -> str:
+        """Returns what that file is called."""
+        return self.names.get(of or next(iter(self.files))) or str(self.place(of))
+
+
+class _Found(NamedTuple):
+    """A file that a path or glob matches, and what people call it."""
+
+    name: str
+    place: UPath
 
 
 def find_sources(config: IngestConfig, task: Task) -> list[Source]:
     """Expands paths and globs: split by split, within a split sorted by name.
 
+    Relative ones start in the working directory of this moment; what is returned can be read from any.
+
     Raises:
         UserError: if a path or glob matches nothing, or a file's format is unclear.
     """
     by_split = config.files if isinstance(config.files, dict) else {"train": config.files}
-    found: list[tuple[Split, Format, dict[str, str]]] = []
+    found: list[tuple[Split, Format, dict[str, _Found]]] = []
     for split in SPLITS:
-        files = by_split.get(split)
-        if isinstance(files, dict):
-            found += [(split, "text", aligned) for aligned in _aligned(split, files, config, task)]
-        elif files is not None:
-            patterns = [files] if isinstance(files, str) else files
-            for path in sorted({path for pattern in patterns for path in _match(split, pattern)}):
-                found.append((split, _format(path, config), dict.fromkeys(FIELDS[task], path)))
-    return [Source(index, *each) for index, each in enumerate(found)]
+        given = by_split.get(split)
+        if isinstance(given, dict):
+            found += [(split, "text", aligned) for aligned in _aligned(split, given, config, task)]
+        elif given is not None:
+            patterns = [given] if isinstance(given, str) else given
+            for file in _distinct(each for pattern in patterns for each in _match(split, pattern)):
+                found.append((split, _format(file.name, config), dict.fromkeys(FIELDS[task], file)))
+    return [
+        Source(
+            index,
+            split,
+            kind,
+            {name: file.place for name, file in chosen.items()},
+            {name: file.name for name, file in chosen.items()},
+        )
+        for index, (split, kind, chosen) in enumerate(found)
+    ]
+
+
+def _distinct(found: Iterable[_Found]) -> list[_Found]:
+    """Each file once, sorted by name."""
+    by_place: dict[UPath, _Found] = {}
+    for each in found:
+        by_place.setdefault(each.place, each)
+    return sorted(by_place.values(), key=lambda each: each.name)
 
 
 def _format(path: str, config: IngestConfig) -> Format:
@@ -77,54 +113,49 @@ def _format(path: str, config: IngestConfig) -> Format:
     return kind
 
 
-def _aligned(split: Split, files: dict[str, str], config: IngestConfig, task: Task) -> list[dict[str, str]]:
+def _aligned(
+    split: Split, given: dict[str, str], config: IngestConfig, task: Task
+) -> list[dict[str, _Found]]:
     fields = FIELDS[task]
     if config.format not in ("auto", "text"):
         raise UserError(
             f"ingest: `files.{split}` received a mapping, which is for `format: text`, not {config.format}. "
             f"Give a path, a glob or a list of them."
         )
-    if set(files) != set(fields):
+    if set(given) != set(fields):
         raise UserError(
-            f"ingest: `files.{split}` received files for {', '.join(sorted(files))}, expected "
+            f"ingest: `files.{split}` received files for {', '.join(sorted(given))}, expected "
             f"one for each of {', '.join(fields)}."
         )
-    matches = [sorted(_match(split, files[field])) for field in fields]
-    if len({len(paths) for paths in matches}) > 1:
-        counts = ", ".join(f"{len(paths)} for {field}" for field, paths in zip(fields, matches, strict=True))
+    matches = [_distinct(_match(split, given[name])) for name in fields]
+    if len({len(found) for found in matches}) > 1:
+        counts = ", ".join(f"{len(found)} for {name}" for name, found in zip(fields, matches, strict=True))
         raise UserError(
             f"ingest: `files.{split}` received {counts}, expected as many files for each field. "
             f"Check the globs."
         )
-    return [dict(zip(fields, paths, strict=True)) for paths in zip(*matches, strict=True)]
+    return [dict(zip(fields, found, strict=True)) for found in zip(*matches, strict=True)]
 
 
-def _match(split: Split, pattern: str) -> list[str]:
+def _match(split: Split, pattern: str) -> list[_Found]:
     """The files of a path or glob."""
+    folder, name = os.path.split(pattern)
     try:
-        if os.path.isfile(pattern):  # first: a path may hold characters that mean something in a glob
-            return [pattern]
-        paths = _glob(pattern)
-        folder, name = os.path.split(pattern)
-        siblings = [] if paths else _glob(os.path.join(folder, "*"))
-    except (ValueError, OSError) as error:  # no file system for this kind of address, or no access
+        places = files.find(pattern)
+        siblings = [] if places else files.find(os.path.join(folder, "*"))
+    except UserError as error:
+        raise UserError(f"ingest: `files.{split}`: {error}") from error
+    except Exception as error:  # every kind of store has errors of its own
         raise UserError(
             f"ingest: cannot look for {pattern!r} (`files.{split}`): {error}. "
             f"Check the address and your access."
         ) from error
-    if paths:
-        return paths
-    near = difflib.get_close_matches(name, map(os.path.basename, siblings), n=1)
+    if places:
+        relative = "://" not in pattern and not os.path.isabs(os.path.expanduser(pattern))
+        return [_Found(os.path.relpath(str(place)) if relative else str(place), place) for place in places]
+    near = difflib.get_close_matches(name, [sibling.name for sibling in siblings], n=1)
     advice = f"Did you mean {os.path.join(folder, near[0])!r}? " if near else ""
     raise UserError(
         f"ingest: no file matches {pattern!r} (`files.{split}`; relative paths start in {os.getcwd()}). "
         f"{advice}Give the path or glob of at least one file."
     )
-
-
-def _glob(pattern: str) -> list[str]:
-    if "://" not in pattern:  # Beam's own matching finds nothing for a glob that names no folder
-        return [path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)]
-    from apache_beam.io.filesystems import FileSystems
-
-    return [file.path for file in FileSystems.match([pattern])[0].metadata_list]

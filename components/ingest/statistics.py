@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from components.ingest.parts import Rejections, Shard
+from components.ingest.parts import Part, Rejections
 from components.strict import FIELDS, SPLITS, Split, Task
 
 # One example for the search of duplicates: hashes of its input text and of all of it, and where it stands.
@@ -85,31 +85,42 @@ def merge_duplicates(partitions: Iterable[Duplicates]) -> Duplicates:
 
 
 def make_statistics(
-    task: Task, shards: Sequence[Shard], rejected: Sequence[Rejections], duplicates: Duplicates
+    task: Task,
+    parts: Sequence[Part],
+    rejected: Sequence[Rejections],
+    duplicates: Duplicates,
+    keep: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Makes what statistics.json holds.
 
     Lengths are in characters (Unicode code points); `median` and `p95` are the smallest lengths that half
-    and 95 % of the texts do not exceed.
+    and 95 % of the texts do not exceed. `unreadable` says by kept column how many values were left empty.
+
+    Args:
+        task: decides the fields.
+        parts: all of them, in order.
+        rejected: what was rejected.
+        duplicates: what is there more than once.
+        keep: the names of the columns that are kept.
     """
-    files = {shard.source: shard.file for shard in shards}
+    names = {part.source: part.name for part in parts}
     splits = {}
     for split in SPLITS:
-        parts = [shard for shard in shards if shard.split == split]
-        entry: dict[str, Any] = {"examples": sum(shard.examples for shard in parts)}
+        chosen = [part for part in parts if part.split == split]
+        entry: dict[str, Any] = {"examples": sum(part.examples for part in chosen)}
         entry["duplicates"] = duplicates.within[split]
         entry["characters"] = {
-            name: _lengths(_total(shard.lengths[name] for shard in parts)) for name in FIELDS[task] if parts
+            name: _lengths(_total(part.lengths[name] for part in chosen)) for name in FIELDS[task] if chosen
         }
         if task == "classification":
-            entry["labels"] = dict(sorted(_total(shard.labels for shard in parts).items()))
+            entry["labels"] = dict(sorted(_total(part.labels for part in chosen).items()))
         splits[split] = entry
     shared = [
         {
             "splits": list(pair),
             "texts": duplicates.across[pair],
             "places": [
-                [f"{files[source]}:{line}" for source, line in both] for both in duplicates.places[pair]
+                [f"{names[source]}:{line}" for source, line in both] for both in duplicates.places[pair]
             ],
         }
         for pair in itertools.combinations(SPLITS, 2)
@@ -121,7 +132,27 @@ def make_statistics(
         "shared_texts": shared,
         "rejected": {"total": reasons.total(), "reasons": dict(sorted(reasons.items()))},
     }
-    return statistics | {"warnings": _warnings(statistics)}
+    if keep:
+        statistics["unreadable"] = {
+            column: sum(part.unreadable[column].values for part in parts if column in part.unreadable)
+            for column in keep
+        }
+    return statistics | {"warnings": _warnings(statistics) + _unreadable(statistics, parts)}
+
+
+def _unreadable(statistics: dict[str, Any], parts: Sequence[Part]) -> list[str]:
+    """Says which values of kept columns were left empty."""
+    warnings = []
+    for column, count in statistics.get("unreadable", {}).items():
+        if count:
+            name, first = next(
+                (part.name, part.unreadable[column]) for part in parts if column in part.unreadable
+            )
+            warnings.append(
+                f"Values of {column!r} (`ingest.keep`) that cannot be read as text and are left empty: "
+                f"{count:,} (such as {name}:{first.line}, {first.reason})."
+            )
+    return warnings
 
 
 def _warnings(statistics: dict[str, Any]) -> list[str]:

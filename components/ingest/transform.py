@@ -2,74 +2,74 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.io.filesystems import FileSystems
 
+from components.artifacts.artifact import Reference
 from components.errors import UserError
-from components.events import StageProgress, emit
-from components.examples import encode_text
 from components.ingest.config import IngestConfig
-from components.ingest.parts import PARTS, Part, PartWriter
+from components.ingest.parts import Part, PartWriter, Rejections
 from components.ingest.publish import publish
 from components.ingest.readers import Columns, read_records
-from components.ingest.records import Record, shown, to_kept, to_text
-from components.ingest.sources import Source, find_sources
+from components.ingest.records import Record, shown, size_of, to_kept, to_text
+from components.ingest.sources import Source
 from components.ingest.splits import choose, hash64, held_out
 from components.ingest.statistics import FINGERPRINT, Duplicates, Fingerprint, find_duplicates, partition
+from components.reports import Progress, emit
 from components.strict import FIELDS, SPLITS, Task
+from components.work import Made, Work
 
 _CHUNK = 8192  # records after which fingerprints and progress are passed on
 _PROGRESS_SECONDS = 0.5
 
 
 class Ingest(beam.PTransform):
-    """Reads every file into examples/, statistics.json and rejected.jsonl.
+    """Reads every source into the artifact `Examples`.
 
     Args:
-        config: which files, and how to read them.
+        config: how to read, and how much may be rejected.
         task: decides the fields of an example.
-        output: an existing empty directory.
+        sources: what to read, as `find_sources` found it.
+        work: of the stage.
 
     Raises:
-        UserError: where `columns` does not suit the task; while running, where a file is missing or cannot be
-            read, more than `max_rejected` records are rejected, or nothing is left to train on.
+        UserError: where `columns` does not suit the task; while running, where a file cannot be read, more
+            than `max_rejected` records are rejected, or nothing is left to train on.
     """
 
-    def __init__(self, config: IngestConfig, task: Task, output: str) -> None:
+    def __init__(self, config: IngestConfig, task: Task, sources: Sequence[Source], work: Work) -> None:
         super().__init__()
         self._config = config
         self._task = task
-        self._output = output
+        self._sources = tuple(sources)
+        self._work = work
         self._columns = _columns(config, task)
 
-    def expand(self, upstream: beam.PCollection) -> beam.PCollection:
-        """Makes the one summary from the one (empty) mapping of upstream artifacts."""
-        parts = os.path.join(self._output, PARTS)
+    def expand(self, inputs: beam.PCollection) -> beam.PCollection:
+        """Makes one `Made` from the one (empty) mapping of references."""
         written = (
-            upstream
-            | "FindFiles" >> beam.FlatMap(_find, self._config, self._task, parts)
-            | "SpreadFiles" >> beam.Reshuffle()
+            inputs
+            | "Sources" >> beam.FlatMap(_sources, self._sources)
+            | "SpreadSources" >> beam.Reshuffle()
             | "WriteExamples"
-            >> beam.ParDo(WriteExamples(self._config, self._columns, parts)).with_outputs(
+            >> beam.ParDo(WriteExamples(self._config, self._columns, self._work)).with_outputs(
                 "fingerprints", main="parts"
             )
         )
         duplicates = (
             written.fingerprints
             | "Partition" >> beam.GroupByKey()
-            | "FindDuplicates" >> beam.MapTuple(_find_duplicates)
+            | "FindDuplicates" >> beam.Map(_find_duplicates, self._work)
         )
-        return upstream | "Publish" >> beam.Map(
+        return inputs | "Publish" >> beam.Map(
             _publish,
             self._config,
             self._task,
-            self._output,
+            self._work,
             beam.pvalue.AsList(written.parts),
             beam.pvalue.AsList(duplicates),
         )
@@ -82,63 +82,83 @@ class WriteExamples(beam.DoFn):
 
     Args:
         config: how to read.
-        columns: by field, in order, the name or the position of its column.
-        directory: where the parts go.
+        columns: by field, in order, the name or the position of its column; those to keep come last.
+        work: of the stage.
     """
 
-    def __init__(self, config: IngestConfig, columns: Columns, directory: str) -> None:
+    def __init__(self, config: IngestConfig, columns: Columns, work: Work) -> None:
         self._config = config
         self._columns = columns
         self._fields = tuple(column for column in columns if column not in config.keep)
-        self._directory = directory
+        self._keep = tuple(config.keep)
+        self._work = work
         self._held_out = held_out(config)
         self._done = 0
         self._told = 0.0
 
-    def process(self, source: Source) -> Iterator[Part | beam.pvalue.TaggedOutput]:
+    def process(self, source: Source) -> Iterator[Part | Rejections | beam.pvalue.TaggedOutput]:
         """Writes the parts of one source."""
         fingerprints: list[Fingerprint] = []
-        with PartWriter(source.index, source.file, self._fields, self._directory) as writer:
+        with (
+            self._work.attempt("reading") as attempt,
+            PartWriter(attempt, source, self._fields, self._keep) as writer,
+        ):
             for count, record in enumerate(read_records(source, self._columns), 1):
-                fingerprints += self._write(source, record, writer)
+                if fingerprint := self._write(source, record, writer):
+                    fingerprints.append(fingerprint)
                 if not count % _CHUNK:
                     yield from _tagged(fingerprints)
                     fingerprints.clear()
                     self._tell(_CHUNK)
-        yield from _tagged(fingerprints)
-        yield from writer.parts
+            yield from _tagged(fingerprints)
+            yield from writer.finish()
 
-    def _write(self, source: Source, record: Record, writer: PartWriter) -> list[Fingerprint]:
+    def _write(self, source: Source, record: Record, writer: PartWriter) -> Fingerprint | None:
         """Writes a record where it belongs; returns the fingerprint if it is an example."""
+        size = size_of(record, len(self._fields))
+        writer.advance(size)
         texts, reason, field = self._check(record)
         if reason:
-            writer.reject(source.files.get(field, source.file), record.line, reason, shown(record.raw))
-            return []
-        values = dict(zip(self._columns, texts, strict=True))
-        read = {field: values[field] for field in self._fields}
-        text = hash64(texts[0].encode())
+            name = source.name(field if field in source.files else "")
+            writer.reject(name, record.line, reason, shown(record.raw))
+            return None
+        kept, unreadable = self._kept(record)
+        read = texts[0].encode()
+        text = hash64(read)
         split = choose(text, self._held_out) if source.split == "train" else source.split
-        writer.write(split, tuple(read.values()), encode_text(values))
-        return [(text, hash64(encode_text(read)), source.index, record.line, SPLITS.index(split))]
+        part = writer.write(split, texts, kept, size)
+        for column, problem in unreadable:
+            part.leave_empty(column, record.line, problem)
+        example = hash64(b"%d %b%b" % (len(read), read, texts[1].encode()))
+        return text, example, source.index, record.line, SPLITS.index(split)
 
     def _check(self, record: Record) -> tuple[list[str], str, str]:
         """Returns the texts, or else the reason and the field at fault."""
         if record.reason:
             return [], record.reason, record.field
         texts = []
-        for field, value in zip(self._columns, record.values, strict=True):
-            check = to_text if field in self._fields else to_kept
-            text, reason = check(field, value, self._config.max_characters)
+        for field, value in zip(self._fields, record.values, strict=False):  # what is kept comes after them
+            text, reason = to_text(field, value, self._config.max_characters)
             if reason:
                 return [], reason, field
             texts.append(text)
         return texts, "", ""
 
+    def _kept(self, record: Record) -> tuple[list[str], list[tuple[str, str]]]:
+        """Returns the texts of the kept columns, and by column why one is left empty."""
+        texts, unreadable = [], []
+        for column, value in zip(self._keep, record.values[len(self._fields) :], strict=True):
+            text, reason = to_kept(column, value, self._config.max_characters)
+            texts.append(text)
+            if reason:
+                unreadable.append((column, reason))
+        return texts, unreadable
+
     def _tell(self, records: int) -> None:
         self._done += records
         if time.monotonic() - self._told > _PROGRESS_SECONDS:
             self._told = time.monotonic()
-            emit(StageProgress("ingest", self._done, None, "records"))
+            emit(Progress(self._work.stage, self._done, None, "records"))
 
 
 def _columns(config: IngestConfig, task: Task) -> Columns:
@@ -169,22 +189,21 @@ def _tagged(fingerprints: list[Fingerprint]) -> Iterator[beam.pvalue.TaggedOutpu
         yield beam.pvalue.TaggedOutput("fingerprints", chunk)
 
 
-def _find(_: dict[str, str], config: IngestConfig, task: Task, parts: str) -> list[Source]:
-    if not FileSystems.exists(parts):  # a runner may start the same work twice
-        FileSystems.mkdirs(parts)
-    return find_sources(config, task)
+def _sources(_: dict[str, Reference], sources: Sequence[Source]) -> Sequence[Source]:
+    return sources
 
 
-def _find_duplicates(_: int, chunks: Iterable[np.ndarray]) -> Duplicates:
-    return find_duplicates(chunks)
+def _find_duplicates(grouped: tuple[int, Iterable[np.ndarray[Any, Any]]], work: Work) -> Duplicates:
+    return work.reported(find_duplicates, grouped[1])
 
 
 def _publish(
-    _: dict[str, str],
+    _: dict[str, Reference],
     config: IngestConfig,
     task: Task,
-    output: str,
-    parts: list[Part],
+    work: Work,
+    written: list[Part | Rejections],
     found: list[Duplicates],
-) -> dict[str, Any]:
-    return publish(config, task, output, parts, found)
+) -> Made:
+    with work.attempt("counting") as attempt:
+        return publish(work, attempt, config, task, written, found)

@@ -19,12 +19,14 @@ def build_model(config: ModelConfig, task: Task, sizes: dict[str, int]) -> keras
         sizes: number of ids by field of the task; for `label`, the number of classes.
 
     Returns:
-        The model, with its variables made.
+        The model, with its variables made, and with a name that is not counted in the process.
     """
     if task == "classification":
-        model: keras.Model = Classifier(config, vocabulary_size=sizes["text"], classes=sizes["label"])
+        model: keras.Model = Classifier(
+            config, vocabulary_size=sizes["text"], classes=sizes["label"], name="classifier"
+        )
         model.build((None, None))
     else:
-        model = Seq2Seq(config, source_size=sizes["source"], target_size=sizes["target"])
+        model = Seq2Seq(config, source_size=sizes["source"], target_size=sizes["target"], name="seq2seq")
         model.build({"source": (None, None), "previous": (None, None)})
     return model

@@ -6,42 +6,44 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import apache_beam as beam
-import tensorflow as tf
 
 from components.strict import FIELDS, Task
 from components.tokenize.config import Tokenizer as TokenizerConfig
-from components.tokenize.shards import ReadShard, Shard
+from components.tokenize.parts import Part, ReadPart, as_tensor
 from components.tokenize.tokenizers import TOKENIZERS
+from components.work import Work
 
 _MOST_IN_MEMORY = 200_000  # distinct units a worker collects before it passes them on
 
 FieldUnit = tuple[str, str]
 
 
-class CountUnits(ReadShard):
+class CountUnits(ReadPart):
     """Yields ((field, unit), count), a unit perhaps several times.
 
     Args:
+        work: of the stage.
         task: decides the fields.
         configs: the tokenizer of each text field; the labels are counted as they are.
     """
 
-    def __init__(self, task: Task, configs: Mapping[str, TokenizerConfig]) -> None:
-        super().__init__(FIELDS[task], "counting")
+    def __init__(self, work: Work, task: Task, configs: Mapping[str, TokenizerConfig]) -> None:
+        super().__init__(work, FIELDS[task], "counting")
         self._configs = configs
 
-    def process(self, shard: Shard) -> Iterator[tuple[FieldUnit, int]]:
-        """Counts the units of one shard."""
+    def process(self, part: Part) -> Iterator[tuple[FieldUnit, int]]:
+        """Counts the units of one part."""
         counters: dict[str, Counter[str]] = {field: Counter() for field in self._fields}
-        for batch in self._batches(shard):
-            for field, values in batch.items():
-                if config := self._configs.get(field):
-                    counters[field].update(TOKENIZERS[config.type].count(tf.constant(values), config))
-                else:
-                    counters[field].update(value.decode() for value in values)
-            if sum(map(len, counters.values())) > _MOST_IN_MEMORY:
-                yield from _drain(counters)
-        yield from _drain(counters)
+        with self._work.attempt("counting"):
+            for batch in self._batches(part):
+                for field, values in batch.items():
+                    if config := self._configs.get(field):
+                        counters[field].update(TOKENIZERS[config.type].count(as_tensor(values), config))
+                    else:
+                        counters[field].update(values.to_pylist())
+                if sum(map(len, counters.values())) > _MOST_IN_MEMORY:
+                    yield from _drain(counters)
+            yield from _drain(counters)
 
 
 class OfField(beam.PTransform):

@@ -2,77 +2,87 @@
 
 from __future__ import annotations
 
-import itertools
-import os
+import shutil
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
+import pyarrow
+import pyarrow.compute as compute
 
-from components.examples import encode_tokens
+from components.artifacts.artifact import local_file
+from components.artifacts.tokens import (
+    LABELS,
+    UNKNOWN_LABEL,
+    TokenWriter,
+    part_name,
+    read_labels,
+    tokenizer_folder,
+)
 from components.strict import FIELDS, Task
-from components.tokenize.labels import read_labels
 from components.tokenize.learn import Learnt
-from components.tokenize.shards import ReadShard, Shard
-from components.tokenize.statistics import FieldStatistics, ShardStatistics
+from components.tokenize.parts import Part, ReadPart, as_tensor
+from components.tokenize.statistics import FieldStatistics, PartStatistics
 from components.tokenize.tokenizers import UNKNOWN, Tokenizer, load_tokenizer
+from components.work import Work
 
-UNKNOWN_LABEL = -1
 
-
-class EncodeShard(ReadShard):
-    """Writes the shard of tokens that belongs to a shard of examples; yields what it holds.
+class EncodePart(ReadPart):
+    """Writes the tokens that belong to a file of examples; yields what they are.
 
     Args:
+        work: of the stage.
         task: decides the fields.
-        output: the artifact's directory.
     """
 
-    def __init__(self, task: Task, output: str) -> None:
-        super().__init__(FIELDS[task], "encoding")
-        self._output = output
+    def __init__(self, work: Work, task: Task) -> None:
+        super().__init__(work, FIELDS[task], "encoding")
+        self._learnt: Sequence[Learnt] = ()
         self._tokenizers: dict[str, Tokenizer] = {}
-        self._labels: dict[bytes, int] = {}
+        self._labels = pyarrow.array([], pyarrow.string())
 
-    def process(self, shard: Shard, _: Sequence[Learnt]) -> Iterator[ShardStatistics]:
-        """Encodes one shard with what has been learnt, which it reads from the artifact."""
-        if not self._tokenizers:
-            self._load()
-        found = ShardStatistics(shard.split, {field: FieldStatistics() for field in self._tokenizers})
-        path = os.path.join(self._output, "tokens", os.path.basename(shard.path))
-        tf.io.gfile.makedirs(os.path.dirname(path))
-        with tf.io.TFRecordWriter(path) as writer:
-            for batch in self._batches(shard):
+    def process(self, part: Part, learnt: Sequence[Learnt]) -> Iterator[PartStatistics]:
+        """Encodes one part with what has been learnt."""
+        with self._work.attempt("encoding") as attempt:
+            if learnt != self._learnt:
+                self._load(learnt, attempt.scratch())
+            fields = {field: FieldStatistics() for field in self._tokenizers}
+            found = PartStatistics(part.split, part.number, fields)
+            writer = TokenWriter(attempt, part_name(part.split, part.number), self._fields)
+            for batch in self._batches(part):
                 columns = {
                     field: self._number(values, found)
                     if field == "label"
-                    else self._encode(self._tokenizers[field], values, found.fields[field])
+                    else _encode(self._tokenizers[field], values, found.fields[field])
                     for field, values in batch.items()
                 }
-                for row in zip(*columns.values(), strict=True):
-                    writer.write(encode_tokens(dict(zip(columns, row, strict=True))))
-        yield found
+                writer.write(columns)
+            found.file = writer.close()
+            yield found
 
-    def _load(self) -> None:
-        for field in self._fields:
-            if field == "label":
-                self._labels = {label.encode(): i for i, label in enumerate(read_labels(self._output))}
+    def _load(self, learnt: Sequence[Learnt], folder: Path) -> None:
+        """Reads tokenizers and labels, which another worker may have written on another machine."""
+        for each in learnt:
+            for file in each.files:
+                copy = folder / file.name
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(local_file(self._work.root, file), copy)
+            if each.field == "label":
+                self._labels = pyarrow.array(read_labels(folder / LABELS), pyarrow.string())
             else:
-                self._tokenizers[field] = load_tokenizer(os.path.join(self._output, "tokenizer", field))
+                self._tokenizers[each.field] = load_tokenizer(str(folder / tokenizer_folder(each.field)))
+        self._learnt = learnt
 
-    def _encode(
-        self, tokenizer: Tokenizer, texts: np.ndarray[Any, Any], found: FieldStatistics
-    ) -> list[list[int]]:
-        whole = tokenizer.tokenize(tf.constant(texts), cut=False)
-        kept = tokenizer.cut(whole)
-        ids, ends = kept.flat_values.numpy(), kept.row_splits.numpy().tolist()
-        found.lengths.update(whole.row_lengths().numpy().tolist())
-        found.unknown += int((ids == UNKNOWN).sum())
-        tokens = ids.tolist()
-        return [tokens[start:end] for start, end in itertools.pairwise(ends)]
+    def _number(self, labels: pyarrow.Array, found: PartStatistics) -> pyarrow.Array:
+        numbers = compute.index_in(labels, value_set=self._labels)
+        found.unknown_labels += numbers.null_count
+        return compute.fill_null(numbers, UNKNOWN_LABEL)
 
-    def _number(self, labels: np.ndarray[Any, Any], found: ShardStatistics) -> list[list[int]]:
-        numbers = [self._labels.get(label, UNKNOWN_LABEL) for label in labels]
-        found.unknown_labels += numbers.count(UNKNOWN_LABEL)
-        return [[number] for number in numbers]
+
+def _encode(tokenizer: Tokenizer, texts: pyarrow.Array, found: FieldStatistics) -> pyarrow.Array:
+    whole = tokenizer.tokenize(as_tensor(texts), cut=False)
+    kept = tokenizer.cut(whole)
+    ids, ends = kept.flat_values.numpy(), kept.row_splits.numpy()
+    found.lengths.update(whole.row_lengths().numpy().tolist())
+    found.unknown += int((ids == UNKNOWN).sum())
+    return pyarrow.ListArray.from_arrays(ends.astype(np.int32), pyarrow.array(ids, pyarrow.int32()))

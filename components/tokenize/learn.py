@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from components.artifacts.artifact import FileRef
+from components.artifacts.tokens import write_labels, write_tokenizer
 from components.errors import UserError
 from components.tokenize.config import SentencePiece, WordPiece
 from components.tokenize.config import Tokenizer as TokenizerConfig
-from components.tokenize.labels import write_labels
 from components.tokenize.tokenizers import TOKENIZERS
+from components.work import Attempt
 
 
 class Learnt(NamedTuple):
@@ -19,24 +20,26 @@ class Learnt(NamedTuple):
     Args:
         field: a text field, or `label`.
         size: number of token ids, or of labels.
+        files: the tokenizer, or the labels.
         warnings: what someone should know about it.
     """
 
     field: str
     size: int
+    files: tuple[FileRef, ...]
     warnings: tuple[str, ...] = ()
 
 
 def learn_tokenizer(
-    field: str, config: TokenizerConfig, counts: Sequence[tuple[str, int]], output: str
+    field: str, config: TokenizerConfig, counts: Sequence[tuple[str, int]], attempt: Attempt
 ) -> Learnt:
-    """Learns the tokenizer of a text field and writes tokenizer/<field>/.
+    """Learns the tokenizer of a text field, and writes it.
 
     Args:
         field: the text field.
         config: the field's tokenizer.
         counts: units and how often they occur, sorted by the tokenizer's `rank`.
-        output: the artifact's directory.
+        attempt: whose files they are.
 
     Returns:
         The size of the vocabulary, with a warning if it is smaller than what was asked for.
@@ -53,24 +56,23 @@ def learn_tokenizer(
         tokenizer = TOKENIZERS[config.type].learn(config, counts)
     except UserError as error:
         raise UserError(f"tokenize.{field}: {error}") from None
-    tokenizer.save(os.path.join(output, "tokenizer", field))
+    files = tuple(write_tokenizer(attempt, field, tokenizer))
     size = tokenizer.vocabulary_size
     if isinstance(config, WordPiece | SentencePiece) and size < config.vocabulary_size:
         warning = (
             f"The train split gives only {size:,} tokens for `{field}`: less than "
             f"`tokenize.{field}.vocabulary_size`, {config.vocabulary_size:,}."
         )
-        return Learnt(field, size, (warning,))
-    return Learnt(field, size)
+        return Learnt(field, size, files, (warning,))
+    return Learnt(field, size, files)
 
 
-def learn_labels(counts: Sequence[tuple[str, int]], output: str) -> Learnt:
-    """Writes tokenizer/labels.txt.
+def learn_labels(counts: Sequence[tuple[str, int]], attempt: Attempt) -> Learnt:
+    """Numbers the labels, and writes them.
 
     Args:
         counts: the labels of the train split and how often they occur, in any order.
-        output: the artifact's directory.
+        attempt: whose files they are.
     """
     labels = sorted(label for label, _ in counts)
-    write_labels(output, labels)
-    return Learnt("label", len(labels))
+    return Learnt("label", len(labels), (write_labels(attempt, labels),))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from components.artifacts.artifact import FileRef
 from components.strict import SPLITS, Split
 from components.tokenize.config import Tokenizer as TokenizerConfig
 from components.tokenize.learn import Learnt
@@ -31,22 +32,26 @@ class FieldStatistics:
 
 
 @dataclass
-class ShardStatistics:
-    """What one shard holds.
+class PartStatistics:
+    """What one file of tokens holds.
 
     Args:
-        split: whose shard it is.
+        split: whose file it is.
+        number: which one of the split.
         fields: by text field.
         unknown_labels: how many of its examples have a label that the train split does not have.
+        file: itself; None while it is written.
     """
 
     split: Split
+    number: int
     fields: dict[str, FieldStatistics]
     unknown_labels: int = 0
+    file: FileRef | None = None
 
 
 def make_statistics(
-    configs: Mapping[str, TokenizerConfig], learnt: Sequence[Learnt], shards: Iterable[ShardStatistics]
+    configs: Mapping[str, TokenizerConfig], learnt: Sequence[Learnt], parts: Iterable[PartStatistics]
 ) -> dict[str, Any]:
     """Makes what statistics.json holds.
 
@@ -57,11 +62,11 @@ def make_statistics(
     Args:
         configs: the tokenizer of each text field.
         learnt: what was learnt for each field.
-        shards: what each shard holds.
+        parts: what each file holds.
     """
-    by_split: dict[Split, list[ShardStatistics]] = {}
-    for shard in shards:
-        by_split.setdefault(shard.split, []).append(shard)
+    by_split: dict[Split, list[PartStatistics]] = {}
+    for part in parts:
+        by_split.setdefault(part.split, []).append(part)
     present = [split for split in SPLITS if split in by_split]
     sizes = {entry.field: entry.size for entry in learnt}
     statistics: dict[str, Any] = {"fields": {}}
@@ -69,14 +74,14 @@ def make_statistics(
         statistics["fields"][name] = {
             "vocabulary_size": sizes[name],
             "splits": {
-                split: _summary([shard.fields[name] for shard in by_split[split]], config.max_length)
+                split: _summary([part.fields[name] for part in by_split[split]], config.max_length)
                 for split in present
             },
         }
     if "label" in sizes:
         statistics["labels"] = sizes["label"]
         statistics["unknown_labels"] = {
-            split: sum(shard.unknown_labels for shard in by_split[split]) for split in present
+            split: sum(part.unknown_labels for part in by_split[split]) for split in present
         }
     warnings = [warning for entry in learnt for warning in entry.warnings]
     return statistics | {"warnings": warnings + _warnings(statistics, configs)}

@@ -3,51 +3,52 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
-import tensorflow as tf
 from apache_beam.pvalue import AsList, AsSingleton
 
+from components.artifacts.artifact import Reference
+from components.artifacts.tokens import STATISTICS
 from components.errors import UserError
-from components.events import StageProgress, Warned, emit
+from components.reports import Progress, Warned, emit
 from components.strict import FIELDS, SPLITS, Split, Task
 from components.tokenize.config import TokenizeConfig
 from components.tokenize.config import Tokenizer as TokenizerConfig
 from components.tokenize.count import CountUnits, OfField
-from components.tokenize.encode import EncodeShard
+from components.tokenize.encode import EncodePart
 from components.tokenize.learn import Learnt, learn_labels, learn_tokenizer
-from components.tokenize.shards import Shard, find_shards
-from components.tokenize.statistics import ShardStatistics, make_statistics
+from components.tokenize.parts import Part, find_parts
+from components.tokenize.statistics import PartStatistics, make_statistics
+from components.work import Made, Work
 
 
 class Tokenize(beam.PTransform):
-    """Learns tokenizers and labels from the train split and writes tokenizer/, tokens/ and statistics.json.
+    """Learns tokenizers and labels from the train split, and makes the artifact `Tokens`.
 
     Args:
         config: the tokenizer of each text field.
         task: decides the fields.
-        output: an existing empty directory.
+        work: of the stage.
 
     Raises:
         UserError: the tokenizers do not suit the task; while running, a vocabulary cannot be learnt.
     """
 
-    def __init__(self, config: TokenizeConfig, task: Task, output: str) -> None:
+    def __init__(self, config: TokenizeConfig, task: Task, work: Work) -> None:
         super().__init__()
         self._configs = _tokenizers(config, task)
         self._task = task
-        self._output = output
+        self._work = work
 
-    def expand(self, upstream: beam.PCollection) -> beam.PCollection:
-        """Makes the one summary from the one mapping of upstream artifacts."""
+    def expand(self, inputs: beam.PCollection) -> beam.PCollection:
+        """Makes one `Made` from the one mapping of references."""
         counts = (
-            upstream
-            | "FindTrain" >> beam.FlatMap(_find, ("train",))
+            inputs
+            | "FindTrain" >> beam.FlatMap(_find, self._work, ("train",))
             | "SpreadTrain" >> beam.Reshuffle()
-            | "Count" >> beam.ParDo(CountUnits(self._task, self._configs))
+            | "Count" >> beam.ParDo(CountUnits(self._work, self._task, self._configs))
             | "Sum" >> beam.CombinePerKey(sum)
         )
         # What a worker needs from before comes as side input, which also keeps the three steps in order.
@@ -56,15 +57,15 @@ class Tokenize(beam.PTransform):
             for field in FIELDS[self._task]
         ]
         learnt = AsSingleton(
-            upstream | "Learn" >> beam.Map(_learn, self._task, self._configs, self._output, *vocabulary)
+            inputs | "Learn" >> beam.Map(_learn, self._task, self._configs, self._work, *vocabulary)
         )
-        shards = (
-            upstream
-            | "FindAll" >> beam.FlatMap(_find)
+        parts = (
+            inputs
+            | "FindAll" >> beam.FlatMap(_find, self._work)
             | "SpreadAll" >> beam.Reshuffle()
-            | "Encode" >> beam.ParDo(EncodeShard(self._task, self._output), learnt)
+            | "Encode" >> beam.ParDo(EncodePart(self._work, self._task), learnt)
         )
-        return upstream | "Publish" >> beam.Map(_publish, self._configs, self._output, learnt, AsList(shards))
+        return inputs | "Publish" >> beam.Map(_publish, self._configs, self._work, learnt, AsList(parts))
 
 
 def _tokenizers(config: TokenizeConfig, task: Task) -> dict[str, TokenizerConfig]:
@@ -81,44 +82,48 @@ def _tokenizers(config: TokenizeConfig, task: Task) -> dict[str, TokenizerConfig
     return {field: configs[field] for field in expected}
 
 
-def _find(upstream: dict[str, str], splits: Sequence[Split] = SPLITS) -> list[Shard]:
-    return find_shards(upstream["ingest"], splits)
+def _find(inputs: dict[str, Reference], work: Work, splits: Sequence[Split] = SPLITS) -> list[Part]:
+    return work.reported(find_parts, inputs, splits)
 
 
 def _learn(
-    _: dict[str, str],
+    _: dict[str, Reference],
     task: Task,
     configs: dict[str, TokenizerConfig],
-    output: str,
+    work: Work,
     *counts: list[tuple[str, int]],
 ) -> list[Learnt]:
     """Learns field after field, in the order of the task's fields."""
     learnt = []
-    for done, (field, counted) in enumerate(zip(FIELDS[task], counts, strict=True)):
-        emit(StageProgress("tokenize", done, len(counts), "learning"))
-        if field in configs:
-            learnt.append(learn_tokenizer(field, configs[field], counted, output))
-        else:
-            learnt.append(learn_labels(counted, output))
+    with work.attempt("learning") as attempt:
+        for done, (field, counted) in enumerate(zip(FIELDS[task], counts, strict=True)):
+            emit(Progress(work.stage, done, len(counts), "learning"))
+            if field in configs:
+                learnt.append(learn_tokenizer(field, configs[field], counted, attempt))
+            else:
+                learnt.append(learn_labels(counted, attempt))
     return learnt
 
 
 def _publish(
-    _: dict[str, str],
+    _: dict[str, Reference],
     configs: dict[str, TokenizerConfig],
-    output: str,
+    work: Work,
     learnt: list[Learnt],
-    shards: list[ShardStatistics],
-) -> dict[str, Any]:
+    parts: list[PartStatistics],
+) -> Made:
     """Writes statistics.json, passes the warnings on, and makes the summary."""
-    statistics = make_statistics(configs, learnt, shards)
-    with tf.io.gfile.GFile(os.path.join(output, "statistics.json"), "w") as file:
-        file.write(json.dumps(statistics, ensure_ascii=False, indent=2) + "\n")
-    for warning in statistics["warnings"]:
-        emit(Warned("tokenize", warning))
-    summary: dict[str, Any] = {
-        "vocabulary": {field: found["vocabulary_size"] for field, found in statistics["fields"].items()}
-    }
+    statistics = make_statistics(configs, learnt, parts)
+    vocabulary = {field: found["vocabulary_size"] for field, found in statistics["fields"].items()}
+    summary: dict[str, Any] = {"vocabulary": vocabulary}
     if "labels" in statistics:
         summary["labels"] = statistics["labels"]
-    return summary | {"warnings": statistics["warnings"]}
+    summary["warnings"] = statistics["warnings"]
+    with work.attempt("counting") as attempt:
+        report = attempt.put(
+            STATISTICS, json.dumps(statistics, ensure_ascii=False, indent=2).encode() + b"\n"
+        )
+        for warning in statistics["warnings"]:
+            emit(Warned(work.stage, warning))
+    tokens = [part.file for part in parts if part.file]
+    return Made((*(file for each in learnt for file in each.files), *tokens, report), summary)

@@ -1,76 +1,136 @@
-"""The state of a training after an epoch: complete, or not there."""
+"""The state of a training after an epoch: one object with its checksum, whole or not there."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import io
 import json
-import os
-import shutil
-import uuid
-from pathlib import Path
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from upath import UPath
+
+from components import files
+from components.artifacts.artifact import FileRef
+from components.artifacts.trained_model import CHECKPOINT
+from components.reports import Warned, emit
+
+_NAME = re.compile(r"(\d{5,})-\w+\.ckpt")
+_KEPT = 2  # of an attempt's own; others may be reading the last but one
+
+
+class State(NamedTuple):
+    """What a training needs to know to go on.
+
+    Args:
+        best: the best epoch's weights, if they are kept.
+        history: JSON-able; `history["epochs"]` has one entry for each finished epoch.
+    """
+
+    best: list[np.ndarray] | None
+    history: dict[str, Any]
 
 
 class Checkpoints:
-    """Keeps the newest epoch's variables, the best epoch's weights and the history in a directory.
+    """Keeps the state after each epoch in a folder, which many attempts at a training may share.
 
-    An epoch is written under another name and renamed, so that a process killed at any moment leaves the
-    last finished epoch whole.
+    An object is a line with the SHA-256 of the rest, which is an npz archive: the variables of the model,
+    with the states of its random generators, and of its optimizer, the best weights, and the history as JSON.
+    It is put whole, under a name of this attempt. An attempt removes only its own.
 
     Args:
-        directory: where; made when missing.
+        root: under which all artifacts are.
+        folder: where, below it.
+        attempt: an id that no other attempt has.
     """
 
-    def __init__(self, directory: str) -> None:
-        self._directory = Path(directory)
-        self._directory.mkdir(parents=True, exist_ok=True)
+    def __init__(self, root: UPath, folder: UPath, attempt: str) -> None:
+        self._root = root
+        self._folder = folder
+        self._attempt = attempt
+        self._own: list[UPath] = []
+        self.newest: FileRef | None = None
+        """The last one that this attempt has put, as a file of its artifact."""
 
-    def save(self, model: keras.Model, best: list[np.ndarray] | None, state: dict[str, Any]) -> None:
-        """Writes the state after an epoch and then removes the one before.
-
-        Args:
-            model: compiled and built; its variables (with the states of its random generators) and its
-                optimizer's are kept.
-            best: the best epoch's weights, if they are kept.
-            state: JSON-able; `state["epochs"]` has one entry for each finished epoch.
-        """
-        staging = self._directory / f".{uuid.uuid4().hex}"
-        staging.mkdir()
-        np.savez(staging / "variables.npz", *[variable.numpy() for variable in _variables(model)])
-        if best is not None:
-            np.savez(staging / "best.npz", *best)
-        (staging / "state.json").write_text(json.dumps(state), encoding="utf-8")
-        newest = self._directory / f"epoch-{len(state['epochs']):05d}"
-        os.rename(staging, newest)
-        for old in self._directory.iterdir():
-            if old != newest and old.is_dir():
-                shutil.rmtree(old, ignore_errors=True)
-
-    def restore(self, model: keras.Model) -> tuple[list[np.ndarray] | None, dict[str, Any]] | None:
-        """Puts the newest state back into the model and its optimizer.
+    def save(self, model: keras.Model, state: State) -> None:
+        """Puts the state after an epoch, and removes this attempt's old ones.
 
         Args:
             model: compiled and built.
+            state: what else is to be known.
+        """
+        data = _packed(model, state)
+        place = self._folder / f"{len(state.history['epochs']):05d}-{self._attempt}.ckpt"
+        files.write(place, data)
+        self.newest = FileRef(
+            CHECKPOINT,
+            str(place.relative_to(self._root)),
+            len(data),
+            hashlib.sha256(data).hexdigest(),
+            files.signature(place) if files.is_local(place) else "",
+        )
+        self._own.append(place)
+        with contextlib.suppress(OSError):  # which costs space, and no more
+            files.delete(self._own[:-_KEPT])
+        self._own = self._own[-_KEPT:]
+
+    def restore(self, model: keras.Model, epochs: int) -> State | None:
+        """Puts the newest whole state, of whatever attempt, back into the model and its optimizer.
+
+        Args:
+            model: compiled and built.
+            epochs: after which the training ends; what comes later is passed over.
 
         Returns:
-            The best epoch's weights and the state, as given to `save`; None if no epoch is finished.
+            As given to `save`; None if no epoch is finished.
         """
-        finished = sorted(self._directory.glob("epoch-*"))
-        if not finished:
-            return None
-        for variable, value in zip(_variables(model), _load(finished[-1] / "variables.npz"), strict=True):
-            variable.assign(value)
-        best = finished[-1] / "best.npz"
-        state = json.loads((finished[-1] / "state.json").read_text(encoding="utf-8"))
-        return _load(best) if best.exists() else None, state
+        for place in self._found(epochs):
+            try:
+                variables, state = _unpacked(files.read(place))
+            except FileNotFoundError:  # its attempt has gone on meanwhile
+                continue
+            except (OSError, ValueError) as error:
+                emit(Warned("train", f"{place} is left out: {error}"))
+                continue
+            for variable, value in zip(_variables(model), variables, strict=True):
+                variable.assign(value)
+            return state
+        return None
+
+    def _found(self, epochs: int) -> list[UPath]:
+        """The checkpoints after at most so many epochs, the newest first."""
+        named = [(_NAME.fullmatch(entry.path.name), entry.path) for entry in files.entries(self._folder)]
+        numbered = [(int(match[1]), path.name, path) for match, path in named if match]
+        return [path for epoch, _, path in sorted(numbered, reverse=True) if epoch <= epochs]
 
 
 def _variables(model: keras.Model) -> list[Any]:
     return [*model.variables, *model.optimizer.variables]
 
 
-def _load(path: Path) -> list[np.ndarray]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return [arrays[f"arr_{index}"] for index in range(len(arrays.files))]
+def _packed(model: keras.Model, state: State) -> bytes:
+    arrays = {f"variable_{i:05d}": each.numpy() for i, each in enumerate(_variables(model))}
+    arrays |= {f"best_{i:05d}": each for i, each in enumerate(state.best or ())}
+    arrays["history"] = np.frombuffer(json.dumps(state.history).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    packed = buffer.getbuffer()
+    return b"".join((hashlib.sha256(packed).hexdigest().encode(), b"\n", packed))
+
+
+def _unpacked(data: bytes) -> tuple[list[np.ndarray], State]:
+    checksum, _, packed = data.partition(b"\n")
+    found = hashlib.sha256(packed).hexdigest()
+    if found.encode() != checksum:
+        raise ValueError(
+            f"it is damaged, its checksum is {found[:12]} instead of {checksum[:12].decode(errors='replace')}"
+        )
+    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+        names = sorted(arrays.files)
+        variables, best = (
+            [arrays[name] for name in names if name.startswith(kind)] for kind in ("variable_", "best_")
+        )
+        return variables, State(best or None, json.loads(arrays["history"].tobytes()))

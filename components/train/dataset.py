@@ -1,21 +1,28 @@
-"""Token shards to batches of about equal length, in an order that depends on seed and epoch alone."""
+"""Token columns to batches of about equal length, in an order that depends on seed and epoch alone.
+
+What is read in columns is taken apart, shuffled and batched by tf.data: a text as a string of the bytes of
+its ids, which become numbers again when the batch is complete.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
-from components.examples import split_shards
+from components.artifacts.tokens import Tokens
 from components.strict import FIELDS, Split, Task
 from components.tokenize.tokenizers import END, START
 
-_BATCH = 4096  # records parsed at once while counting
+if TYPE_CHECKING:
+    import pyarrow
+
+_READ = 4096  # examples read at once
+_BYTES = 4  # of a token id
 
 
 @dataclass(frozen=True)
@@ -23,14 +30,14 @@ class TokenData:
     """One split of a tokenize artifact.
 
     Args:
-        directory: the artifact.
+        tokens: the artifact.
         split: which split.
         task: decides the fields, and with them what a batch is.
         batch_size: examples in a batch.
         buckets: number of length classes, of about equal numbers of examples.
     """
 
-    directory: str
+    tokens: Tokens
     split: Split
     task: Task
     batch_size: int
@@ -40,10 +47,12 @@ class TokenData:
     def lengths(self) -> np.ndarray:
         """The number of input steps of each example, int64 [N]: its tokens, or one step of padding."""
         field = FIELDS[self.task][0]
-        features = {field: tf.io.RaggedFeature(tf.int64)}
-        records = tf.data.TFRecordDataset(self._shards()).batch(_BATCH)
-        counted = records.map(lambda batch: tf.io.parse_example(batch, features)[field].row_lengths())
-        return np.maximum(np.concatenate([np.zeros(0, np.int64), *counted.as_numpy_iterator()]), 1)
+        counted = [
+            columns[field].value_lengths().to_numpy()
+            for name in self.tokens.parts_of(self.split)
+            for columns in self.tokens.batches(name, (field,), _READ)
+        ]
+        return np.maximum(np.concatenate([np.zeros(0, np.int64), *counted]), 1)
 
     def boundaries(self) -> list[int]:
         """Returns the lengths at which a new bucket begins: quantiles, so that buckets fill alike."""
@@ -64,7 +73,7 @@ class TokenData:
 
         Args:
             boundaries: as `boundaries` returns them.
-            seed: the order of the examples; None keeps the order of the shards.
+            seed: the order of the examples; None keeps the order of the files.
             shuffle_buffer: how many examples are held to be shuffled.
 
         Returns:
@@ -72,65 +81,117 @@ class TokenData:
             classification: inputs [B, T], targets [B], weights [B] (0 where the label is unknown).
             seq2seq: inputs {"source": [B, S], "previous": [B, T]}, targets [B, T], weights [B, T].
         """
-        records = tf.data.TFRecordDataset(self._shards())
+        columns = tf.data.Dataset.from_generator(
+            self._columns, output_signature=(*_SIGNATURES[self.task], tf.TensorSpec([None], tf.int32))
+        )
+
+        def with_bucket(*read: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            bucket = tf.searchsorted(tf.constant(boundaries, tf.int32), read[-1], side="right")
+            return (*read[:-1], tf.cast(bucket, tf.int64))
+
+        examples = columns.map(with_bucket).unbatch()
         if seed is not None:
-            records = records.shuffle(shuffle_buffer, seed=seed)
-        examples = records.map(_PARSERS[self.task], num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        batches = examples.bucket_by_sequence_length(
-            _length, boundaries, [self.batch_size] * (len(boundaries) + 1)
+            examples = examples.shuffle(shuffle_buffer, seed=seed)
+        packed = examples.group_by_window(
+            key_func=lambda *example: example[-1],
+            reduce_func=lambda _, window: window.batch(self.batch_size),
+            window_size=self.batch_size,
+        )
+        batches = packed.map(
+            lambda *batch: _UNPACK[self.task](*batch[:-1]),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
         )
         counted = batches.apply(tf.data.experimental.assert_cardinality(self.steps(boundaries)))
         return counted.prefetch(tf.data.AUTOTUNE)
 
-    def _shards(self) -> list[str]:
-        return token_shards(self.directory, self.split)
+    def _columns(self) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yields the packed columns of some examples, and how long their inputs are."""
+        fields = FIELDS[self.task]
+        for name in self.tokens.parts_of(self.split):
+            for columns in self.tokens.batches(name, fields, _READ):
+                lengths = columns[fields[0]].value_lengths().to_numpy()
+                yield *(_pack(columns[field]) for field in fields), np.maximum(lengths, 1)
 
 
-def token_shards(directory: str, split: Split) -> list[str]:
-    """Returns the paths of a split's shards in a tokenize artifact, in their order."""
-    return split_shards(str(Path(directory) / "tokens"), split)
-
-
-def shard_batches(path: str, task: Task, batch_size: int = 256) -> tf.data.Dataset:
-    """Reads one shard in its order.
+def part_batches(tokens: Tokens, name: str, task: Task, batch_size: int = 256) -> Iterator[tuple[Any, ...]]:
+    """Reads one file of a split in its order.
 
     Args:
-        path: of the shard.
+        tokens: the artifact.
+        name: of the file in it.
         task: decides the fields, and with them what a batch is.
-        batch_size: examples in a batch; the last one may be smaller.
+        batch_size: examples in a batch, at most.
 
-    Returns:
+    Yields:
         Batches as of `TokenData.batches`.
     """
-    return tf.data.TFRecordDataset(path).map(_PARSERS[task]).padded_batch(batch_size)
+    for columns in tokens.batches(name, FIELDS[task], batch_size):
+        yield _UNPACK[task](*(tf.constant(_pack(columns[field])) for field in FIELDS[task]))
 
 
-def _parse_classification(record: tf.Tensor) -> tuple[Any, ...]:
-    features = {"text": tf.io.RaggedFeature(tf.int64), "label": tf.io.FixedLenFeature([], tf.int64)}
-    example = tf.io.parse_single_example(record, features)
-    text, label = tf.cast(example["text"], tf.int32), tf.cast(example["label"], tf.int32)
-    return _at_least_one(text), tf.maximum(label, 0), tf.cast(label >= 0, tf.float32)
+def text_batches(tokens: Tokens, name: str, field: str, batch_size: int = 256) -> Iterator[tf.Tensor]:
+    """Reads the texts of one file in their order.
+
+    Args:
+        tokens: the artifact.
+        name: of the file in it.
+        field: a text field.
+        batch_size: texts in a batch, at most.
+
+    Yields:
+        Token ids, int32 [B, T], padded with 0 on the right; T is at least 1.
+    """
+    for columns in tokens.batches(name, (field,), batch_size):
+        yield _unpack(tf.constant(_pack(columns[field])))
 
 
-def _parse_seq2seq(record: tf.Tensor) -> tuple[Any, ...]:
-    features = {field: tf.io.RaggedFeature(tf.int64) for field in FIELDS["seq2seq"]}
-    example = tf.io.parse_single_example(record, features)
-    source, target = (tf.cast(example[field], tf.int32) for field in FIELDS["seq2seq"])
-    inputs = {"source": _at_least_one(source), "previous": tf.concat([[START], target], 0)}
-    expected = tf.concat([target, [END]], 0)
-    return inputs, expected, tf.ones_like(expected, tf.float32)
+def _pack(column: pyarrow.Array) -> np.ndarray:
+    """Makes of each text a string of its ids, four bytes each; leaves numbers as they are."""
+    import pyarrow
+
+    if not pyarrow.types.is_list(column.type):
+        return column.to_numpy()
+    ids = np.ascontiguousarray(column.flatten().to_numpy())
+    ends = np.zeros(len(column) + 1, np.int64)
+    np.cumsum(column.value_lengths().to_numpy(), out=ends[1:])
+    buffers = [None, pyarrow.py_buffer(ends * _BYTES), pyarrow.py_buffer(ids)]
+    packed = pyarrow.Array.from_buffers(pyarrow.large_binary(), len(column), buffers)
+    return packed.to_numpy(zero_copy_only=False)
 
 
-_PARSERS: dict[Task, Callable[[tf.Tensor], tuple[Any, ...]]] = {
-    "classification": _parse_classification,
-    "seq2seq": _parse_seq2seq,
+def _lengths(packed: tf.Tensor) -> tf.Tensor:
+    return tf.strings.length(packed) // _BYTES
+
+
+def _unpack(packed: tf.Tensor, more: int = 0) -> tf.Tensor:
+    """Returns int32 [B, T], T the length of the longest text and `more`, but at least 1, as in serving."""
+    steps = tf.maximum(tf.reduce_max(_lengths(packed)) + more, 1)
+    return tf.ensure_shape(tf.io.decode_raw(packed, tf.int32, fixed_length=steps * _BYTES), [None, None])
+
+
+def _classification(text: tf.Tensor, label: tf.Tensor) -> tuple[Any, ...]:
+    return _unpack(text), tf.maximum(label, 0), tf.cast(label >= 0, tf.float32)
+
+
+def _seq2seq(source: tf.Tensor, target: tf.Tensor) -> tuple[Any, ...]:
+    expected, lengths = _unpack(target, more=1), _lengths(target)[:, tf.newaxis]
+    steps = tf.range(tf.shape(expected)[1])
+    previous = tf.pad(expected[:, :-1], [[0, 0], [1, 0]], constant_values=START)
+    weights = tf.cast(steps <= lengths, tf.float32)
+    return (
+        {"source": _unpack(source), "previous": previous},
+        tf.where(steps == lengths, END, expected),
+        weights,
+    )
+
+
+_UNPACK: dict[Task, Callable[..., tuple[Any, ...]]] = {
+    "classification": _classification,
+    "seq2seq": _seq2seq,
 }
-
-
-def _length(inputs: Any, *_: tf.Tensor) -> tf.Tensor:
-    return tf.size(inputs["source"] if isinstance(inputs, dict) else inputs)
-
-
-def _at_least_one(tokens: tf.Tensor) -> tf.Tensor:
-    # A text without tokens becomes one step of padding, as in serving.
-    return tf.pad(tokens, [[0, tf.maximum(1 - tf.size(tokens), 0)]])
+_STRINGS, _NUMBERS = (tf.TensorSpec([None], kind) for kind in (tf.string, tf.int32))
+_SIGNATURES: dict[Task, tuple[tf.TensorSpec, ...]] = {
+    "classification": (_STRINGS, _NUMBERS),
+    "seq2seq": (_STRINGS, _STRINGS),
+}

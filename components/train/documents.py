@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
 
-from components.events import StageProgress, emit
+from components.artifacts.artifact import Reference
+from components.artifacts.tokens import Tokens
 from components.models.encoders import TfIdfEncoder
+from components.reports import Progress, emit
 from components.strict import FIELDS, Task
+from components.work import Work
 
 
 class DocumentFrequencies(NamedTuple):
@@ -23,53 +26,49 @@ class DocumentFrequencies(NamedTuple):
 
 
 class CountDocuments(beam.PTransform):
-    """Counts the terms of the train split's inputs, shard by shard.
+    """Counts the terms of the train split's inputs, part by part.
 
     Args:
         encoder: says what a term is.
         task: decides which field is the input.
+        work: of the node.
     """
 
-    def __init__(self, encoder: TfIdfEncoder, task: Task) -> None:
+    def __init__(self, encoder: TfIdfEncoder, task: Task, work: Work) -> None:
         super().__init__()
-        self._count = _CountShard(encoder, task)
+        self._encoder = encoder
+        self._task = task
+        self._work = work
 
     def expand(self, inputs: beam.PCollection) -> beam.PCollection:
-        """{"tokenize": directory, ...} to one DocumentFrequencies."""
+        """{"tokenize": reference, ...} to one DocumentFrequencies."""
         return (
             inputs
             | "find" >> beam.FlatMap(_find)
             | "spread" >> beam.Reshuffle()
-            | "count" >> beam.ParDo(self._count)
-            | "sum" >> beam.CombineGlobally(_sum)
+            | "count" >> beam.Map(_count, self._encoder, FIELDS[self._task][0], self._work)
+            | "sum" >> beam.CombineGlobally(_sum).without_defaults()
         )
 
 
-def _find(inputs: dict[str, str]) -> list[tuple[str, str]]:
-    from components.train.dataset import token_shards
+def _find(inputs: dict[str, Reference]) -> list[tuple[Reference, str]]:
+    tokens: Tokens = Tokens.load(inputs["tokenize"])
+    return [(inputs["tokenize"], name) for name in tokens.parts_of("train")]
 
-    return [(inputs["tokenize"], shard) for shard in token_shards(inputs["tokenize"], "train")]
 
+def _count(part: tuple[Reference, str], encoder: TfIdfEncoder, field: str, work: Work) -> DocumentFrequencies:
+    from components.train.dataset import text_batches
 
-class _CountShard(beam.DoFn):
-    def __init__(self, encoder: TfIdfEncoder, task: Task) -> None:
-        self._encoder = encoder
-        self._task = task
-
-    def process(self, shard: tuple[str, str]) -> Iterator[DocumentFrequencies]:
-        from components.train.dataset import shard_batches
-        from components.train.start import model_sizes
-
-        tokens, path = shard
-        field = FIELDS[self._task][0]
-        tfidf = self._encoder.encoder(model_sizes(self._task, tokens)[field]).tfidf
+    tokenized, name = part
+    with work.attempt("counting terms"):
+        tokens: Tokens = Tokens.load(tokenized)
+        tfidf = encoder.encoder(tokens.tokenizer(field).vocabulary_size).tfidf
         frequencies, documents = np.zeros(tfidf.features, np.int64), 0
-        for inputs, *_ in shard_batches(path, self._task):
-            batch = inputs if self._task == "classification" else inputs[field]
-            frequencies += tfidf.document_frequencies(batch)
-            documents += len(batch)
-            emit(StageProgress("train", documents, None, "counting terms"))
-        yield DocumentFrequencies(frequencies, documents)
+        for texts in text_batches(tokens, name, field):
+            frequencies += tfidf.document_frequencies(texts)
+            documents += len(texts)
+            emit(Progress("train", documents, None, "counting terms"))
+        return DocumentFrequencies(frequencies, documents)
 
 
 def _sum(counted: Iterable[DocumentFrequencies]) -> DocumentFrequencies:

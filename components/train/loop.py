@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from components.errors import UserError
-from components.events import EpochFinished, StageProgress, Warned, emit
-from components.train.checkpoint import Checkpoints
+from components.reports import EpochFinished, Progress, Warned, emit
+from components.train.checkpoint import Checkpoints, State
 from components.train.config import TrainConfig
 from components.train.dataset import TokenData
 from components.train.losses import CrossEntropy
@@ -41,7 +41,8 @@ def compile_model(model: keras.Model, config: TrainConfig, steps: int, seed: int
     optimizer = keras.optimizers.get(
         {
             "class_name": config.optimizer.type,
-            "config": {**settings, "global_clipnorm": config.clip_norm},
+            # Otherwise Keras counts the optimizers of a process, and equal models have different files.
+            "config": {**settings, "global_clipnorm": config.clip_norm, "name": config.optimizer.type},
         }
     )
     loss = CrossEntropy(config.label_smoothing)
@@ -98,9 +99,7 @@ class Trainer:
         Raises:
             UserError: if the loss is no longer a number.
         """
-        best, history = self.checkpoints.restore(self.model) or (None, {"epochs": [], "best_epoch": 0})
-        if history["epochs"]:
-            emit(Warned("train", f"going on after epoch {len(history['epochs'])} of an interrupted run"))
+        best, history = self._begin()
         watched = self.validation.batches(self.boundaries) if len(self.validation.lengths) else None
         progress = _Progress(self.steps, self.config.epochs)
         while len(history["epochs"]) < self.config.epochs and not self._stopped(history):
@@ -111,11 +110,21 @@ class Trainer:
             if self._improved(history):
                 history["best_epoch"] = epoch
                 best = self.model.get_weights() if self.config.early_stopping else None
-            self.checkpoints.save(self.model, best, history)
-            emit(EpochFinished(epoch, self.config.epochs, metrics, metrics["seconds"]))
+            self.checkpoints.save(self.model, State(best, history))
+            emit(EpochFinished("train", epoch, self.config.epochs, metrics, metrics["seconds"]))
+        if self.checkpoints.newest is None:  # the last one is another attempt's, which may remove it
+            self.checkpoints.save(self.model, State(best, history))
         if best is not None:
             self.model.set_weights(best)
         return history
+
+    def _begin(self) -> State:
+        """Goes on where an earlier attempt stood, or starts."""
+        state = self.checkpoints.restore(self.model, self.config.epochs)
+        if state is None:
+            return State(None, {"epochs": [], "best_epoch": 0})
+        emit(Warned("train", f"going on after epoch {len(state.history['epochs'])} of an earlier run"))
+        return state
 
     def _run_epoch(
         self, epoch: int, watched: tf.data.Dataset | None, progress: _Progress
@@ -170,4 +179,4 @@ class _Progress(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", float("nan"))
         done = (self.epoch - 1) * self.steps + batch + 1
         message = f"epoch {self.epoch}/{self.epochs}, loss {loss:.4f}"
-        emit(StageProgress("train", done, self.epochs * self.steps, message))
+        emit(Progress("train", done, self.epochs * self.steps, message))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
-import uuid
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import apache_beam as beam
 import keras
@@ -17,22 +13,40 @@ import tensorflow as tf
 from apache_beam.pvalue import AsDict, AsSingleton
 from apache_beam.utils.shared import Shared
 from scipy.linalg import LinAlgError
+from upath import UPath
 
+from components.artifacts.artifact import FileRef, Reference, local_file
+from components.artifacts.tokens import Tokens
+from components.artifacts.trained_model import write_model
 from components.errors import UserError
-from components.events import EpochFinished, StageProgress, Warned, emit
 from components.models.config import ModelConfig, RidgeReadoutConfig
+from components.reports import EpochFinished, Progress, Warned, emit
 from components.strict import Split, Task
-from components.train.dataset import shard_batches, token_shards
+from components.train.dataset import part_batches
+from components.train.result import result
 from components.train.start import new_model
-from layers.ridge_readout import RidgeSums, fit_ridge
+from components.work import Attempt, Made, Work
+from layers.ridge_readout import RidgeFit, RidgeSums, fit_ridge
 
 # Texts whose products are made at once: each sum costs as much as the products of a few hundred.
 _PIECE = 4096
 _SPLITS: tuple[Split, ...] = ("train", "validation")
 
 
+class _Drawn(NamedTuple):
+    """The model as it was drawn.
+
+    Args:
+        file: where it is.
+        began: when, in seconds since 1970.
+    """
+
+    file: FileRef
+    began: float
+
+
 class FitReadout(beam.PTransform):
-    """Fits the readout of a classifier that is fixed otherwise; writes model.keras and history.json.
+    """Fits the readout of a classifier that is fixed otherwise; makes a TrainedModel.
 
     One pass: the sums of the train split give a readout for each ridge, those of the validation split the
     error of each.
@@ -42,13 +56,10 @@ class FitReadout(beam.PTransform):
         task: classification.
         seed: decides the fixed weights.
         batch_size: texts that are read together.
-        scratch: directory that all workers and all attempts share.
-        output: directory to write into.
+        work: of the node.
     """
 
-    def __init__(
-        self, model: ModelConfig, task: Task, seed: int, batch_size: int, scratch: str, output: str
-    ) -> None:
+    def __init__(self, model: ModelConfig, task: Task, seed: int, batch_size: int, work: Work) -> None:
         super().__init__()
         if model.readout is None:
             raise ValueError("FitReadout needs `readout` in the model's config. Received: readout=None")
@@ -57,22 +68,21 @@ class FitReadout(beam.PTransform):
         self._task = task
         self._seed = seed
         self._batch_size = batch_size
-        self._scratch = scratch
-        self._output = output
+        self._work = work
 
     def expand(self, inputs: beam.PCollection) -> beam.PCollection:
-        """{"tokenize": directory, ...} to {"parameters", "ridge", "squared_error", ...}."""
+        """{"tokenize": reference, ...} to one Made; its summary has "ridge", "squared_error", ..."""
         drawn = AsSingleton(
-            inputs | "draw" >> beam.Map(_draw, self._model, self._task, self._seed, self._scratch)
+            inputs | "draw" >> beam.Map(_draw, self._model, self._task, self._seed, self._work)
         )
         sums = (
             inputs
             | "find" >> beam.FlatMap(_find)
             | "spread" >> beam.Reshuffle()
-            | "features" >> beam.ParDo(_Features(self._batch_size), drawn)
+            | "features" >> beam.ParDo(_Features(self._batch_size, self._work), drawn)
             | "sum" >> beam.CombinePerKey(SumRidge())
         )
-        return inputs | "solve" >> beam.ParDo(_Solve(self._readout, self._output), drawn, AsDict(sums))
+        return inputs | "solve" >> beam.ParDo(_Solve(self._readout, self._work), drawn, AsDict(sums))
 
 
 class SumRidge(beam.CombineFn):
@@ -102,43 +112,52 @@ class SumRidge(beam.CombineFn):
         return accumulator
 
 
-def _draw(inputs: dict[str, str], config: ModelConfig, task: Task, seed: int, scratch: str) -> dict[str, Any]:
+def _draw(inputs: dict[str, Reference], config: ModelConfig, task: Task, seed: int, work: Work) -> _Drawn:
     """Makes the model once, so that all workers compute with the same weights."""
     began = time.time()
-    directory = Path(scratch)
-    directory.mkdir(parents=True, exist_ok=True)
-    staging, path = directory / f"{uuid.uuid4().hex}.keras", directory / "drawn.keras"
-    new_model(config, task, inputs["tokenize"], seed).save(staging)
-    os.replace(staging, path)
-    return {"path": str(path), "began": began}
+    with work.attempt("draw") as attempt:
+        model = new_model(config, task, Tokens.load(inputs["tokenize"]), seed)
+        return _Drawn(write_model(attempt, model, "drawn.keras"), began)
 
 
-def _find(inputs: dict[str, str]) -> list[tuple[Split, str]]:
-    return [(split, shard) for split in _SPLITS for shard in token_shards(inputs["tokenize"], split)]
+def _find(inputs: dict[str, Reference]) -> list[tuple[Reference, Split, str]]:
+    tokenized = inputs["tokenize"]
+    tokens: Tokens = Tokens.load(tokenized)
+    return [(tokenized, split, name) for split in _SPLITS for name in tokens.parts_of(split)]
 
 
 class _Features(beam.DoFn):
-    def __init__(self, batch_size: int) -> None:
+    def __init__(self, batch_size: int, work: Work) -> None:
         self._batch_size = batch_size
+        self._work = work
         self._shared = Shared()
 
     def process(
-        self, shard: tuple[Split, str], drawn: dict[str, Any]
+        self, part: tuple[Reference, Split, str], drawn: _Drawn
     ) -> Iterator[tuple[Split, tuple[np.ndarray, np.ndarray]]]:
-        split, path = shard
-        fixed = self._shared.acquire(lambda: _Drawn(drawn["path"]), drawn["path"])
+        tokenized, split, name = part
+        with self._work.attempt(f"reading {split}"):
+            fixed = self._shared.acquire(
+                lambda: _Fixed(_load(self._work.root, drawn.file)), tag=drawn.file.path
+            )
+            for piece in self._pieces(fixed, Tokens.load(tokenized), split, name):
+                yield split, piece
+
+    def _pieces(
+        self, fixed: _Fixed, tokens: Tokens, split: Split, name: str
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         features, one_hot, done = [], [], 0
-        for tokens, labels, weights in shard_batches(path, "classification", self._batch_size):
+        for texts, labels, weights in part_batches(tokens, name, "classification", self._batch_size):
             known = weights.numpy() > 0
-            features.append(_finite(fixed.features(tokens).numpy()[known]))
-            one_hot.append(np.eye(fixed.model.classes)[labels.numpy()[known]])
+            features.append(_finite(fixed.features(texts).numpy()[known]))
+            one_hot.append(np.eye(fixed.classes)[labels.numpy()[known]])
             done += len(known)
-            emit(StageProgress("train", done, None, f"reading {split}"))
+            emit(Progress("train", done, None, f"reading {split}"))
             if sum(map(len, features)) >= _PIECE:
-                yield split, (np.concatenate(features), np.concatenate(one_hot))
+                yield np.concatenate(features), np.concatenate(one_hot)
                 features, one_hot = [], []
         if any(map(len, features)):
-            yield split, (np.concatenate(features), np.concatenate(one_hot))
+            yield np.concatenate(features), np.concatenate(one_hot)
 
 
 def _finite(features: np.ndarray) -> np.ndarray:
@@ -150,27 +169,60 @@ def _finite(features: np.ndarray) -> np.ndarray:
     return features
 
 
-class _Drawn:
-    """The model whose readout is to be fitted, with its features as a compiled function."""
+class _Fixed:
+    """What the readout reads, as a compiled function.
 
-    def __init__(self, path: str) -> None:
-        self.model = keras.models.load_model(path, compile=False)
-        self.features = tf.function(
-            self.model.features, input_signature=[tf.TensorSpec([None, None], tf.int32)]
-        )
+    Args:
+        model: whose readout is to be fitted.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self.classes = int(model.classes)
+        self.features = tf.function(model.features, input_signature=[tf.TensorSpec([None, None], tf.int32)])
+
+
+def _load(root: UPath, file: FileRef) -> keras.Model:
+    return keras.models.load_model(local_file(root, file), compile=False)
 
 
 class _Solve(beam.DoFn):
-    def __init__(self, config: RidgeReadoutConfig, output: str) -> None:
+    def __init__(self, config: RidgeReadoutConfig, work: Work) -> None:
         self._config = config
-        self._output = Path(output)
+        self._work = work
 
     def process(
-        self, inputs: dict[str, str], drawn: dict[str, Any], sums: dict[Split, RidgeSums]
-    ) -> Iterator[dict[str, Any]]:
-        emit(StageProgress("train", 0, 1, "solving"))
-        ridges = self._config.ridges
+        self, inputs: dict[str, Reference], drawn: _Drawn, sums: dict[Split, RidgeSums]
+    ) -> Iterator[Made]:
+        with self._work.attempt("solve") as attempt:
+            made = self._solve(inputs["tokenize"].digests["vocabulary"], drawn, sums, attempt)
+        yield made
+
+    def _solve(self, vocabulary: str, drawn: _Drawn, sums: dict[Split, RidgeSums], attempt: Attempt) -> Made:
+        emit(Progress("train", 0, 1, "solving"))
         validation = sums.get("validation")
+        fit = self._fit(sums["train"], validation)
+        metrics = {"squared_error": sums["train"].squared_error(fit.kernel, fit.bias)}
+        if validation is not None:
+            metrics["val_squared_error"] = min(fit.errors)
+        seconds = time.time() - drawn.began
+        model = _load(self._work.root, drawn.file)
+        model.readout.set_weights([fit.kernel, fit.bias])
+        history = {
+            "epochs": [{"epoch": 1, **metrics, "seconds": seconds}],
+            "best_epoch": 1,
+            "ridge": fit.ridge,
+            "ridges": [
+                # JSON has no word for infinity, the error of a ridge that was too small.
+                {"ridge": ridge, "squared_error": error if np.isfinite(error) else None}
+                for ridge, error in zip(self._config.ridges, fit.errors, strict=True)
+            ],
+        }
+        made = result(attempt, model, history, 1, vocabulary, ridge=fit.ridge)
+        emit(EpochFinished("train", 1, 1, metrics, seconds))
+        return made
+
+    def _fit(self, train: RidgeSums, validation: RidgeSums | None) -> RidgeFit:
+        ridges = self._config.ridges
         if validation is None and len(ridges) > 1:
             raise UserError(
                 f"model.readout.ridges: received {len(ridges)} ridges and no validation split to choose by; "
@@ -178,7 +230,7 @@ class _Solve(beam.DoFn):
                 "give a single ridge."
             )
         try:
-            fit = fit_ridge(sums["train"], validation, ridges)
+            fit = fit_ridge(train, validation, ridges)
         except LinAlgError as error:
             raise UserError(
                 f"model.readout.ridges: received {ridges}, expected one that is large enough for these "
@@ -190,27 +242,4 @@ class _Solve(beam.DoFn):
                 f"the best ridge, {fit.ridge:g}, is at an end of model.readout.ridges: try {direction} ones"
             )
             emit(Warned("train", message))
-        metrics = {"squared_error": sums["train"].squared_error(fit.kernel, fit.bias)}
-        if validation is not None:
-            metrics["val_squared_error"] = min(fit.errors)
-        seconds = time.time() - drawn["began"]
-        parameters = self._save(drawn["path"], fit.kernel, fit.bias)
-        history = {
-            "epochs": [{"epoch": 1, **metrics, "seconds": seconds}],
-            "best_epoch": 1,
-            "ridge": fit.ridge,
-            "ridges": [
-                # JSON has no word for infinity, the error of a ridge that was too small.
-                {"ridge": ridge, "squared_error": error if np.isfinite(error) else None}
-                for ridge, error in zip(ridges, fit.errors, strict=True)
-            ],
-        }
-        (self._output / "history.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
-        emit(EpochFinished(1, 1, metrics, seconds))
-        yield {"epochs": 1, "kept_epoch": 1, "parameters": parameters, "ridge": fit.ridge, **metrics}
-
-    def _save(self, drawn: str, kernel: np.ndarray, bias: np.ndarray) -> int:
-        model = _Drawn(drawn).model
-        model.readout.set_weights([kernel, bias])
-        model.save(self._output / "model.keras")
-        return int(model.count_params())
+        return fit

@@ -2,54 +2,56 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import threading
 
 import keras
 import tensorflow as tf
 
+from components.artifacts.tokens import Tokens
 from components.errors import UserError
 from components.models.build import build_model
 from components.models.config import ModelConfig
 from components.models.encoders import MemoryNetworkEncoder
 from components.strict import FIELDS, Task
-from components.tokenize.labels import read_labels
-from components.tokenize.tokenizers import UNKNOWN, Tokenizer, load_tokenizer
+from components.tokenize.tokenizers import UNKNOWN, Tokenizer
+
+# Keras draws from what a whole process shares; an engine may try a bundle twice in one.
+_DRAWING = threading.Lock()
 
 
-def new_model(config: ModelConfig, task: Task, tokens: str, seed: int) -> keras.Model:
+def new_model(config: ModelConfig, task: Task, tokens: Tokens, seed: int) -> keras.Model:
     """Makes a model for a tokenize artifact, the same for the same seed.
 
     Args:
         config: the network.
         task: classification or seq2seq.
-        tokens: the artifact's directory.
+        tokens: the artifact.
         seed: of everything that is drawn in this process from now on.
 
     Raises:
         UserError: the tokenizer does not know the token that ends a sentence.
     """
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    model = build_model(config, task, model_sizes(task, tokens))
+    sizes = model_sizes(task, tokens)
+    with _DRAWING:
+        keras.utils.set_random_seed(seed)
+        tf.config.experimental.enable_op_determinism()
+        model = build_model(config, task, sizes)
     if isinstance(config.encoder, MemoryNetworkEncoder):
         field = FIELDS[task][0]
-        tokenizer = load_tokenizer(str(Path(tokens) / "tokenizer" / field))
-        model.encoder.set_separator(_separator_id(config.encoder.separator, tokenizer, field))
+        separator = _separator_id(config.encoder.separator, tokens.tokenizer(field), field)
+        model.encoder.set_separator(separator)
     return model
 
 
-def model_sizes(task: Task, tokens: str) -> dict[str, int]:
+def model_sizes(task: Task, tokens: Tokens) -> dict[str, int]:
     """Returns the number of ids by field of the task; for `label`, of classes.
 
     Args:
         task: classification or seq2seq.
-        tokens: the tokenize artifact's directory.
+        tokens: the tokenize artifact.
     """
-    directory = Path(tokens) / "tokenizer"
     return {
-        field: len(read_labels(tokens))
-        if field == "label"
-        else load_tokenizer(str(directory / field)).vocabulary_size
+        field: len(tokens.labels()) if field == "label" else tokens.tokenizer(field).vocabulary_size
         for field in FIELDS[task]
     }
 

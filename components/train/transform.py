@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
-from filelock import FileLock, Timeout
+from upath import UPath
 
+from components import files
+from components.artifacts.artifact import Reference, inputs_hash, manifest_path
+from components.artifacts.tokens import Tokens
+from components.artifacts.trained_model import checkpoint_folder
 from components.errors import UserError
-from components.events import Warned, emit
+from components.heartbeat import Heartbeat, is_beating
 from components.models.config import ModelConfig, readout_problem
 from components.models.encoders import TfIdfEncoder
+from components.reports import Warned, emit
 from components.strict import Task
 from components.train.config import TrainConfig
 from components.train.documents import CountDocuments, DocumentFrequencies
+from components.work import Attempt, Made, Work
+
+_READ = ("vocabulary", "train", "validation")  # parts of the tokenize artifact
+_PATIENCE = 1.0  # seconds between two looks at another's work: short, so that an interrupt is heard
 
 
 class Train(beam.PTransform):
-    """Fits the model to the token shards; writes model.keras and history.json.
+    """Fits the model to the tokens; makes a TrainedModel.
 
     Args:
         config: how to fit.
         model: what to fit.
         task: classification or seq2seq.
         seed: decides initial weights, dropout and the order of the examples.
-        checkpoints: directory that outlives a killed run; the same for every attempt at the same work.
-        output: directory to write into.
+        work: of this node.
 
     Raises:
         UserError: the readout does not suit the model or the task.
     """
 
-    def __init__(
-        self, config: TrainConfig, model: ModelConfig, task: Task, seed: int, checkpoints: str, output: str
-    ) -> None:
+    def __init__(self, config: TrainConfig, model: ModelConfig, task: Task, seed: int, work: Work) -> None:
         super().__init__()
         if problem := readout_problem(model, task):
             raise UserError(f"model.readout: {problem}")
@@ -46,95 +50,75 @@ class Train(beam.PTransform):
         self._model = model
         self._task = task
         self._seed = seed
-        self._checkpoints = checkpoints
-        self._output = output
-        self._fit = _Fit(config, model, task, seed, checkpoints, output)
+        self._work = work
 
     def expand(self, inputs: beam.PCollection) -> beam.PCollection:
-        """{"tokenize": directory, ...} to {"epochs", "kept_epoch", "parameters", "loss", ...}."""
+        """{"tokenize": reference, ...} to one Made; its summary has "epochs", "loss", "weights", ..."""
         if self._model.readout is not None:
             from components.train.readout import FitReadout
 
-            return inputs | "readout" >> FitReadout(
-                self._model,
-                self._task,
-                self._seed,
-                self._config.batch_size,
-                scratch=self._checkpoints,
-                output=self._output,
-            )
+            fit = FitReadout(self._model, self._task, self._seed, self._config.batch_size, self._work)
+            return inputs | "readout" >> fit
         frequencies = None
         if isinstance(self._model.encoder, TfIdfEncoder):
-            counted = inputs | "terms" >> CountDocuments(self._model.encoder, self._task)
-            frequencies = AsSingleton(counted)
-        return inputs | "fit" >> beam.ParDo(self._fit, frequencies)
+            count = CountDocuments(self._model.encoder, self._task, self._work)
+            frequencies = AsSingleton(inputs | "terms" >> count)
+        fit = _Fit(self._config, self._model, self._task, self._seed, self._work)
+        return inputs | "fit" >> beam.ParDo(fit, frequencies)
 
 
 class _Fit(beam.DoFn):
-    def __init__(
-        self, config: TrainConfig, model: ModelConfig, task: Task, seed: int, checkpoints: str, output: str
-    ) -> None:
+    def __init__(self, config: TrainConfig, model: ModelConfig, task: Task, seed: int, work: Work) -> None:
         self._config = config
         self._model = model
         self._task = task
         self._seed = seed
-        self._checkpoints = checkpoints
-        self._output = output
+        self._work = work
 
     def process(
-        self, inputs: dict[str, str], frequencies: DocumentFrequencies | None
-    ) -> Iterator[dict[str, Any]]:
-        Path(self._checkpoints).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(str(Path(self._checkpoints) / "lock"))
-        if not _acquired(lock, 0):
-            emit(Warned("train", "another run is training this very model: waiting to take over its result"))
-            while not _acquired(lock, 1):  # in short turns, so that an interrupt is heard
-                pass
-        try:
-            yield self._train(inputs["tokenize"], frequencies)
-        finally:
-            lock.release()
+        self, inputs: dict[str, Reference], frequencies: DocumentFrequencies | None
+    ) -> Iterator[Made]:
+        tokenized = inputs["tokenize"]
+        read = inputs_hash({f"{tokenized.stage} {part}": tokenized.digests[part] for part in _READ})
+        folder = checkpoint_folder(self._work, read)
+        manifest = manifest_path(self._work.root, self._work.stage, self._work.key, read, self._work.number)
+        with self._work.attempt("fit") as attempt:
+            _wait(folder / "heartbeat", manifest, attempt.id)
+            with Heartbeat(folder / "heartbeat", name=attempt.id):
+                made = self._train(tokenized, frequencies, folder, attempt)
+        yield made
 
-    def _train(self, tokens: str, frequencies: DocumentFrequencies | None) -> dict[str, Any]:
+    def _train(
+        self,
+        tokenized: Reference,
+        frequencies: DocumentFrequencies | None,
+        folder: UPath,
+        attempt: Attempt,
+    ) -> Made:
         from components.train.checkpoint import Checkpoints
         from components.train.dataset import TokenData
         from components.train.loop import Trainer
+        from components.train.result import result
         from components.train.start import new_model
 
+        config, tokens = self._config, Tokens.load(tokenized)
         model = new_model(self._model, self._task, tokens, self._seed)
         if frequencies is not None:
             model.encoder.tfidf.set_document_frequencies(*frequencies)
         split = partial(
-            TokenData,
-            tokens,
-            task=self._task,
-            batch_size=self._config.batch_size,
-            buckets=self._config.buckets,
+            TokenData, tokens, task=self._task, batch_size=config.batch_size, buckets=config.buckets
         )
-        trainer = Trainer(
-            model,
-            self._config,
-            split("train"),
-            split("validation"),
-            self._seed,
-            Checkpoints(self._checkpoints),
-        )
+        checkpoints = Checkpoints(self._work.root, folder, attempt.id)
+        trainer = Trainer(model, config, split("train"), split("validation"), self._seed, checkpoints)
         history = trainer.fit()
-        output = Path(self._output)
-        model.save(output / "model.keras")
-        (output / "history.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
-        kept = history["best_epoch"] if self._config.early_stopping else len(history["epochs"])
-        return {
-            "epochs": len(history["epochs"]),
-            "kept_epoch": kept,
-            "parameters": model.count_params(),
-            **{k: v for k, v in history["epochs"][kept - 1].items() if k not in ("epoch", "seconds")},
-        }
+        kept = history["best_epoch"] if config.early_stopping else len(history["epochs"])
+        return result(attempt, model, history, kept, tokenized.digests["vocabulary"], checkpoints.newest)
 
 
-def _acquired(lock: FileLock, timeout: float) -> bool:
-    try:
-        lock.acquire(timeout=timeout)
-    except Timeout:
-        return False
-    return True
+def _wait(heartbeat: UPath, manifest: UPath, attempt: str) -> None:
+    """Waits while another attempt is at this very training; its last checkpoint saves the work then."""
+    if not is_beating(heartbeat, others_than=attempt):
+        return
+    emit(Warned("train", "another run is training this very model: waiting for its result"))
+    while is_beating(heartbeat, others_than=attempt) and not files.exists(manifest):
+        time.sleep(_PATIENCE)

@@ -34,8 +34,8 @@ class TrackingConfig(Strict):
 class BeamConfig(Strict):
     """What runs the Beam job."""
 
-    runner: Literal["local"] = "local"
-    """`local`: in this process."""
+    runner: Literal["local", "processes"] = "local"
+    """`local`: in this process. `processes`: in as many worker processes on this machine as it has cores."""
 
 
 class PipelineConfig(Strict):

@@ -3,54 +3,103 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
 import json
-import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from components.checksum import sha256
+from upath import UPath
+
+from components import files
+from components.ingest.sources import Source
 
 PACKAGES = ("components", "layers")
 
 
 class FileFingerprints:
-    """SHA-256 of files, remembered by path, size and time of change so that big files are read once.
+    """SHA-256 of files, remembered with their signatures so that big files are read once.
 
     Args:
-        cache: JSON file to remember them in.
+        cache: JSON file on this machine to remember them in; it may be lost at any time. None: they are not.
     """
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path | None) -> None:
         self._cache = cache
-        try:
-            self._known: dict[str, str] = json.loads(cache.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            self._known = {}
-        self._before = dict(self._known)
+        self._known: dict[str, tuple[str, str]] = {}
+        self._changed = False
+        if cache is not None:
+            with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+                found = json.loads(cache.read_text(encoding="utf-8"))
+                self._known = {path: (signature, digest) for path, (signature, digest) in found.items()}
 
-    def of(self, path: str) -> str:
-        """Returns the hex digest of a local file's content, or what a remote store says of its own."""
-        if "://" in path:
-            from apache_beam.io.filesystems import FileSystems
+    def of(self, path: UPath) -> str:
+        """Returns the hex digest of a local file's content, or what a remote store says of its own.
 
-            return str(FileSystems.checksum(path))
-        stat = os.stat(path)
-        name = f"{os.path.abspath(path)}|{stat.st_size}|{stat.st_mtime_ns}"
-        if name not in self._known:
-            self._known[name] = sha256(path)
-        return self._known[name]
+        Raises:
+            FileNotFoundError: if there is no such file.
+        """
+        signature = files.signature(path)
+        if not files.is_local(path):
+            return signature
+        known = self._known.get(str(path))
+        if known is None or known[0] != signature:
+            known = (signature, files.sha256(path))
+            self._known[str(path)] = known
+            self._changed = True
+        return known[1]
 
     def save(self) -> None:
-        """Writes what is new to the cache file."""
-        if self._known == self._before:
-            return
-        self._cache.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._cache.with_name(f"{self._cache.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(self._known), encoding="utf-8")
-        os.replace(temporary, self._cache)
+        """Writes what is new to the cache file; that it cannot be written costs time only."""
+        if self._changed and self._cache is not None:
+            with contextlib.suppress(OSError):
+                files.write(files.resolve(self._cache), json.dumps(self._known).encode())
+            self._changed = False
+
+
+@dataclass(frozen=True)
+class DataState:
+    """What the user's files hold, and how to see cheaply that they have not changed since.
+
+    Args:
+        fingerprints: by split, the hash of the files' contents and of how each is read.
+        signatures: by file, its signature.
+    """
+
+    fingerprints: dict[str, str]
+    signatures: dict[str, str]
+
+    @classmethod
+    def of(cls, sources: Sequence[Source], known: FileFingerprints) -> DataState:
+        """Looks at the files."""
+        read: dict[str, list[Any]] = {}
+        signatures: dict[str, str] = {}
+        for source in sources:
+            paths = [files.resolve(path) for path in source.files.values()]
+            signatures |= {str(path): files.signature(path) for path in paths}
+            contents = [(known.of(path), str(path).endswith(".gz")) for path in paths]
+            read.setdefault(source.split, []).append([source.format, contents])
+        known.save()
+        fingerprints = {
+            split: hashlib.sha256(json.dumps(contents).encode()).hexdigest()
+            for split, contents in read.items()
+        }
+        return cls(fingerprints, signatures)
+
+    def unchanged(self, sources: Sequence[Source]) -> bool:
+        """Whether the files still hold the same; those with another signature are read again."""
+        try:
+            now = {path: files.signature(files.resolve(path)) for path in self.signatures}
+            if now == self.signatures:
+                return True
+            return DataState.of(sources, FileFingerprints(None)).fingerprints == self.fingerprints
+        except FileNotFoundError:
+            return False
 
 
 def source_fingerprint(module: str) -> str:
@@ -83,13 +132,21 @@ def source_fingerprint(module: str) -> str:
 @cache
 def _imports(package: str, source: bytes) -> list[str]:
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in _statements(ast.parse(source).body):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     return [name for name in found if name.split(".")[0] in PACKAGES]
+
+
+def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """The statements and those within them; to walk through all expressions takes ten times as long."""
+    for statement in body:
+        yield statement
+        for inner in ("body", "orelse", "finalbody", "handlers", "cases"):
+            yield from _statements(getattr(statement, inner, ()))
 
 
 def _source(name: str) -> Path | None:

@@ -1,165 +1,203 @@
-"""The plan: each stage's key, whether it runs or is reused, and why. Made before anything runs."""
+"""The plan: each node's key, whether it runs or is reused, and why. Made before anything runs."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
-from components.ingest.sources import find_sources
+from components.artifacts.artifact import Artifact, inputs_hash
 from pipeline.config import PipelineConfig, flatten
-from pipeline.plan.fingerprint import FileFingerprints, library_versions, source_fingerprint
+from pipeline.config.places import Places
+from pipeline.plan.fingerprint import DataState, library_versions, source_fingerprint
+from pipeline.plan.ingredients import Ingredients
 from pipeline.plan.stages import STAGES, Stage
-from pipeline.store.store import Artifact, Store
+from pipeline.store.store import Store
 
 
 @dataclass(frozen=True)
-class StagePlan:
-    """What will happen to one stage.
+class NodePlan:
+    """What will happen to one node.
 
     Args:
         stage: the stage.
-        key: hex SHA-256 over the ingredients.
-        ingredients: everything that shapes the stage's output, by name.
-        artifact: what is reused; None if the stage runs.
+        ingredients: everything that shapes its artifact.
+        part_keys: by part of the artifact, what it should be.
+        lineage: the key of its training up to any epoch; empty for other stages.
+        number: which artifact of its key is meant.
+        artifact: what is reused; None if the node runs.
         reason: why it runs or is reused, for people.
-        replaces: the artifact of the same key that is made anew.
+        settled: whether nothing that it reads runs, so that nothing can come out otherwise than planned.
         forced: whether it runs only because it, or what it reads, was asked for.
+        data: the state of the user's files, of the node that reads them.
     """
 
     stage: Stage
-    key: str
-    ingredients: dict[str, str]
+    ingredients: Ingredients
+    part_keys: Mapping[str, str]
+    number: int
     artifact: Artifact | None
     reason: str
-    replaces: Artifact | None = None
+    lineage: str = ""
+    settled: bool = False
     forced: bool = False
+    data: DataState | None = field(default=None)
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.stage.name
+
+    @property
+    def key(self) -> str:
+        """What its artifact should be."""
+        return self.ingredients.key()
 
     @property
     def runs(self) -> bool:
-        """Whether the stage's work is done (again)."""
+        """Whether its work is done (again)."""
         return self.artifact is None
+
+    @property
+    def in_job(self) -> bool:
+        """Whether the job has a step for it: it runs, or what it reads may turn out otherwise."""
+        return self.runs or not self.settled
 
 
 def make_plan(
-    config: PipelineConfig, store: Store, until: str | None = None, force: Collection[str] = ()
-) -> list[StagePlan]:
-    """Decides for every stage, in order.
+    config: PipelineConfig,
+    places: Places,
+    store: Store,
+    until: str | None = None,
+    force: Collection[str] = (),
+) -> list[NodePlan]:
+    """Decides for every node, in order.
 
     Args:
         config: the run's configuration.
+        places: where its things are.
         store: where artifacts are looked up.
         until: the last stage wanted; None means all.
         force: stages to run although they could be reused; what builds on them runs, too.
 
     Returns:
-        One entry a stage, from ingest to `until`.
+        One entry a node, from ingest to `until`.
     """
-    plans: dict[str, StagePlan] = {}
+    data = DataState.of(places.sources, store.fingerprints)
+    plans: dict[str, NodePlan] = {}
     for stage in STAGES:
-        ingredients = _ingredients(stage, config, store, plans)
-        key = key_of(ingredients)
-        found = store.find(stage.name, key)
-        forced = [name for name in stage.upstream if plans[name].forced]
-        if stage.name in force:
-            reason, runs = "forced", True
-        elif forced:
-            reason, runs = f"forced, with {forced[0]}", True
-        elif found is None:
-            reason, runs = _difference(ingredients, _nearest(ingredients, store.all(stage.name))), True
-        elif damage := found.damage():
-            reason, runs = f"the artifact is damaged: {damage}", True
-        elif others := _made_anew(found, plans):
-            reason, runs = f"{others[0]} was made anew, with other files", True
-        elif "train" in stage.upstream and plans["train"].runs:  # the other stages give the same files again
-            reason, runs = "train runs, and may give other weights", True
-        else:
-            reason, runs = f"same key, made {found.made[:16].replace('T', ' ')} UTC", False
-        plans[stage.name] = StagePlan(
-            stage,
-            key,
-            ingredients,
-            artifact=None if runs else found,
-            reason=reason,
-            replaces=found if runs else None,
-            forced=stage.name in force or bool(forced),
-        )
+        plans[stage.name] = _node(stage, config, data, store, plans, force)
         if stage.name == until:
             break
     return list(plans.values())
 
 
-def _made_anew(found: Artifact, plans: dict[str, StagePlan]) -> list[str]:
-    """The stages whose reused artifact is not the one that this one was made from, although the key is."""
-    reused = {name: plan.artifact for name, plan in plans.items() if plan.artifact}
-    return [name for name, artifact in reused.items() if not found.made_from(name, artifact)]
+def _node(
+    stage: Stage,
+    config: PipelineConfig,
+    data: DataState,
+    store: Store,
+    plans: Mapping[str, NodePlan],
+    force: Collection[str],
+) -> NodePlan:
+    ingredients = _ingredients(stage, config, data, plans)
+    key = ingredients.key()
+    shaping = stage.parts(config, ingredients)
+    part_keys = {part: shaping.get(part, ingredients).key(part) for part in stage.kind.parts}
+    lineage = stage.lineage(config, ingredients).key("lineage") if stage.lineage else ""
+    made = store.made(stage.name, key)
+    number = max((each.number for each in made), default=1)
+    read = known_digests(stage, store, plans)
+    forced = [name for name in stage.reads if plans[name].forced]
+    artifact, reason = None, ""
+    if stage.name in force:
+        reason = "forced"
+    elif forced:
+        reason = f"forced, with {forced[0]}"
+    elif read is not None:
+        artifact, reason = _found(stage, store, key, inputs_hash(read), number)
+    if reason and made:  # forced or damaged
+        number += 1
+    if artifact is None:
+        reason = reason or _why(stage, ingredients, store, plans, bool(made))
+    else:
+        reason = f"same key, made {artifact.manifest.made[:16].replace('T', ' ')} UTC"
+    return NodePlan(
+        stage,
+        ingredients,
+        part_keys,
+        number,
+        artifact,
+        reason,
+        lineage,
+        settled=not any(plans[name].in_job for name in stage.reads),
+        forced=stage.name in force or bool(forced),
+        data=None if stage.reads else data,
+    )
 
 
-def key_of(ingredients: dict[str, str]) -> str:
-    """Returns the hex SHA-256 over ingredients."""
-    return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+def _found(stage: Stage, store: Store, key: str, inputs: str, number: int) -> tuple[Artifact | None, str]:
+    """The artifact if it is there and whole; else what is damaged, or nothing."""
+    try:
+        artifact = store.find(stage.kind, key, inputs, number)
+    except ValueError as error:
+        return None, f"the artifact is damaged: its manifest cannot be read: {error}"
+    if artifact is None:
+        return None, ""
+    if damage := store.damage(artifact):
+        return None, f"the artifact is damaged: {damage}"
+    return artifact, ""
+
+
+def known_digests(stage: Stage, store: Store, plans: Mapping[str, NodePlan]) -> dict[str, str] | None:
+    """What the node will read, of what is there or was made before; None if any of it is not known."""
+    read: dict[str, str] = {}
+    for name, parts in stage.reads.items():
+        plan = plans[name]
+        for part in parts:
+            if plan.artifact is not None:
+                digest: str | None = plan.artifact.manifest.digests[part]
+            else:
+                digest = store.known_digest(name, plan.part_keys[part])
+            if digest is None:
+                return None
+            read[f"{name} {part}"] = digest
+    return read
 
 
 def _ingredients(
-    stage: Stage, config: PipelineConfig, store: Store, plans: dict[str, StagePlan]
-) -> dict[str, str]:
-    ingredients = {
-        f"config {name}": json.dumps(value) for name, value in flatten(stage.settings(config)).items()
-    }
-    ingredients |= {f"upstream {name}": plans[name].key for name in stage.upstream}
-    ingredients |= {f"library {name}": number for name, number in library_versions(stage.libraries).items()}
-    ingredients["source code"] = source_fingerprint(stage.module)
-    return ingredients if stage.upstream else ingredients | data_fingerprints(config, store)
+    stage: Stage, config: PipelineConfig, data: DataState, plans: Mapping[str, NodePlan]
+) -> Ingredients:
+    return Ingredients(
+        settings={name: json.dumps(value) for name, value in flatten(stage.settings(config)).items()},
+        upstream={
+            f"{name} {part}": plans[name].part_keys[part]
+            for name, parts in stage.reads.items()
+            for part in parts
+        },
+        libraries=library_versions(stage.libraries),
+        source=source_fingerprint(stage.module),
+        data={} if stage.reads else data.fingerprints,
+    )
 
 
-def data_fingerprints(config: PipelineConfig, store: Store) -> dict[str, str]:
-    """Returns, by split, the hash of the files' contents and of how each is read."""
-    known = FileFingerprints(store.root / "fingerprints.json")
-    read: dict[str, list[Any]] = {}
-    for source in find_sources(config.ingest, config.task):
-        files = [(known.of(path), path.endswith(".gz")) for path in source.files.values()]
-        read.setdefault(source.split, []).append([source.format, files])
-    known.save()
-    return {
-        f"data {split}": hashlib.sha256(json.dumps(sources).encode()).hexdigest()
-        for split, sources in read.items()
-    }
-
-
-def _nearest(ingredients: dict[str, str], artifacts: Iterable[Artifact]) -> Artifact | None:
-    """Returns the artifact for the same task whose ingredients differ least, the newest of several."""
-
-    def likeness(artifact: Artifact) -> tuple[int, str]:
-        same = ingredients.items() & artifact.ingredients.items()
-        return len(same), artifact.made
-
-    task = ingredients["config task"]
-    candidates = [each for each in artifacts if each.ingredients.get("config task") == task]
-    return max(candidates, key=likeness, default=None)
-
-
-def _difference(ingredients: dict[str, str], before: Artifact | None) -> str:
-    """Says which ingredients differ from an earlier artifact's, own settings first."""
-    if before is None:
+def _why(
+    stage: Stage, ingredients: Ingredients, store: Store, plans: Mapping[str, NodePlan], made: bool
+) -> str:
+    """Says why a node runs."""
+    if made:
+        running = [name for name in stage.reads if plans[name].runs]
+        if running:
+            return f"{running[0]} runs, and may give other files"
+        return "what it reads was rebuilt, with other files"
+    recent = [
+        (artifact, Ingredients.of(artifact.manifest.ingredients))
+        for artifact in store.recent(stage.kind)
+        if artifact.manifest.ingredients.get("settings", {}).get("task") == ingredients.settings["task"]
+    ]
+    if not recent:
         return "first run"
-    changed = []
-    names = ingredients.keys() | before.ingredients.keys()
-    for name in sorted(names, key=lambda name: (not name.startswith("config "), name)):
-        new, old = ingredients.get(name), before.ingredients.get(name)
-        if new == old:
-            continue
-        kind, _, rest = name.partition(" ")
-        if kind == "config":
-            changed.append(f"{rest}: {old or 'absent'} -> {new or 'absent'}")
-        elif kind == "library":
-            changed.append(f"{rest} {old or 'absent'} -> {new or 'absent'}")
-        elif kind == "upstream":
-            changed.append(f"{rest} differs")
-        elif kind == "data":
-            changed.append(f"the {rest} files differ")
-        else:
-            changed.append("the stage's source code differs")
+    _, nearest = max(recent, key=lambda pair: ingredients.likeness(pair[1]))
+    changed = ingredients.differences(nearest)
     shown = "; ".join(changed[:3])
     return f"{shown}; and {len(changed) - 3} more" if len(changed) > 3 else shown

@@ -1,27 +1,31 @@
-"""The five stages: what each depends on, and how its transform is made.
+"""The five stages: what each reads, what shapes its artifact and each part of it, how its transform is made.
 
 Nothing heavy is imported until a transform is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from components.strict import Strict
+from components.artifacts.artifact import Artifact
+from components.artifacts.evaluation import Evaluation
+from components.artifacts.examples import Examples
+from components.artifacts.exported_model import ExportedModel
+from components.artifacts.tokens import Tokens
+from components.artifacts.trained_model import TrainedModel
+from components.ingest.sources import Source
+from components.ingest.splits import held_out
+from components.strict import SPLITS, Strict
+from components.work import Work
 from pipeline.config import PipelineConfig
+from pipeline.plan.ingredients import Ingredients
 
 if TYPE_CHECKING:
     import apache_beam as beam
 
-
-@dataclass(frozen=True)
-class StageDirectories:
-    """Where an attempt at a stage works: the directory to fill, and the one that all attempts share."""
-
-    output: str
-    scratch: str
+Transform = Callable[[PipelineConfig, Sequence[Source], Work], "beam.PTransform"]
 
 
 @dataclass(frozen=True)
@@ -29,57 +33,93 @@ class Stage:
     """What the plan and the job need to know of a stage.
 
     Args:
-        name: as in pipeline.yaml and on the command line.
-        upstream: the stages whose artifacts it reads.
+        kind: the class of its artifacts; its name is the stage's.
+        reads: the parts that it reads of the artifacts of other stages.
         module: where its transform is; its source is part of the key.
         libraries: distributions whose version shapes the output.
         settings: the part of the configuration that shapes the output.
+        parts: what shapes each part of the artifact; a part that is left out is shaped by all.
+        lineage: of all that shapes a training, what shapes it up to any epoch; None for other stages.
         transform: makes the Beam transform.
     """
 
-    name: str
-    upstream: tuple[str, ...]
+    kind: type[Artifact]
+    reads: Mapping[str, tuple[str, ...]]
     module: str
     libraries: tuple[str, ...]
     settings: Callable[[PipelineConfig], dict[str, Any]]
-    transform: Callable[[PipelineConfig, StageDirectories], beam.PTransform]
+    transform: Transform
+    parts: Callable[[PipelineConfig, Ingredients], dict[str, Ingredients]] = lambda _, whole: {}
+    lineage: Callable[[PipelineConfig, Ingredients], Ingredients] | None = field(default=None)
+
+    @property
+    def name(self) -> str:
+        """As in pipeline.yaml and on the command line."""
+        return self.kind.stage
 
 
-def _ingest(config: PipelineConfig, directories: StageDirectories) -> beam.PTransform:
+def _ingest(config: PipelineConfig, sources: Sequence[Source], work: Work) -> beam.PTransform:
     from components.ingest.transform import Ingest
 
-    return Ingest(config=config.ingest, task=config.task, output=directories.output)
+    return Ingest(config.ingest, config.task, sources, work)
 
 
-def _tokenize(config: PipelineConfig, directories: StageDirectories) -> beam.PTransform:
+def _ingest_settings(config: PipelineConfig) -> dict[str, Any]:
+    # The files count by their content, and fractions only where no files are named.
+    settings = _dump(config.ingest, "files", "holdout")
+    return {"task": config.task, "ingest": {**settings, "holdout": held_out(config.ingest)}}
+
+
+def _ingest_parts(config: PipelineConfig, whole: Ingredients) -> dict[str, Ingredients]:
+    examples = ("ingest.keep", "ingest.max_rejected")
+    own = config.ingest.files if isinstance(config.ingest.files, dict) else {"train": ()}
+    parts: dict[str, Ingredients] = {
+        split: whole.reduced(without=examples, data=(split if split in own else "train",)) for split in SPLITS
+    }
+    return {**parts, "kept": whole.reduced(without=("ingest.max_rejected",))}
+
+
+def _tokenize(config: PipelineConfig, sources: Sequence[Source], work: Work) -> beam.PTransform:
     from components.tokenize.transform import Tokenize
 
-    return Tokenize(config=config.tokenize, task=config.task, output=directories.output)
+    return Tokenize(config.tokenize, config.task, work)
 
 
-def _train(config: PipelineConfig, directories: StageDirectories) -> beam.PTransform:
+def _tokenize_parts(config: PipelineConfig, whole: Ingredients) -> dict[str, Ingredients]:
+    parts: dict[str, Ingredients] = {
+        split: whole.reduced(upstream=("ingest train", f"ingest {split}")) for split in SPLITS
+    }
+    return {**parts, "vocabulary": whole.reduced(upstream=("ingest train",))}
+
+
+def _train(config: PipelineConfig, sources: Sequence[Source], work: Work) -> beam.PTransform:
     from components.train.transform import Train
 
-    return Train(
-        config=config.train,
-        model=config.model,
-        task=config.task,
-        seed=config.seed,
-        checkpoints=directories.scratch,
-        output=directories.output,
-    )
+    return Train(config.train, config.model, config.task, config.seed, work)
 
 
-def _evaluate(config: PipelineConfig, directories: StageDirectories) -> beam.PTransform:
+def _train_lineage(config: PipelineConfig, whole: Ingredients) -> Ingredients:
+    """A training goes on after its last epoch, unless something changes over all of its epochs."""
+    spans = config.train.schedule != "constant" or not isinstance(config.train.teacher_forcing, float)
+    return whole if spans else whole.reduced(without=("train.epochs",))
+
+
+def _evaluate(config: PipelineConfig, sources: Sequence[Source], work: Work) -> beam.PTransform:
     from components.evaluate.transform import Evaluate
 
-    return Evaluate(config=config.evaluate, decode=config.decode, task=config.task, output=directories.output)
+    return Evaluate(config.evaluate, config.decode, config.task, work)
 
 
-def _export(config: PipelineConfig, directories: StageDirectories) -> beam.PTransform:
+def _evaluate_parts(config: PipelineConfig, whole: Ingredients) -> dict[str, Ingredients]:
+    figures = ("metrics", "resamples", "slices", "worst_examples", "attention_maps")
+    answered = whole.upstream.keys() - {"ingest kept", "tokenize report"}
+    return {"predictions": whole.reduced([f"evaluate.{name}" for name in figures], upstream=answered)}
+
+
+def _export(config: PipelineConfig, sources: Sequence[Source], work: Work) -> beam.PTransform:
     from components.export.transform import Export
 
-    return Export(config=config.export, task=config.task, decode=config.decode, output=directories.output)
+    return Export(config.export, config.task, config.decode, work)
 
 
 def _dump(section: Strict | None, *exclude: str) -> dict[str, Any]:
@@ -88,25 +128,26 @@ def _dump(section: Strict | None, *exclude: str) -> dict[str, Any]:
 
 STAGES: tuple[Stage, ...] = (
     Stage(
-        name="ingest",
-        upstream=(),
+        kind=Examples,
+        reads={},
         module="components.ingest.transform",
         libraries=("apache-beam", "pyarrow"),
-        # The files count by their content.
-        settings=lambda config: {"task": config.task, "ingest": _dump(config.ingest, "files")},
+        settings=_ingest_settings,
+        parts=_ingest_parts,
         transform=_ingest,
     ),
     Stage(
-        name="tokenize",
-        upstream=("ingest",),
+        kind=Tokens,
+        reads={"ingest": SPLITS},
         module="components.tokenize.transform",
-        libraries=("tensorflow", "tensorflow-text", "sentencepiece"),
+        libraries=("tensorflow", "tensorflow-text", "sentencepiece", "pyarrow"),
         settings=lambda config: {"task": config.task, "tokenize": _dump(config.tokenize)},
+        parts=_tokenize_parts,
         transform=_tokenize,
     ),
     Stage(
-        name="train",
-        upstream=("ingest", "tokenize"),
+        kind=TrainedModel,
+        reads={"tokenize": ("vocabulary", "train", "validation")},
         module="components.train.transform",
         libraries=("tensorflow", "keras", "numpy", "scipy"),
         settings=lambda config: {
@@ -115,11 +156,16 @@ STAGES: tuple[Stage, ...] = (
             "model": _dump(config.model),
             "train": _dump(config.train),
         },
+        lineage=_train_lineage,
         transform=_train,
     ),
     Stage(
-        name="evaluate",
-        upstream=("ingest", "tokenize", "train"),
+        kind=Evaluation,
+        reads={
+            "ingest": ("validation", "test", "kept"),
+            "tokenize": ("vocabulary", "report"),
+            "train": ("model",),
+        },
         module="components.evaluate.transform",
         libraries=("tensorflow", "tensorflow-text", "keras", "sacrebleu", "rapidfuzz", "matplotlib"),
         settings=lambda config: {
@@ -131,11 +177,12 @@ STAGES: tuple[Stage, ...] = (
                 "metrics": config.evaluate.measured(config.task),
             },
         },
+        parts=_evaluate_parts,
         transform=_evaluate,
     ),
     Stage(
-        name="export",
-        upstream=("ingest", "tokenize", "train", "evaluate"),
+        kind=ExportedModel,
+        reads={"tokenize": ("vocabulary",), "train": ("model",), "evaluate": ("predictions",)},
         module="components.export.transform",
         libraries=("tensorflow", "tensorflow-text", "keras", "tensorflow-serving-api"),
         settings=lambda config: {

@@ -83,11 +83,11 @@ def compare(runs: Sequence[RunFacts]) -> Comparison:
     labels = list(string.ascii_uppercase[: len(runs)])
     names = dict.fromkeys(name for run in runs if run.measured for name in run.measured.report["metrics"])
     notes = [
-        f"{label} ({run.record.state}) was not evaluated, or its artifacts are gone"
+        f"{label} ({run.record.status}) was not evaluated, or its artifacts are gone"
         for label, run in zip(labels, runs, strict=True)
         if run.measured is None
     ]
-    if len({run.examples_key for run in runs if run.measured}) > 1:
+    if len({run.examples_digest for run in runs if run.measured}) > 1:
         notes.append("they were measured on different examples: each is compared with the best on its own")
     return Comparison(
         list(runs),
@@ -116,16 +116,16 @@ def _standings(name: Any, runs: Sequence[RunFacts]) -> list[Standing | None]:
     sign = -1 if name in ERRORS else 1
     best: dict[str, tuple[float, Any]] = {}  # by examples, the best value and its resamples
     for run, value in zip(runs, values, strict=True):
-        rival = best.get(run.examples_key)
+        rival = best.get(run.examples_digest)
         if run.measured and value is not None and (rival is None or sign * value > sign * rival[0]):
-            best[run.examples_key] = (value, run.measured.resamples(name, ()))
+            best[run.examples_digest] = (value, run.measured.resamples(name, ()))
     standings: list[Standing | None] = []
     for run, value in zip(runs, values, strict=True):
         if run.measured is None or value is None:
             standings.append(None)
             continue
         resampled = run.measured.resamples(name, ())
-        rival_value, rival_resampled = best[run.examples_key]
+        rival_value, rival_resampled = best[run.examples_digest]
         noise = None
         if resampled is not rival_resampled and len(resampled) == len(rival_resampled):
             noise = interval(resampled - rival_resampled)
@@ -134,14 +134,14 @@ def _standings(name: Any, runs: Sequence[RunFacts]) -> list[Standing | None]:
 
 
 def _costs(runs: Sequence[RunFacts]) -> dict[str, list[str]]:
-    trained = [run.artifacts.get("train") for run in runs]
-    histories = [run.read("train", "history.json") or {} for run in runs]
+    trained = [run.trained for run in runs]
+    epochs = [each.history()["epochs"] if each else [] for each in trained]
     return {
         "parameters": [f"{each.summary['parameters']:,}" if each else "" for each in trained],
-        "epochs": [str(len(history.get("epochs", [])) or "") for history in histories],
+        "epochs": [str(len(each) or "") for each in epochs],
         "training, seconds": [
-            f"{max(each.seconds, epochs_seconds(history.get('epochs', []))):,.0f}" if each else ""
-            for each, history in zip(trained, histories, strict=True)
+            f"{max(each.manifest.seconds, epochs_seconds(took)):,.0f}" if each else ""
+            for each, took in zip(trained, epochs, strict=True)
         ],
     }
 
@@ -151,7 +151,7 @@ def comparison_text(comparison: Comparison) -> Group:
     parts: list[Any] = []
     for label, run in zip(comparison.labels, comparison.runs, strict=True):
         parts.append(
-            f"[bold]{label}[/]  {run.record.id}  {escape(run.record.name)}  [dim]{run.record.state}[/]"
+            f"[bold]{label}[/]  {run.record.id}  {escape(run.record.name)}  [dim]{run.record.status}[/]"
         )
     parts += [f"[yellow]{escape(note)}[/]" for note in comparison.notes]
     if comparison.parameters:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from upath import UPath
+
+from components import files
+from components.artifacts.artifact import Artifact, artifact_folder
+from components.artifacts.evaluation import Evaluation
+from components.artifacts.examples import REJECTED, Examples
+from components.artifacts.exported_model import ExportedModel
+from components.artifacts.trained_model import TrainedModel
 from components.errors import UserError
 from pipeline.config import flatten
-from pipeline.run.record import RunRecord, read_records
-from pipeline.store.store import Artifact, Store
+from pipeline.plan.kinds import KINDS
+from pipeline.run.folder import RunFolder, run_folders
+from pipeline.run.observe import Observer
+from pipeline.run.record import DONE, RunRecord
+from pipeline.store.store import Store
 
 if TYPE_CHECKING:
     from components.evaluate.measured import Measured
@@ -20,25 +32,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """A run and its artifacts.
+    """A run and its artifacts, as far as they are there and whole.
 
     Args:
-        record: as the run wrote it.
+        record: what the observer knows of it.
         store: where the artifacts are.
     """
 
     record: RunRecord
     store: Store
 
-    @cached_property
-    def artifacts(self) -> dict[str, Artifact]:
-        """By stage, those that it made or reused and that are there."""
-        found = {
-            name: self.store.find(name, stage["key"])
-            for name, stage in self.record.stages.items()
-            if stage["state"] in ("finished", "reused")
-        }
-        return {name: artifact for name, artifact in found.items() if artifact is not None}
+    def artifact(self, node: str) -> Artifact | None:
+        """Returns what a node made or reused; None if the run did not come to it, or it is not whole."""
+        if node not in self._found:
+            self._found[node] = self._load(node)
+        return self._found[node]
+
+    @property
+    def examples(self) -> Examples | None:
+        """The artifact of ingest."""
+        found = self.artifact(Examples.stage)
+        return found if isinstance(found, Examples) else None
+
+    @property
+    def trained(self) -> TrainedModel | None:
+        """The artifact of train."""
+        found = self.artifact(TrainedModel.stage)
+        return found if isinstance(found, TrainedModel) else None
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """The artifact of evaluate."""
+        found = self.artifact(Evaluation.stage)
+        return found if isinstance(found, Evaluation) else None
+
+    @property
+    def exported(self) -> ExportedModel | None:
+        """The artifact of export."""
+        found = self.artifact(ExportedModel.stage)
+        return found if isinstance(found, ExportedModel) else None
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
@@ -48,39 +80,58 @@ class RunFacts:
     @cached_property
     def measured(self) -> Measured | None:
         """What was measured; None if the run did not come to that, or its artifact is gone."""
-        from components.evaluate.measured import read_measured
-
-        artifact = self.artifacts.get("evaluate")
-        if artifact is None or "resampled.npy" not in artifact.files or artifact.damage():
+        if self.evaluation is None:
             return None
-        return read_measured(artifact.directory)
+        try:
+            return self.evaluation.measured()
+        except UserError:  # what is remote is checked when it is opened
+            return None
 
-    @property
-    def examples_key(self) -> str:
-        """Tells the examples that were evaluated from others."""
-        artifact = self.artifacts.get("evaluate")
-        return artifact.ingredients["upstream ingest"] if artifact else ""
+    @cached_property
+    def examples_digest(self) -> str:
+        """Tells the examples that were evaluated from others; empty if none were."""
+        if self.evaluation is None or self.measured is None:
+            return ""
+        return self.evaluation.manifest.read[f"{Examples.stage} {self.measured.report['split']}"]
 
-    def path(self, stage: str, name: str) -> Path | None:
-        """Returns a file of a stage's artifact, or of its attempt at one; None if it is not there."""
-        artifact = self.artifacts.get(stage)
-        attempt = self.record.stages.get(stage, {}).get("directory")
-        directory = artifact.directory if artifact else Path(attempt) if attempt else None
-        return directory / name if directory and (directory / name).is_file() else None
+    def rejected(self) -> Iterator[dict[str, Any]]:
+        """Yields the records that ingest rejected, also where it failed because of them."""
+        if self.examples is not None:
+            yield from self.examples.rejected()
+            return
+        node = self.record.nodes.get(Examples.stage)
+        if node is None or node.state in DONE:
+            return
+        # Attempts of one key read the same data, so the rows of any that came so far are those of the run.
+        folder = artifact_folder(self.store.root, Examples.stage, node.key)
+        written = [entry for entry in files.entries(folder) if entry.path.name == REJECTED]
+        if written:
+            newest = max(written, key=lambda entry: entry.modified)
+            with (
+                contextlib.suppress(FileNotFoundError, ValueError),  # it was removed, or written half
+                files.open_to_read(newest.path) as lines,
+            ):
+                for line in lines:
+                    yield json.loads(line)
 
-    def read(self, stage: str, name: str) -> Any:
-        """Returns a JSON file of a stage, as `path` finds it; None if it is not there."""
-        path = self.path(stage, name)
-        return json.loads(path.read_text(encoding="utf-8")) if path else None
+    @cached_property
+    def _found(self) -> dict[str, Artifact | None]:
+        return {}
 
-    def rows(self, stage: str, name: str) -> Iterator[dict[str, Any]]:
-        """Yields the rows of a file of JSON lines, as `path` finds it; none if it is not there."""
-        if path := self.path(stage, name):
-            with path.open(encoding="utf-8") as lines:
-                yield from map(json.loads, lines)
+    def _load(self, name: str) -> Artifact | None:
+        node = self.record.nodes.get(name)
+        if node is None or node.reference is None or node.state not in DONE:
+            return None
+        try:
+            artifact: Artifact = KINDS[name].load(node.reference)
+        except UserError:
+            return None
+        return None if self.store.damage(artifact) else artifact
 
 
-def find_runs(root: Path, names: Sequence[str] = (), newest: int = 5) -> list[RunFacts]:
+def find_runs(
+    root: str | os.PathLike[str] | UPath, names: Sequence[str] = (), newest: int = 5
+) -> list[RunFacts]:
     """Returns runs in the order they are named, or the newest ones that were evaluated, oldest first.
 
     Args:
@@ -91,23 +142,40 @@ def find_runs(root: Path, names: Sequence[str] = (), newest: int = 5) -> list[Ru
     Raises:
         UserError: if a name means no run or several, or there is none.
     """
-    records = read_records(root)
-    store = Store(root)
-    if not records:
+    place = files.resolve(root)
+    store = Store(place)
+    folders = run_folders(place)
+    if not folders:
         raise UserError(f"No runs under {root}. Start one with `rnnpipe run`, or name another --root.")
     if not names:
-        return [RunFacts(record, store) for record in records if record.metrics][-newest:]
+        return _newest(folders, store, newest)
+    ids = [folder.id for folder in folders]
     found = []
     for name in names:
-        matches = [record for record in records if record.id == name] or [
-            record for record in records if name in record.id
-        ]
-        if len(matches) != 1:
-            known = ", ".join(record.id for record in (matches or records)[-5:])
-            problem = f"is part of {len(matches)} runs" if matches else "is no run"
+        matches = [each for each in ids if each == name] or [each for each in ids if name in each]
+        facts = _read(RunFolder(place, matches[0]), store) if len(matches) == 1 else None
+        if facts is None:
+            known = ", ".join((matches or ids)[-5:])
+            problem = f"is part of {len(matches)} runs" if len(matches) > 1 else "is no run"
             raise UserError(
                 f"{name} {problem} under {root}; expected an id, or enough of it, such as {known}. "
                 "`rnnpipe runs` lists all."
             )
-        found.append(RunFacts(matches[0], store))
+        found.append(facts)
     return found
+
+
+def _newest(folders: Sequence[RunFolder], store: Store, count: int) -> list[RunFacts]:
+    found: list[RunFacts] = []
+    for folder in reversed(folders):
+        facts = _read(folder, store)
+        if facts is not None and facts.record.metrics:
+            found.append(facts)
+        if len(found) == count:
+            break
+    return found[::-1]
+
+
+def _read(folder: RunFolder, store: Store) -> RunFacts | None:
+    record = Observer(folder, store).record()
+    return None if record is None else RunFacts(record, store)

@@ -7,15 +7,16 @@ import io
 import itertools
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from components import files
+from components.artifacts.trained_model import CURVES
 from pipeline.config import yaml_text
 from pipeline.report.compare import Comparison, Standing
 from pipeline.report.facts import RunFacts
-from pipeline.run.console import command_line, example_question
+from pipeline.run.console import command_line
 from pipeline.tracking.mlflow_run import published
 
 _REJECTED = 20  # rows shown
@@ -28,18 +29,22 @@ def comparison_page(comparison: Comparison) -> str:
 
 def card_page(run: RunFacts) -> str:
     """Returns what is known of a run, up to where it came, as a page."""
-    report = run.read("evaluate", "metrics.json")
+    record, evaluation, examples = run.record, run.evaluation, run.examples
+    statistics = examples.statistics() if examples else None
+    warned = {warning for node in record.nodes.values() for warning in node.warnings}
     return _render(
         "card.html",
-        record=run.record,
-        blessing=run.record.blessing,
-        report=report,
+        record=record,
+        blessing=record.blessing,
+        report=evaluation.report() if evaluation else None,
         pictures=list(_pictures(run)),
-        worst=list(run.rows("evaluate", "worst.jsonl")),
-        statistics=run.read("ingest", "statistics.json"),
-        rejected=list(itertools.islice(run.rows("ingest", "rejected.jsonl"), _REJECTED)),
-        commands=_commands(run),
-        config=yaml_text(published(run.record.config)),
+        worst=list(evaluation.worst()) if evaluation else [],
+        statistics=statistics,
+        # Those of ingest are shown with its node, if this run made it.
+        warnings=[each for each in statistics["warnings"] if each not in warned] if statistics else [],
+        rejected=list(itertools.islice(run.rejected(), _REJECTED)),
+        commands=_commands(run) if record.served else "",
+        config=yaml_text(published(record.config)),
     )
 
 
@@ -52,19 +57,19 @@ def _render(template: str, **values: Any) -> str:
 
 
 def _pictures(run: RunFacts) -> Iterator[tuple[str, str]]:
-    artifact = run.artifacts.get("evaluate")
-    if artifact is None and run.record.history:
-        from components.evaluate.plots import training_curves
+    trained, evaluation = run.trained, run.evaluation
+    if trained is not None and trained.has(CURVES):
+        yield "training curves", _inline(trained.read(CURVES))
+    elif run.record.history:
+        from components.train.curves import training_curves
 
         picture = io.BytesIO()
         training_curves(run.record.history, picture)
         yield "training curves", _inline(picture.getvalue())
-    paths = sorted((artifact.directory / "plots").glob("*.png")) if artifact else []
-    # The curves first, and what there may be many of at the end.
-    for path in sorted(
-        paths, key=lambda path: (path.stem != "training_curves", path.stem[:9] == "attention")
-    ):
-        yield path.stem.replace("_", " "), _inline(path.read_bytes())
+    # What there may be many of comes at the end.
+    plots = evaluation.plots() if evaluation else []
+    for name, path in sorted(plots, key=lambda plot: (plot[0].startswith("attention"), plot[0])):
+        yield name.rpartition(".")[0].replace("_", " "), _inline(path.read_bytes())
 
 
 def _metrics_picture(comparison: Comparison) -> str:
@@ -89,8 +94,13 @@ def _inline(png: bytes) -> str:
 
 
 def _commands(run: RunFacts) -> str:
-    base = Path(run.record.served).parent
-    artifact = run.artifacts.get("evaluate")
-    question = example_question(artifact.directory / "predictions.jsonl") if artifact else None
-    ask = f"echo {shlex.quote(question or 'your text')} | {command_line('predict', str(base))}"
-    return f"{ask}\ntensorflow_model_server --model_name={base.name} --model_base_path={base.absolute()}"
+    """What to ask and to serve the model with."""
+    base = files.resolve(run.record.served).parent
+    question = run.evaluation.example_question() if run.evaluation else None
+    lines = [f"echo {shlex.quote(question or 'your text')} | {command_line('predict', files.relative(base))}"]
+    path = shlex.quote(str(base))
+    if not files.is_local(base):  # a server reads a disk
+        lines.append(command_line("pull", str(base), base.name))
+        path = f'"$PWD"/{shlex.quote(base.name)}'
+    lines.append(f"tensorflow_model_server --model_name={base.name} --model_base_path={path}")
+    return "\n".join(lines)

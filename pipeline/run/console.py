@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import sys
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -17,27 +16,27 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
 
-from components.events import EpochFinished, Event, StageFinished, StageProgress, StageStarted, Warned
-from pipeline.plan.planning import StagePlan
-from pipeline.run.record import RunRecord
+from components.reports import Event
+from components.reports import Progress as ProgressEvent
+from pipeline.plan.planning import NodePlan
+from pipeline.run.record import DONE, NodeRecord, RunRecord
 
 
 class RunDisplay:
-    """Shows stages as they begin, go on and end; an events listener and a context manager.
+    """Shows nodes as they begin, go on and end, by the run's record; a context manager.
 
     Args:
-        console: where to. In a terminal the stage at work has a moving bar; elsewhere there are lines only.
-        plans: the run's plan, for the reasons.
+        console: where to. In a terminal the node at work has a moving bar; elsewhere there are lines only.
     """
 
-    def __init__(self, console: Console, plans: list[StagePlan]) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._reasons = {plan.stage.name: plan.reason for plan in plans}
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description:<9}"),
@@ -49,11 +48,9 @@ class RunDisplay:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task: Any = None
-
-    def plan(self, plans: list[StagePlan]) -> None:
-        """Takes a plan to which something was added."""
-        self._reasons = {plan.stage.name: plan.reason for plan in plans}
+        self._tasks: dict[str, TaskID] = {}
+        self._shown: dict[str, NodeRecord] = {}
+        self._epochs = 0
 
     def __enter__(self) -> RunDisplay:
         """Starts the bar."""
@@ -66,31 +63,56 @@ class RunDisplay:
         """Removes the bar."""
         self._progress.stop()
 
-    def __call__(self, event: Event) -> None:
-        """Shows one event."""
-        if isinstance(event, StageStarted):
-            reason = self._reasons.get(event.stage, "")
-            self._console.print(f"[bold]{event.stage:<9}[/] [dim]{escape(reason)}[/]")
-            self._task = self._progress.add_task(event.stage, total=None, message="")
-        elif isinstance(event, StageProgress) and self._task is not None:
-            self._progress.update(
-                self._task, completed=event.done, total=event.total, message=escape(event.message)
+    def show(self, record: RunRecord, summaries: Callable[[str], dict[str, Any] | None]) -> None:
+        """Shows what is new since it was called last.
+
+        Args:
+            record: the run's, as it is now.
+            summaries: gives the summary of a finished node's artifact.
+        """
+        for name, node in record.nodes.items():
+            shown = self._shown.get(name)
+            begun = node.state not in ("waiting", "not reached") and not (
+                node.state == "reused" and node.began is None
             )
-        elif isinstance(event, EpochFinished):
+            if begun and name not in self._shown:
+                self._console.print(f"[bold]{name:<9}[/] [dim]{escape(node.reason)}[/]")
+                self._tasks[name] = self._progress.add_task(name, total=None, message="")
+            for warning in node.warnings[len(shown.warnings) if shown else 0 :]:
+                self._say(f"[yellow]{escape(warning)}[/]")
+            if name == "train":
+                self._show_epochs(record)
+            if node.progress and name in self._tasks:
+                self._move(name, **node.progress)
+            if begun and node.state in DONE and (shown is None or shown.state not in DONE):
+                self._show_end(node, summaries(name) or {})
+            if begun:
+                self._shown[name] = node
+
+    def move(self, event: Event) -> None:
+        """Moves the bar at once, by what is emitted in this very process."""
+        if isinstance(event, ProgressEvent) and event.stage in self._tasks:
+            self._move(event.stage, event.done, event.total, event.message)
+
+    def _move(self, name: str, done: int, total: int | None, message: str) -> None:
+        self._progress.update(self._tasks[name], completed=done, total=total, message=escape(message))
+
+    def _show_epochs(self, record: RunRecord) -> None:
+        for epoch in record.history[self._epochs :]:
+            metrics = {name: value for name, value in epoch.items() if name != "epoch"}
             self._say(
-                f"epoch {event.epoch}/{event.epochs}  {_both_splits(event.metrics)}  "
-                f"[dim]{event.seconds:.1f} s[/]"
+                f"epoch {int(epoch['epoch'])}/{record.planned_epochs}  {_both_splits(metrics)}  "
+                f"[dim]{epoch['seconds']:.1f} s[/]"
             )
-        elif isinstance(event, Warned):
-            self._say(f"[yellow]{escape(event.message)}[/]")
-        elif isinstance(event, StageFinished):
-            if self._task is not None:
-                self._progress.remove_task(self._task)
-                self._task = None
-            said = escape(describe(event.stage, event.summary))
-            self._say(f"[green]done[/] in {event.seconds:.1f} s: {said}")
-            for line in details(event.stage, event.summary):
-                self._say(f"[dim]{escape(line)}[/]")
+        self._epochs = len(record.history)
+
+    def _show_end(self, node: NodeRecord, summary: dict[str, Any]) -> None:
+        if node.name in self._tasks:
+            self._progress.remove_task(self._tasks.pop(node.name))
+        took = f"in {node.seconds:.1f} s" if node.seconds is not None else "by another run, and reused"
+        self._say(f"[green]done[/] {took}: {escape(describe(node.name, summary))}")
+        for line in details(node.name, summary):
+            self._say(f"[dim]{escape(line)}[/]")
 
     def _say(self, text: str) -> None:
         self._console.print(f"          {text}", highlight=False, soft_wrap=True)
@@ -133,16 +155,16 @@ def format_metrics(metrics: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
 
 
-def plan_table(plans: list[StagePlan]) -> Table:
+def plan_table(plans: Sequence[NodePlan]) -> Table:
     """Returns the plan as a table: stage, key, runs or reused, why."""
     table = Table("stage", "key", "", "why", box=None, pad_edge=False, header_style="bold")
     for plan in plans:
         state = "[yellow]runs[/]" if plan.runs else "[green]reused[/]"
-        table.add_row(plan.stage.name, plan.key[:12], state, escape(plan.reason))
+        table.add_row(plan.name, plan.key, state, escape(plan.reason))
     return table
 
 
-def runs_table(records: list[RunRecord]) -> Table:
+def runs_table(records: Sequence[RunRecord]) -> Table:
     """Returns the runs as a table, with a column for each metric any of them has."""
     metrics = list(dict.fromkeys(name for record in records for name in record.metrics))
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -153,21 +175,10 @@ def runs_table(records: list[RunRecord]) -> Table:
         table.add_column(name, justify="right", overflow="fold")
     for record in records:
         values = (f"{record.metrics[name]:.4f}" if name in record.metrics else "" for name in metrics)
-        trained = record.stages.get("train", {}).get("state")
+        trained = record.nodes["train"].state if "train" in record.nodes else ""
         epochs = "reused" if trained == "reused" else str(record.epochs or "")
-        table.add_row(record.id, record.name, record.state, f"{record.seconds:.0f}", epochs, *values)
+        table.add_row(record.id, record.name, record.status, f"{record.seconds:.0f}", epochs, *values)
     return table
-
-
-def example_question(predictions: Path) -> str | None:
-    """Returns a rightly answered input to try the model with, preferably a short one."""
-    try:
-        with predictions.open(encoding="utf-8") as lines:
-            rows = [json.loads(line) for _, line in zip(range(200), lines, strict=False)]
-    except FileNotFoundError:
-        return None
-    right = [row["input"] for row in rows if row["correct"]] or [row["input"] for row in rows]
-    return min(right, key=len, default=None)
 
 
 def command_line(*arguments: str) -> str:

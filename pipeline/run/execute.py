@@ -4,36 +4,50 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shlex
 import threading
 import traceback
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from functools import cached_property
+from typing import TypeVar
 
 from rich.console import Console
 from rich.markup import escape
+from upath import UPath
 
+from components import files
+from components.artifacts.artifact import Artifact
+from components.artifacts.evaluation import Evaluation
+from components.artifacts.exported_model import ExportedModel
 from components.errors import UserError
 from components.evaluate.verdict import Blessing
-from components.events import listening
-from components.export.push import pushing
-from components.export.serving_files import write_serving_files
+from components.heartbeat import Heartbeat
+from components.reports import listening
 from pipeline.config import PipelineConfig, resolved
-from pipeline.plan.planning import StagePlan, make_plan
+from pipeline.config.places import Places
+from pipeline.plan.planning import NodePlan, make_plan
+from pipeline.run.champion import champion_folder, champion_plan, measured_champion
 from pipeline.run.code_version import code_version
-from pipeline.run.console import RunDisplay, command_line, example_question, format_metrics
+from pipeline.run.console import RunDisplay, command_line
+from pipeline.run.folder import THE_END, RunFolder
 from pipeline.run.interrupt import EXIT_CODE as INTERRUPTED
 from pipeline.run.interrupt import interruptible
 from pipeline.run.libraries import import_tensorflow, silence_libraries
-from pipeline.run.record import THE_END, Recorder
-from pipeline.serving.gate import Gate
+from pipeline.run.observe import Observer
+from pipeline.run.record import DONE, RunRecord
+from pipeline.run.summary import Outcome, summarize
+from pipeline.run.watch import Watcher
+from pipeline.serving.gate import Gate, RunView
+from pipeline.serving.serving_files import write_serving_files
+from pipeline.store.clean import clean_cheaply
 from pipeline.store.store import Store
 from pipeline.tracking.mlflow_client import absolute_uri
 from pipeline.tracking.mlflow_run import start_tracker
+from pipeline.tracking.registry import Champion as ChampionModel
 from pipeline.tracking.tracker import Status, Tracker
 
 FAILED = 1
-NOT_BLESSED = 3
+
+Found = TypeVar("Found", bound=Artifact)
 
 
 def run_pipeline(
@@ -61,33 +75,30 @@ def run_pipeline(
     """
     if not verbose:
         silence_libraries()
+    places = Places.of(config)
+    store = Store(places.root)
+    clean_cheaply(places.root)
+    plans = make_plan(config, places, store, until, force)
+    command = _command(config_file, overrides, until, force, verbose)
+    run = _Run(config, console, command, places, plans, store, force, verbose)
+    if run.nothing_to_do():
+        console.print(f"[bold]{config.name}[/]: nothing to do, all {len(plans)} stages are reused.")
+    elif code := run.execute():
+        return code
+    evaluated, exported = run.artifact("evaluate", Evaluation), run.artifact("export", ExportedModel)
+    outcome = Outcome(evaluated, exported, run.last, run.blessing, run.gate.served, run.card)
+    return summarize(config, console, config_file, outcome)
+
+
+def _command(
+    config_file: str, overrides: Collection[str], until: str | None, force: Collection[str], verbose: bool
+) -> str:
+    """The command that goes on with this run."""
     options = [f"--set={override}" for override in overrides]
     options += [f"--until={until}"] if until else []
     options += [f"--force={stage}" for stage in force]
     options += ["--verbose"] if verbose else []
-    command = command_line("run", config_file, *options)
-    store = Store(Path(config.root))
-    store.sweep()
-    plans = make_plan(config, store, until, force)
-    gate = Gate(config, plans, store, force)
-    if not any(plan.runs for plan in plans):
-        blessing = _settled(gate)
-        if blessing is not None:
-            console.print(f"[bold]{config.name}[/]: nothing to do, all {len(plans)} stages are reused.")
-            return _summarize(config, console, config_file, plans, gate, blessing)
-    run = _Run(config, console, command, plans, store, gate, verbose)
-    return run.execute() or _summarize(config, console, config_file, plans, gate, run.blessing, run.card)
-
-
-def _settled(gate: Gate) -> Blessing | None:
-    """The verdict on a model that was made before, if there is nothing left to measure or to push."""
-    if not gate.decides:
-        return Blessing(False, [])
-    if gate.settled:
-        return Blessing(True, [])
-    gate.ask()
-    blessing = gate.verdict() if gate.knows else None
-    return None if blessing is None or blessing.blessed else blessing
+    return command_line("run", config_file, *options)
 
 
 class _Run:
@@ -98,9 +109,10 @@ class _Run:
         config: PipelineConfig,
         console: Console,
         command: str,
-        plans: list[StagePlan],
+        places: Places,
+        plans: Sequence[NodePlan],
         store: Store,
-        gate: Gate,
+        force: Collection[str],
         verbose: bool,
     ) -> None:
         self.blessing = Blessing(False, [])
@@ -108,27 +120,59 @@ class _Run:
         self._config = config
         self._console = console
         self._command = command
-        self._plans = plans
+        self._places = places
+        self._plans = {plan.name: plan for plan in plans}
         self._store = store
-        self._gate = gate
-        self._verbose = verbose
-        self._recorder = Recorder(store.root, config.name, resolved(config))
+        self._folder = RunFolder.new(places.root)
+        self._observer = Observer(self._folder, store)
         self._tracker: Tracker | None = None
+        self._force = force
+        self._verbose = verbose
+        self._served = ""
         self._stopping = threading.Lock()
-        for plan in plans:
-            state = "waiting" if plan.runs else "reused"
-            self._recorder.stage(plan.stage.name, state=state, key=plan.key, reason=plan.reason)
-            if plan.artifact:
-                self._recorder.record.metrics |= plan.artifact.summary.get("metrics", {})
+
+    @cached_property
+    def gate(self) -> Gate:
+        """Decides whether the model may be pushed."""
+        view = RunView(
+            stages=self._plans.keys(),
+            exported=lambda: self.artifact("export", ExportedModel),
+            evaluated=lambda: self.artifact("evaluate", Evaluation),
+            measured_champion=self._measured_champion,
+        )
+        return Gate(self._config, self._places.serving, view, self._force)
 
     @property
-    def card(self) -> Path:
+    def card(self) -> UPath:
         """The run's page."""
-        return self._recorder.card
+        return self._folder.card
+
+    @property
+    def last(self) -> Artifact | None:
+        """The artifact of the plan's last node, once it is there."""
+        return self.artifact(list(self._plans)[-1], Artifact)
+
+    def nothing_to_do(self) -> bool:
+        """Whether all artifacts are there, and nothing is left to measure or to push; finds the verdict."""
+        if any(plan.in_job for plan in self._plans.values()):
+            return False
+        if not self.gate.decides:
+            return True
+        if self.gate.settled:
+            self.blessing = Blessing(True, [])
+            return True
+        self.gate.ask()
+        if self.gate.needs_measuring:
+            return False
+        self.blessing = self.gate.verdict()
+        return not self.blessing.blessed
 
     def execute(self) -> int:
         """Runs the job; returns the exit code."""
-        with interruptible(last_words=lambda: self._stop("interrupted", "by Ctrl-C")) as heard:
+        with (
+            Heartbeat(self._folder.heartbeat),
+            interruptible(last_words=lambda: self._stop("interrupted", "by Ctrl-C")) as heard,
+        ):
             try:
                 self._work()
                 self._deliver()
@@ -137,89 +181,105 @@ class _Run:
                 self._stop("interrupted", "by Ctrl-C")
                 return INTERRUPTED
             except Exception as error:
-                if self._verbose:
-                    self._console.print(escape(traceback.format_exc()), highlight=False)
                 self._stop("failed", self._explain(error))
                 return FAILED
-        self._recorder.finish("finished")
-        self._write_card()
-        self._finish_tracking("FINISHED")
+            self._end("finished")
+            self._finish_tracking("FINISHED")
         return 0
 
     def _work(self) -> None:
-        with contextlib.ExitStack() as stack:
-            self._tracker = self._start_tracking()
-            display = stack.enter_context(RunDisplay(self._console, self._plans))
-            for listener in (self._recorder, display, self._tracker):
-                if listener:
-                    stack.enter_context(listening(listener))
-            self._gate.ask()
-            champion = self._gate.plan()
-            plans = [*self._plans, champion] if champion else self._plans
-            if not any(plan.runs for plan in plans):
-                reused = f"all {len(plans)} stages are reused"
-                self._console.print(f"[bold]{self._config.name}[/]: nothing to compute, {reused}.")
-                return
-            display.plan(plans)
-            if champion:
-                name = champion.stage.name
-                self._recorder.stage(name, state="waiting", key=champion.key, reason=champion.reason)
-            import_tensorflow()
-            from pipeline.run.job import run_job
+        self.gate.ask()
+        plans = [*self._plans.values(), *self._champion()]
+        self._folder.start(self._config.name, resolved(self._config), code_version(), plans)
+        self._start_tracking()
+        with RunDisplay(self._console) as display, listening(display.move):
+            watcher = Watcher(
+                self._observer, [lambda record: display.show(record, self._summary), self._track]
+            )
+            with watcher:
+                if not any(plan.in_job for plan in plans):
+                    reused = f"all {len(self._plans)} stages are reused"
+                    self._console.print(f"[bold]{self._config.name}[/]: nothing to compute, {reused}.")
+                    return
+                import_tensorflow()
+                from pipeline.run.job import run_job
 
-            run_job(self._config, plans, self._store)
+                run_job(self._config, self._places, plans, self._folder)
+
+    def _champion(self) -> list[NodePlan]:
+        """The node that measures the champion, if it must be measured."""
+        if not self.gate.needs_measuring:
+            return []
+        champion = self.gate.champion
+        assert champion is not None
+        model = self.gate.fetch_champion(champion_folder(champion.identity))
+        if model is None:
+            return []
+        return [champion_plan(champion, model, self._plans, self._store)]
+
+    def _measured_champion(self, champion: ChampionModel) -> Evaluation | None:
+        evaluated = self.artifact("evaluate", Evaluation)
+        return measured_champion(champion, self._plans, self._store, evaluated)
 
     def _deliver(self) -> None:
         """Finds the verdict, and pushes and registers a model that may be served."""
-        if not self._gate.decides:
+        if not self.gate.decides:
             return
-        self._gate.ask()
-        self.blessing = self._gate.verdict()
-        served = None
-        if self.blessing.blessed:
-            with pushing(
-                self._gate.base
-            ):  # one run at a time, from the last look at the champion to the push
-                self._gate.ask()
-                self.blessing = self._gate.verdict()
-                served = self._gate.push() if self.blessing.blessed else None
-        self._recorder.note(blessing=self.blessing.as_json())
+        served = self.gate.push()
+        assert self.gate.blessing is not None
+        self.blessing = self.gate.blessing
         if self._tracker:
-            self._tracker.judged(self._recorder.record.blessing)
-        if served:
-            self._recorder.note(served=str(served.absolute()))
-            self._write_serving_files(served.parent.parent)
-            if self._tracker and self._gate.evaluated:
-                example = example_question(self._gate.evaluated.directory / "predictions.jsonl") or ""
-                self._tracker.register(served, example)
+            self._tracker.judged(self.blessing.as_json())
+        if self.gate.warning:
+            self._warn(self.gate.warning)
+        if served is not None:
+            self._served = str(served)
+            self._write_serving_files()
+            evaluated = self.artifact("evaluate", Evaluation)
+            if self._tracker and evaluated is not None:
+                self._tracker.register(self._served, evaluated.example_question() or "")
 
-    def _write_serving_files(self, directory: Path) -> None:
+    def _write_serving_files(self) -> None:
         try:
-            write_serving_files(directory)
+            write_serving_files(self._places.serving)
         except (OSError, UnicodeError) as error:
-            said = f"[yellow]no configuration of TensorFlow Serving in {escape(str(directory))}:[/]"
-            self._console.print(f"{said} {escape(str(error))}", highlight=False, soft_wrap=True)
+            where = files.relative(self._places.serving)
+            self._warn(f"no configuration of TensorFlow Serving in {where}: {error}")
 
-    def _start_tracking(self) -> Tracker | None:
+    def _warn(self, message: str) -> None:
+        self._console.print(f"[yellow]{escape(message)}[/]", highlight=False, soft_wrap=True)
+
+    def artifact(self, node: str, kind: type[Found]) -> Found | None:
+        """Returns a node's artifact: that of the job, or one that is reused and cannot turn out otherwise."""
+        found = self._observer.artifact(node)
+        plan = self._plans.get(node)
+        if found is None and plan is not None and not plan.in_job:
+            found = plan.artifact
+        return found if isinstance(found, kind) else None
+
+    def _summary(self, node: str) -> dict[str, object] | None:
+        found = self._observer.artifact(node)
+        return found.summary if found else None
+
+    def _start_tracking(self) -> None:
         tracking = self._config.tracking
-        if not tracking.enabled:
-            return None
-        self._recorder.note(code=code_version())
-        tracker = start_tracker(self._recorder.record, tracking.uri, arrived=self._note_tracking)
-        for plan in self._plans:
-            if plan.artifact:
-                tracker.stage(plan.stage.name, str(plan.artifact.directory), None)
-        return tracker
+        record = self._observer.record()
+        if tracking.enabled and record is not None:
+            self._tracker = start_tracker(record, tracking.uri, arrived=self._note_tracking)
+
+    def _track(self, record: RunRecord) -> None:
+        if self._tracker:
+            self._tracker.update(record, self._observer.artifact)
 
     def _note_tracking(self, run_id: str, missing: str = THE_END) -> None:
-        """Has the record name the MLflow run, so that it can be completed even if this process is killed."""
-        where = absolute_uri(self._config.tracking.uri)
-        self._recorder.note(tracking={"uri": where, "run": run_id, "missing": missing})
+        """Keeps which MLflow run it is, so that it can be completed even if this process is killed."""
+        self._folder.note_tracking(absolute_uri(self._config.tracking.uri), run_id, missing)
 
     def _finish_tracking(self, status: Status, timeout: float = 120.0) -> None:
         if self._tracker is None:
             return
-        message = self._recorder.record.message
+        record = self._observer.record()
+        message = record.message if record else ""
         missing = THE_END
         problems = ["interrupted while MLflow was waited for: `rnnpipe track` sends the rest."]
         with contextlib.suppress(KeyboardInterrupt):
@@ -229,14 +289,19 @@ class _Run:
             self._console.print(f"[yellow]tracking:[/] {escape(problem)}", highlight=False, soft_wrap=True)
         self._note_tracking(self._tracker.run_id or "", missing)
 
-    def _write_card(self) -> None:
-        """Writes the run's page beside its record; that it cannot be written is no reason to fail."""
+    def _end(self, status: str, message: str = "") -> None:
+        """Ends the record, and writes the run's page; without the page the run is no failure."""
         from pipeline.report.facts import RunFacts
         from pipeline.report.pages import card_page
 
+        blessing = self.blessing.as_json() if self.blessing.reasons else {}
+        self._folder.end(status, message, blessing, self._served)
         try:
-            page = card_page(RunFacts(self._recorder.record, self._store))
-            self._recorder.card.write_text(page, encoding="utf-8")
+            record = self._observer.record()
+            assert record is not None
+            self._track(record)
+            page = card_page(RunFacts(record, self._store))
+            files.write(self._folder.card, page.encode())
         except Exception as error:
             self._console.print(f"[yellow]no card:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
             return
@@ -244,13 +309,21 @@ class _Run:
             self._tracker.card(page)
 
     def _explain(self, error: Exception) -> str:
-        # Beam's local runner appends the step, whose name says nothing to the user.
-        message = re.sub(r"\s*\[while running '[^']*'\]", "", str(error)).strip()
-        if isinstance(error, UserError):
-            return message
+        """What went wrong, for people: as the worker reported it, wherever that was."""
+        record = self._observer.record()
+        node = record.at_work if record else None
+        if node is not None and node.error:
+            message, expected, trace = node.error, not node.unexpected, node.traceback
+        else:
+            # Beam's local runner appends the step, whose name says nothing to the user.
+            message = re.sub(r"\s*\[while running '[^']*'\]", "", str(error)).strip()
+            expected, trace = isinstance(error, UserError), traceback.format_exc()
+            message = message if expected else f"{type(error).__name__}: {message}"
         if self._verbose:
-            return f"{type(error).__name__}: {message}"
-        return f"{type(error).__name__}: {message.partition(chr(10))[0]}\n--verbose shows the traceback."
+            self._console.print(escape(trace), highlight=False)
+        if expected or self._verbose:
+            return message
+        return f"{message.partition(chr(10))[0]}\n--verbose shows the traceback."
 
     def _stop(self, status: str, message: str) -> None:
         if not self._stopping.acquire(blocking=False):
@@ -258,62 +331,21 @@ class _Run:
         from components.export.server_check import end_servers
 
         end_servers()
-        record = self._recorder.record
-        at_work = next((name for name, stage in record.stages.items() if stage["state"] == "running"), None)
-        kept = [name for name, stage in record.stages.items() if stage["state"] in ("reused", "finished")]
-        if at_work == "train" and record.epochs:
+        record = self._observer.record()
+        nodes = record.nodes if record else {}
+        at_work = record.at_work.name if record and record.at_work else None
+        kept = [name for name, node in nodes.items() if node.state in DONE]
+        if record and at_work == "train" and record.epochs:
             kept.append(f"train up to epoch {record.epochs}")
         where = f" in {at_work}" if at_work else ""
         what = escape(message.removeprefix(f"{at_work}: "))
         self._console.print(f"[red]{status}{where}:[/] {what}", highlight=False, soft_wrap=True)
         self._console.print(f"kept: {', '.join(kept) or 'nothing yet'}", highlight=False)
         self._console.print(f"go on: {escape(self._command)}", highlight=False, soft_wrap=True)
-        self._recorder.finish(status, message)
-        self._write_card()
+        if record is None:
+            return  # it never came to begin
+        self._end(status, message)
         if status == "interrupted":
-            self._finish_tracking("KILLED", timeout=1.0)  # whoever presses Ctrl-C does not want to wait
+            self._finish_tracking("KILLED", timeout=1.0)  # after Ctrl-C nobody wants to wait
         else:
             self._finish_tracking("FAILED")
-
-
-def _summarize(
-    config: PipelineConfig,
-    console: Console,
-    config_file: str,
-    plans: list[StagePlan],
-    gate: Gate,
-    blessing: Blessing,
-    card: Path | None = None,
-) -> int:
-    """Says what there is now and what to do with it; returns the exit code."""
-    evaluated, exported = gate.evaluated, gate.exported
-    lines = []
-    code = 0
-    if evaluated:
-        lines.append(f"metrics      {format_metrics(evaluated.summary['metrics'])}")
-    if evaluated and exported and blessing.blessed:
-        question = shlex.quote(example_question(evaluated.directory / "predictions.jsonl") or "your text")
-        served = gate.served
-        assert served is not None
-        lines += [
-            f"model        {served}",
-            f"ask it       echo {question} | {command_line('predict', str(served.parent))}",
-        ]
-    elif evaluated and exported:
-        code = NOT_BLESSED
-        lines += [
-            f"not pushed   {blessing.reasons[0]}",
-            *(f"             {reason}" for reason in blessing.reasons[1:]),
-            f"model        {exported.directory / 'model'}",
-        ]
-        if gate.served:
-            lines.append(f"still served {gate.served} (pushed before)")
-    elif last := gate.last:
-        lines.append(f"artifact     {last.directory}")
-    if card and card.is_file():
-        lines.append(f"card         {card}")
-    if config.tracking.enabled:
-        compare = command_line("compare", *([] if config.root == "runs" else ["--root", config.root]))
-        lines.append(f"see the run  {command_line('ui', config_file)}   (compare: {compare})")
-    console.print("\n" + "\n".join(lines), highlight=False, soft_wrap=True, markup=False)
-    return code

@@ -1,120 +1,225 @@
-"""The Beam job: the stages that must run, as composite transforms of one pipeline."""
+"""The Beam job: the nodes that must run, as composite transforms of one pipeline.
+
+Between the nodes flow references to artifacts. A node waits for what it reads, looks whether its artifact is
+there already, works if it is not, and creates the manifest, exclusively.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import tempfile
 import time
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict, AsSingleton
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from components.artifacts.artifact import Manifest, Reference, inputs_hash, part_digests
 from components.errors import UserError
-from components.events import StageFinished, StageStarted, emit
+from components.ingest.sources import Source
+from components.work import Made, Work
 from pipeline.config import PipelineConfig
-from pipeline.plan.planning import StagePlan, data_fingerprints
-from pipeline.plan.stages import StageDirectories
+from pipeline.config.places import Places
+from pipeline.plan.planning import NodePlan
+from pipeline.run.folder import RunFolder
 from pipeline.store.store import Store
 
+_WORKER = "pipeline.run.worker"  # what worker processes import first
 
-def run_job(config: PipelineConfig, plans: list[StagePlan], store: Store) -> None:
-    """Runs every stage whose plan says so, and waits for the end.
+
+def run_job(config: PipelineConfig, places: Places, plans: Sequence[NodePlan], folder: RunFolder) -> None:
+    """Runs every node whose plan says so, and waits for the end.
 
     Args:
         config: the run's configuration.
+        places: where its things are.
         plans: as `make_plan` made them.
-        store: where artifacts go.
+        folder: of the run.
     """
     # By name: the default local runner first tries to download another one.
-    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
-        build(pipeline, config, plans, store)
+    with (
+        _quiet_workers(),
+        beam.Pipeline(runner=FnApiRunner(), options=_options(config)) as pipeline,
+    ):
+        build(pipeline, config, places, plans, folder)
 
 
-def build(pipeline: beam.Pipeline, config: PipelineConfig, plans: list[StagePlan], store: Store) -> None:
-    """Adds the stages to a pipeline, each as one box; it puts out its name and its artifact's directory."""
+@contextlib.contextmanager
+def _quiet_workers() -> Iterator[None]:
+    """Has worker processes log nothing: what goes wrong there is in their status objects."""
+    options = {"default_sdk_harness_log_level": "CRITICAL", "beam_plugins": [_WORKER]}
+    # Beam hands none of its options to the processes that it starts on this machine.
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(options, file)
+        file.flush()
+        os.environ["PIPELINE_OPTIONS_FILE"] = file.name
+        try:
+            yield
+        finally:
+            del os.environ["PIPELINE_OPTIONS_FILE"]
+
+
+def _options(config: PipelineConfig) -> PipelineOptions:
+    if config.beam.runner == "processes":
+        return PipelineOptions(
+            [
+                "--direct_running_mode=multi_processing",
+                "--direct_num_workers=0",  # as many as there are cores
+            ]
+        )
+    return PipelineOptions([])
+
+
+def build(
+    pipeline: beam.Pipeline,
+    config: PipelineConfig,
+    places: Places,
+    plans: Sequence[NodePlan],
+    folder: RunFolder,
+) -> None:
+    """Adds the nodes to a pipeline, each as one box; it puts out its name and its artifact's reference."""
     artifacts: dict[str, beam.PCollection] = {}
     for plan in plans:
-        name = plan.stage.name
-        if plan.artifact is not None:
-            reused = beam.Create([(name, str(plan.artifact.directory))])
-            artifacts[name] = pipeline | f"{name} (reused)" >> reused
+        if plan.artifact is not None and not plan.in_job:
+            reused = beam.Create([(plan.name, plan.artifact.reference)])
+            artifacts[plan.name] = pipeline | f"{plan.name} (reused)" >> reused
         else:
-            upstream = [artifacts[other] for other in plan.stage.upstream]
-            artifacts[name] = pipeline | name >> _RunStage(config, plan, store, upstream)
+            upstream = [artifacts[other] for other in plan.stage.reads]
+            node = _Node(config, places.sources, plan, folder, upstream)
+            artifacts[plan.name] = pipeline | plan.name >> node
 
 
-class _RunStage(beam.PTransform):
-    """One stage: waits for its upstream artifacts, works in a staging directory, commits."""
+@dataclass(frozen=True)
+class Begun:
+    """A node that has all it reads.
+
+    Args:
+        upstream: the references of what it reads, by stage.
+        read: the digests of the parts that it reads, by "stage part".
+        inputs: their hash.
+        found: its artifact, if it is there already.
+        began: when, in seconds since 1970.
+    """
+
+    upstream: Mapping[str, Reference]
+    read: Mapping[str, str]
+    inputs: str
+    found: Reference | None
+    began: float
+
+
+class _Node(beam.PTransform):
+    """One node: waits for what it reads, looks for its artifact, works, commits."""
 
     def __init__(
-        self, config: PipelineConfig, plan: StagePlan, store: Store, upstream: list[beam.PCollection]
+        self,
+        config: PipelineConfig,
+        sources: Sequence[Source],
+        plan: NodePlan,
+        folder: RunFolder,
+        upstream: list[beam.PCollection],
     ) -> None:
         super().__init__()
         self._config = config
-        self._plan = plan
-        self._store = store
+        self._sources = sources
+        self._plan = replace(plan, artifact=None)
+        self._folder = folder
         self._upstream = upstream
-
-    def expand(self, begin: beam.PBegin) -> beam.PCollection:
-        name, key = self._plan.stage.name, self._plan.key
-        staging = self._store.staging(name)
-        directories = StageDirectories(str(staging), str(self._store.scratch(name, key)))
-        # A side input, so the stage starts when everything it reads is there.
-        upstream = AsDict(self._upstream | beam.Flatten(pipeline=begin.pipeline))
-        started = (
-            begin
-            | "name" >> beam.Create([name])
-            | "start" >> beam.Map(_start, self._store, str(staging), upstream)
+        self._work = Work(
+            root=folder.root,
+            stage=plan.name,
+            key=plan.key,
+            status=folder.status(plan.name),
+            lineage=plan.lineage,
+            number=plan.number,
         )
-        summary = (
-            started
-            | "directories" >> beam.Map(lambda start: start["upstream"])
-            | "work" >> self._plan.stage.transform(self._config, directories)
+
+    def expand(self, nothing: beam.PBegin) -> beam.PCollection:
+        # A side input, so the node starts when everything it reads is there.
+        upstream = AsDict(self._upstream | beam.Flatten(pipeline=nothing.pipeline))
+        begun = (
+            nothing
+            | "name" >> beam.Create([self._plan.name])
+            | "begin" >> beam.Map(begin, self._plan, self._work, upstream)
         )
-        commit = _Commit(self._config, self._store, self._plan, str(staging))
-        return summary | "commit" >> beam.ParDo(commit, AsSingleton(started))
-
-
-def _start(name: str, store: Store, staging: str, upstream: dict[str, str]) -> dict[str, Any]:
-    emit(StageStarted(name, staging))
-    # Now, for another run may replace them.
-    digests = {stage: store.digest(directory) for stage, directory in upstream.items()}
-    return {"upstream": dict(upstream), "digests": digests, "time": time.time()}
-
-
-class _Commit(beam.DoFn):
-    def __init__(self, config: PipelineConfig, store: Store, plan: StagePlan, staging: str) -> None:
-        self._config = config
-        self._store = store
-        self._name = plan.stage.name
-        self._key = plan.key
-        self._ingredients = plan.ingredients
-        self._replaces = plan.replaces
-        self._staging = staging
-
-    def process(self, summary: dict[str, Any], started: dict[str, Any]) -> list[tuple[str, str]]:
-        self._check_data()
-        artifact = self._store.commit(
-            Path(self._staging),
-            self._name,
-            self._key,
-            self._ingredients,
-            summary,
-            seconds=time.time() - started["time"],
-            replaces=self._replaces,
-            upstream=started["digests"],
+        made = (
+            begun
+            | "unless it is there" >> beam.FlatMap(to_do)
+            | "work" >> self._plan.stage.transform(self._config, self._sources, self._work)
         )
-        directory = str(artifact.directory)
-        emit(StageFinished(self._name, directory, artifact.seconds, artifact.summary))
-        return [(self._name, directory)]
+        commit = Commit(self._sources, self._plan, self._work, self._folder.id)
+        committed = made | "commit" >> beam.ParDo(commit, AsSingleton(begun))
+        found = begun | "what is there" >> beam.FlatMap(_there, self._plan.name)
+        return (found, committed) | "one of both" >> beam.Flatten()
 
-    def _check_data(self) -> None:
-        """Refuses to keep under a key what was not read from the data of that key."""
-        planned = {name: value for name, value in self._ingredients.items() if name.startswith("data ")}
-        if planned and planned != data_fingerprints(self._config, self._store):
+
+def begin(name: str, plan: NodePlan, work: Work, upstream: Mapping[str, Reference]) -> Begun:
+    """Finds out what a node reads, and whether its artifact is there already."""
+    with work.attempt("begin"):
+        references = {name: upstream[name] for name in plan.stage.reads}
+        read = {
+            f"{name} {part}": references[name].digests[part]
+            for name, parts in plan.stage.reads.items()
+            for part in parts
+        }
+        inputs = inputs_hash(read)
+        try:
+            found = Store(work.root).find(plan.stage.kind, plan.key, inputs, plan.number)
+        except ValueError as error:
             raise UserError(
-                "The data changed while they were read; expected files that stay as they are for the length "
-                "of a run. Run again."
+                f"{plan.name}: the manifest of its artifact was created while the run went on, and cannot be "
+                f"read: {error}. Run again: it is rebuilt."
+            ) from error
+        return Begun(references, read, inputs, found.reference if found else None, time.time())
+
+
+def to_do(begun: Begun) -> list[dict[str, Reference]]:
+    """Gives a node's transform what it reads, or nothing if there is nothing to do."""
+    return [] if begun.found else [dict(begun.upstream)]
+
+
+def _there(begun: Begun, name: str) -> list[tuple[str, Reference]]:
+    return [(name, begun.found)] if begun.found else []
+
+
+class Commit(beam.DoFn):
+    """Creates the manifest of what a node made; where another attempt was quicker, hands on its artifact."""
+
+    def __init__(self, sources: Sequence[Source], plan: NodePlan, work: Work, run: str) -> None:
+        self._sources = sources
+        self._plan = plan
+        self._work = work
+        self._run = run
+
+    def process(self, made: Made, begun: Begun) -> Iterator[tuple[str, Reference]]:
+        """Creates one manifest."""
+        plan = self._plan
+        with self._work.attempt("commit") as attempt:
+            if plan.data is not None and not plan.data.unchanged(self._sources):
+                raise UserError(
+                    "The data changed while they were read; expected files that stay as they are for the "
+                    "length of a run. Run again."
+                )
+            manifest = Manifest(
+                stage=plan.name,
+                key=plan.key,
+                inputs=begun.inputs,
+                number=plan.number,
+                attempt=attempt.id,
+                run=self._run,
+                made=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+                seconds=round(max(time.time() - begun.began, 0.0), 3),
+                summary=made.summary,
+                ingredients=plan.ingredients.as_json(),
+                read=dict(begun.read),
+                digests=part_digests(plan.stage.kind, made.files),
+                files={each.name: each for each in made.files},
             )
+            artifact = Store(self._work.root).commit(plan.stage.kind, manifest, plan.part_keys)
+        yield plan.name, artifact.reference

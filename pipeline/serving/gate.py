@@ -1,113 +1,138 @@
 """Whether a run's model may be pushed: the thresholds, and the champion it must not fall behind.
 
 What was measured of a model never changes, and is kept in the evaluate artifact. The verdict depends on the
-champion of the moment, so it is found anew by each run that could push.
+champion of the moment, so it is found by each run that could push, and again if another push was quicker.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from functools import partial
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from upath import UPath
+
+from components import files
 from components.errors import UserError
-from components.export.push import Note, amend_note, latest_version, push, read_note
 from pipeline.config import PipelineConfig
-from pipeline.plan.planning import StagePlan, key_of
-from pipeline.plan.stages import Stage, StageDirectories
-from pipeline.store.store import Artifact, Store
+from pipeline.serving.claims import Claim, described
+from pipeline.serving.served import Seen, Served
+from pipeline.serving.verdict import Situation, decide
+from pipeline.serving.versions import Content
 from pipeline.tracking.mlflow_client import absolute_uri, without_password
 from pipeline.tracking.registry import Champion, find_champion
 
 if TYPE_CHECKING:
-    import apache_beam as beam
-
+    from components.artifacts.evaluation import Evaluation
+    from components.artifacts.exported_model import ExportedModel, ModelId
     from components.evaluate.verdict import Blessing
 
 
+@dataclass(frozen=True)
+class RunView:
+    """What the gate sees of a run.
+
+    Args:
+        stages: names of those that the plan has.
+        exported: returns the export artifact; None until it is there.
+        evaluated: returns the evaluate artifact; None until it is there.
+        measured_champion: returns what was measured of a champion on the run's examples; None if nothing was.
+    """
+
+    stages: Collection[str]
+    exported: Callable[[], ExportedModel | None]
+    evaluated: Callable[[], Evaluation | None]
+    measured_champion: Callable[[Champion], Evaluation | None]
+
+
 class Gate:
-    """Decides whether the model of a plan is pushed, and pushes it.
+    """Decides whether the model of a run is pushed, and pushes it.
 
     Args:
         config: the run's configuration.
-        plans: of all stages; without evaluate and export there is nothing to decide.
-        store: where artifacts are.
+        serving: where models are pushed to.
+        view: of the run.
         force: the stages that were asked for; `export` lets a model pass that was rolled back.
     """
 
     def __init__(
-        self, config: PipelineConfig, plans: list[StagePlan], store: Store, force: Collection[str] = ()
+        self, config: PipelineConfig, serving: UPath, view: RunView, force: Collection[str] = ()
     ) -> None:
+        self.champion: Champion | None = None
+        """The model that others must not fall behind, once it was asked for."""
+        self.blessing: Blessing | None = None
+        """The last verdict."""
+        self.warning = ""
+        """What the user should know of what was served before; empty if all was well."""
         self._config = config
-        self._store = store
+        self._served = Served(serving, config.name)
+        self._view = view
         self._forced = "export" in force
-        self._plans = {plan.stage.name: plan for plan in plans}
-        self.base = Path(config.export.directory) / config.name
-        """Where the model is served from: the directory of its versions."""
-        self._champion: Champion | None = None
+        self._seen: Seen | None = None
         self._asked = False
-        self._seen: int | None = None
+        self._asked_at: int | None = None
         self._unknown = ""
-        self._pushed: Path | None = None
+        self._pushed: UPath | None = None
 
     @property
     def decides(self) -> bool:
-        """Whether the plan makes a model that could be pushed."""
-        return {"evaluate", "export"} <= self._plans.keys()
+        """Whether the run makes a model that could be pushed."""
+        return {"evaluate", "export"} <= {*self._view.stages}
 
     @property
     def compares(self) -> bool:
-        """Whether the champion has a say."""
+        """Whether the champion counts."""
         return self.decides and self._config.evaluate.compares
 
     @property
-    def exported(self) -> Artifact | None:
-        """The export artifact, once it is there."""
-        return self._artifact("export")
+    def model(self) -> ModelId:
+        """Which model the run has exported."""
+        return self._exported.model_id
 
     @property
-    def evaluated(self) -> Artifact | None:
-        """The evaluate artifact, once it is there."""
-        return self._artifact("evaluate")
-
-    @property
-    def last(self) -> Artifact | None:
-        """The artifact of the plan's last stage, once it is there."""
-        return self._artifact(list(self._plans)[-1])
-
-    @property
-    def served(self) -> Path | None:
-        """Where this very export is served, which is as the newest version; None if it is not."""
-        if self._pushed is not None:
-            return self._pushed
-        newest, note = self._newest()
-        if newest is None or note is None or not self.decides or note.key != self._plans["export"].key:
-            return None
-        other = self.exported and note.content and note.content != self.exported.digest("model")
-        return None if other else self.base / str(newest)
+    def served(self) -> UPath | None:
+        """Where this very export is served, which is as the newest version, and whole; None if it is not."""
+        return self._pushed or self._place(self._served.look())
 
     @property
     def settled(self) -> bool:
         """Whether this very export is served, was found good enough by the same rules, and is registered."""
-        _, note = self._newest()
-        if note is None or self.served is None:
+        seen = self._served.look()
+        if seen.newest is None or seen.unfinished or self._place(seen) is None:
             return False
-        in_place = note.registered and note.tracking == self._registry
-        return note.bless == self._rules and (in_place or not self._config.tracking.enabled)
+        in_registry = self._served.claims.registered(seen.newest, self._registry)
+        return self._served.claims.judged(seen.newest, self._rules) and (in_registry or not self._registry)
+
+    @property
+    def needs_measuring(self) -> bool:
+        """Whether the champion must be measured on the run's examples before the verdict can be given."""
+        return (
+            self.champion is not None
+            and not self._unknown
+            and not self._is_champion
+            and self._view.measured_champion(self.champion) is None
+        )
 
     def ask(self) -> None:
-        """Looks up the champion, if it has a say; that it cannot be asked is found in the verdict.
+        """Completes what others have begun to push, and looks up the champion, if it counts.
 
-        To be called again before the verdict: another run may have been quicker. What was answered once holds
-        if there is no answer now.
+        That it cannot be asked is found in the verdict. To be called again before the verdict: another run
+        may have been quicker. What was answered once holds if there is no answer now.
+
+        Raises:
+            UserError: if an unfinished push can be neither completed nor closed.
         """
+        if not self.decides:
+            return
+        self._seen = seen = self._served.complete_unfinished()
         if not self.compares:
             return
-        version, note = self._newest()
-        served = self._as_champion(version, note)
-        meant, known = (note.tracking == self._registry, note.registered) if note else (False, False)
+        served = self._served_champion(seen)
+        registry, newest = self._registry, seen.newest
+        meant = served is not None and newest is not None and self._served.claims.meant(newest, registry)
+        known = newest is not None and self._served.claims.registered(newest, registry)
         try:
             if meant and not known:  # it is to be the champion as soon as the registry hears of it
                 found = served
@@ -119,147 +144,146 @@ class Gate:
             if not self._asked:
                 self._unknown = f"{error}. Run again when it answers"
                 return
-            if version == self._seen or served is None:
+            if newest == self._asked_at or served is None:
                 return
             found = served  # which was pushed meanwhile
-        if found != self._champion or not self._asked:
-            self._champion, self._unknown = found, ""
-        self._asked, self._seen = True, version
+        if found != self.champion or not self._asked:
+            self.champion, self._unknown = found, ""
+        self._asked, self._asked_at = True, newest
 
-    def _as_champion(self, version: int | None, note: Note | None) -> Champion | None:
-        """What is served, as the model that the others must not fall behind."""
-        if version is None or note is None:
-            return None
-        place = self.base / str(version)
-        title = f"{place} ({'served' if note.registered else 'served, but not registered'})"
-        return Champion(title, note.key, note.model, note.content, place.absolute().as_uri(), "")
+    def fetch_champion(self, directory: Path) -> Path | None:
+        """Returns a local directory with the champion's SavedModel; None if it cannot be had or asked.
 
-    def plan(self) -> StagePlan | None:
-        """How the champion is measured on the examples of this run; None if there is nothing to measure."""
-        if self._champion is None or self._is_champion or self._measured_champion() is not None:
-            return None
-        ingredients = self._ingredients(self._champion)
-        key = key_of(ingredients)
+        Why not is found in the verdict.
+
+        Args:
+            directory: where to copy it, if it is not on this machine.
+        """
+        assert self.champion is not None
         try:
-            model = self._champion.fetch(self._store.scratch("champion", key))
+            return self.champion.fetch(directory)
         except UserError as error:
             self._unknown = str(error)
             return None
-        stage = Stage(
-            name="champion",
-            upstream=("ingest", "tokenize"),
-            module=self._plans["evaluate"].stage.module,
-            libraries=self._plans["evaluate"].stage.libraries,
-            settings=self._plans["evaluate"].stage.settings,
-            transform=partial(_measure, str(model)),
-        )
-        reason = f"{self._champion.title}, on the same examples"
-        return StagePlan(stage, key, ingredients, artifact=None, reason=reason)
 
     def verdict(self) -> Blessing:
-        """Judges what was measured."""
-        from components.evaluate.blessing import judge
-        from components.evaluate.measured import read_measured
-        from components.evaluate.verdict import Blessing
-
-        assert self.evaluated is not None
-        config = self._config.evaluate
-        _, note = self._newest()
-        assert self.exported is not None
-        content = self.exported.digest("model")
-        # Older notes have the key.
-        known = {self.model, self.exported.upstream.get("train"), self._plans["export"].key}
-        if note and known & {*note.rolled_back} and not self._forced:
-            return Blessing(
-                False, ["it was rolled back; change something, or push it all the same with --force export"]
-            )
-        trained = {each.upstream.get("train") for each in (self.exported, self.evaluated)} - {None}
-        if len(trained) > 1 or not self.exported.made_from("evaluate", self.evaluated):
-            return Blessing(False, ["it was exported from another make than was measured. Run again"])
-        model = read_measured(self.evaluated.directory)
-        if not self.compares or (self._champion is None and not self._unknown):
-            return judge(config, model)
-        if self._unknown:
-            return self._not_compared(self._unknown)
-        assert self._champion is not None
-        if self._is_champion or self._champion.content == content:
-            return judge(config, model, model, f"{self._champion.title}, which is this model")
-        measured = self._measured_champion()
-        if measured is None:
-            return self._not_compared(
-                f"the champion is {self._champion.title}, which was not asked in this run. Run again to have "
-                "it compared"
-            )
-        return judge(config, model, read_measured(measured), self._champion.title)
-
-    def _not_compared(self, why: str) -> Blessing:
-        """The verdict where the champion has a say, but cannot be compared with."""
-        from components.evaluate.blessing import judge
-        from components.evaluate.measured import read_measured
-        from components.evaluate.verdict import Blessing, Rule
-
-        assert self.evaluated is not None
-        alone = judge(self._config.evaluate, read_measured(self.evaluated.directory), name="not compared")
-        rule = Rule("", "", "champion", 0.0, None, False, None, why)
-        return Blessing(False, [rule.reason, *alone.reasons], [rule, *alone.rules])
-
-    @property
-    def knows(self) -> bool:
-        """Whether the verdict can be given without measuring the champion first."""
-        return (
-            bool(self._unknown)
-            or self._champion is None
-            or self._is_champion
-            or self._measured_champion() is not None
+        """Judges what was measured, in sight of what was there when `ask` was called."""
+        if self._seen is None:
+            self._seen = self._served.complete_unfinished()
+        exported, evaluated = self._exported, self._view.evaluated()
+        assert evaluated is not None
+        compared = None
+        if self.compares and self.champion and not self._unknown and not self._is_champion:
+            compared = self._view.measured_champion(self.champion)
+        situation = Situation(
+            figures=evaluated.measured(),
+            given_up=self.model in self._served.given_up(self._seen) and not self._forced,
+            mixed=_mixed(exported, evaluated),
+            champion=self.champion.title if self.champion else "",
+            unknown=self._unknown,
+            is_champion=self._is_champion,
+            champion_figures=compared.measured() if compared else None,
         )
+        self.blessing = decide(self._config.evaluate, situation)
+        return self.blessing
 
-    def push(self) -> Path:
-        """Copies the model to where it is served, unless it is the newest there; returns its directory.
+    def push(self) -> UPath | None:
+        """Copies the model to where it is served, unless it is the newest there.
+
+        If another push was quicker, the model is judged again: `blessing` is the last verdict.
+
+        Returns:
+            The version's directory; None if the model is not good enough any more.
 
         Raises:
             UserError: if its files are not those that were validated, or cannot be copied.
         """
-        assert self.exported is not None
-        newest, note = self._newest()
-        if newest is not None and self.served is not None and not self._forced:
-            amend_note(self.base, newest, bless=self._rules, model=self.model)
-            if self._registry and note and note.tracking != self._registry:
-                amend_note(self.base, newest, tracking=self._registry, registered=False)
-            self._pushed = self.base / str(newest)
-            return self._pushed
-        if damage := self.exported.damage(thorough=True):
+        while True:
+            self.ask()
+            if not self.verdict().blessed:
+                return None
+            assert self._seen is not None
+            place = self._place(self._seen)
+            if place is not None and not self._forced:
+                self._accept(self._seen)
+                self._pushed = place
+                return place
+            self._pushed = self._try_to_push(self._seen)
+            if self._pushed is not None:
+                self._served.prune(self._config.export.keep_versions)
+                return self._pushed
+
+    def _try_to_push(self, seen: Seen) -> UPath | None:
+        """Claims the next version and fills it; None if somebody else was quicker."""
+        exported = self._exported
+        if damaged := exported.thorough_damage():
             raise UserError(
-                f"refused to push {self.exported.directory}: {damage}, and is not what was validated. Run "
-                "again: it is made anew."
+                f"refused to push: {damaged}; expected what was validated. Run again: it is rebuilt."
             )
-        weights = self.exported.upstream.get("train", "")
-        gone = set(note.rolled_back if note else ()) - {self.model, self.exported.key, weights}
-        noted = Note(
-            key=self.exported.key,
-            model=self.model,
+        source = exported.saved_model()
+        wanted = Claim(
+            number=0,
+            content=Content.of_export(exported),
+            artifact=described(exported.reference),
+            champion=self.champion.described if self.champion else None,
+            rules=self._rules,
             tracking=self._registry,
-            bless=self._rules,
-            content=self.exported.digest("model"),
-            weights=weights,
-            rolled_back=tuple(sorted(gone)),
+            given_up=tuple(each for each in self._served.given_up(seen) if each != self.model),
         )
-        version = push(self.exported.directory / "model", self.base, noted, self._config.export.keep_versions)
-        self._pushed = self.base / str(version)
-        return self._pushed
+        claim = self._served.claim(seen, wanted)
+        if claim is None or not self._served.complete(claim, source):
+            return None
+        place = self._served.base / str(claim.number)
+        if damaged := self._served.damage(seen):
+            assert seen.newest is not None
+            before = files.relative(seen.versions[seen.newest])
+            self.warning = f"{before}: {damaged}; the model is served as version {claim.number} now"
+        return place
+
+    def _accept(self, seen: Seen) -> None:
+        """Notes of what is served already that this run would push it, too."""
+        assert seen.newest is not None
+        if not self._served.claims.judged(seen.newest, self._rules):
+            self._served.claims.mark(seen.newest, "judged", self._rules)
+        if self._registry and not self._served.claims.meant(seen.newest, self._registry):
+            self._served.claims.mark(seen.newest, "meant", self._registry)
+
+    def _served_champion(self, seen: Seen) -> Champion | None:
+        """What is served, as the model that the others must not fall behind."""
+        if seen.newest is None:
+            return None
+        place = seen.versions[seen.newest]
+        content = self._served.content(seen.newest, place)
+        if content is None:
+            return None
+        registries = self._served.claims.registries(seen.newest)
+        known = any(self._served.claims.registered(seen.newest, each) for each in registries)
+        title = f"{files.relative(place)} ({'served' if known else 'served, but not registered'})"
+        return Champion(title, content.model, content.digest, str(place), place=place, content=content)
+
+    def _place(self, seen: Seen) -> UPath | None:
+        exported = self._view.exported() if self.decides else None
+        if exported is None or seen.newest is None:
+            return None
+        place = seen.versions[seen.newest]
+        content = self._served.content(seen.newest, place)
+        if content is None or content.digest != exported.manifest.digests["model"]:
+            return None
+        return None if self._served.damage(seen) else place
 
     @property
-    def model(self) -> str:
-        """Tells the model from others: what it was trained from, and how it decodes."""
-        decode = {
-            name: value
-            for name, value in self._plans["export"].ingredients.items()
-            if name.startswith("config decode")
-        }
-        return key_of({**decode, "train": self._plans["train"].key})
+    def _exported(self) -> ExportedModel:
+        exported = self._view.exported()
+        assert exported is not None
+        return exported
 
-    def _newest(self) -> tuple[int | None, Note | None]:
-        version = latest_version(self.base)
-        return version, read_note(self.base, version)
+    @property
+    def _is_champion(self) -> bool:
+        exported = self._view.exported()
+        if self.champion is None or exported is None:
+            return False
+        same_files = self.champion.digest == exported.manifest.digests["model"]
+        return same_files or self.champion.model == exported.model_id
 
     @property
     def _registry(self) -> str:
@@ -270,58 +294,12 @@ class Gate:
     def _rules(self) -> str:
         return json.dumps(self._config.evaluate.model_dump(mode="json")["bless"], sort_keys=True)
 
-    @property
-    def _is_champion(self) -> bool:
-        if self._champion is None or self._champion.model != self.model:
-            return False
-        return self._holds(self.exported)
 
-    def _holds(self, exported: Artifact | None) -> bool:
-        """Whether an export artifact, which no stage of this run makes anew, has the champion's files."""
-        assert self._champion is not None
-        if exported is None or (exported.key == self._plans["export"].key and self._plans["export"].runs):
-            return False
-        return self._champion.content in ("", exported.digest("model"))
-
-    def _artifact(self, stage: str) -> Artifact | None:
-        plan = self._plans.get(stage)
-        return self._store.find(stage, plan.key) if plan else None
-
-    def _ingredients(self, champion: Champion) -> dict[str, str]:
-        """What shapes the champion's figures: itself, the examples, and how they are measured."""
-        shaping = {
-            name: value
-            for name, value in self._plans["evaluate"].ingredients.items()
-            if not name.startswith(("config decode", "upstream train"))
-        }
-        return {**shaping, "champion": champion.identity}
-
-    def _measured_champion(self) -> Path | None:
-        """The files with the champion's figures on these examples, wherever they were found."""
-        assert self._champion is not None
-        wanted = self._ingredients(self._champion)
-        found = self._store.find("champion", key_of(wanted))
-        if found is not None and not found.damage():
-            return found.directory
-        wanted.pop("champion")
-        for exported in self._store.all("export"):
-            if exported.key == self._champion.key and self._holds(exported):
-                evaluated = self._store.find("evaluate", exported.ingredients["upstream evaluate"])
-                if (
-                    evaluated
-                    and not (evaluated.key == self._plans["evaluate"].key and self._plans["evaluate"].runs)
-                    and exported.made_from("evaluate", evaluated)
-                    and wanted.items() <= evaluated.ingredients.items()
-                    and not evaluated.damage()
-                ):
-                    return evaluated.directory
-        return None
-
-
-def _measure(model: str, config: PipelineConfig, directories: StageDirectories) -> beam.PTransform:
-    from components.evaluate.saved_model import LoadSavedModel
-    from components.evaluate.transform import Evaluate
-
-    return Evaluate(
-        config.evaluate, config.decode, config.task, directories.output, LoadSavedModel(model), "champion"
-    )
+def _mixed(exported: ExportedModel, evaluated: Evaluation) -> bool:
+    """Whether figures and export are of different weights, or the export was proved by other answers."""
+    read = exported.manifest.read
+    measured = {
+        "evaluate predictions": evaluated.manifest.digests["predictions"],
+        "train model": evaluated.manifest.read.get("train model"),
+    }
+    return any(name in read and read[name] != digest for name, digest in measured.items() if digest)

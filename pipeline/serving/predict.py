@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from upath import UPath
 
+from components import files
 from components.errors import UserError
-from components.export.push import versions
 from components.export.session import SavedModelError, SavedModelSession, example
+from pipeline.serving.versions import GRAPH, local_copy, versions
 
 _READ_BYTES = 1 << 16
 
@@ -87,27 +89,31 @@ def predict(
 def find_model(model: str) -> Path:
     """The SavedModel's directory that MODEL means: itself, or its newest version.
 
+    What is remote is copied to this machine once.
+
     Raises:
-        UserError: If there is none; the message says what is there.
+        UserError: If there is none, or it is damaged; the message says what is there.
     """
-    directory = Path(model)
-    if _is_model(directory):
-        return directory
-    found = versions(directory)
+    place = files.resolve(model)
+    if _is_model(place):
+        return Path(model) if files.is_local(place) else local_copy(place)
+    found = versions(place)
     if found:
-        return found[max(found)]
+        newest = found[max(found)]
+        return Path(model) / newest.name if files.is_local(place) else local_copy(newest)
     expected = "expected a SavedModel's directory or one with its versions, such as serving/<name>"
-    if not directory.is_dir():
-        raise UserError(f"{model} is {'a file' if directory.exists() else 'not there'}; {expected}.")
-    inside = [path for path in sorted(directory.iterdir()) if _is_model(path) or versions(path)]
+    there = files.names(place)
+    if not there and not (files.is_local(place) and files.local(place).is_dir()):
+        raise UserError(f"{model} is {'a file' if files.exists(place) else 'not there'}; {expected}.")
+    inside = [name for name in there if _is_model(place / name) or versions(place / name)]
     if inside:
-        raise UserError(f"{model} is no model; {expected}. Did you mean {inside[0]}?")
-    names = ", ".join(sorted(path.name for path in directory.iterdir())[:10]) or "nothing"
+        raise UserError(f"{model} is no model; {expected}. Did you mean {model.rstrip('/')}/{inside[0]}?")
+    names = ", ".join(there[:10]) or "nothing"
     raise UserError(f"{model} holds {names}, and no saved_model.pb; {expected}.")
 
 
-def _is_model(directory: Path) -> bool:
-    return (directory / "saved_model.pb").is_file()
+def _is_model(place: UPath) -> bool:
+    return files.exists(place / GRAPH)
 
 
 def _batches(lines: Iterable[bytes], size: int) -> Iterator[list[bytes]]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
 
+from upath import UPath
+
+from components import files
+from components.artifacts.exported_model import ModelId
 from components.errors import UserError
-from components.export.push import Note, amend_note, push, pushing, read_note, versions
+from pipeline.serving.claims import Claim
+from pipeline.serving.served import Seen, Served
+from pipeline.serving.versions import Content
 from pipeline.tracking.mlflow_client import one_line, open_client, quiet_mlflow, without_password
-from pipeline.tracking.registry import crown, registered
+from pipeline.tracking.registry import give_alias, registered
 
 
 @dataclass(frozen=True)
@@ -24,84 +30,111 @@ class RolledBack:
 
     old: int
     source: int
-    directory: Path
+    directory: UPath
     registry: str
 
 
-def roll_back(base: Path, version: int | None = None) -> RolledBack:
+def roll_back(base: str | os.PathLike[str], version: int | None = None) -> RolledBack:
     """Pushes an earlier version again, as the newest, and makes it the champion.
 
-    The version that gave way stays on disk, but a run that makes the same model does not push it again.
+    The version that gave way stays where it is, but a run that makes the same model does not push it again.
 
     Args:
         base: the served model's directory, such as serving/dates.
         version: which one; None for the newest that is another model.
 
     Raises:
-        UserError: if there is no such version.
+        UserError: if there is no such version, or it cannot be copied.
     """
-    if not versions(base):
-        raise UserError(
-            f"{base} holds no version of a model; expected the directory that models are pushed to, such as "
-            "serving/<name>: give the name, or --directory."
-        )
-    with pushing(base):
-        known = versions(base)
-        newest = max(known)
-        source = _earlier(base, known, newest) if version is None else version
-        if source not in known or source == newest:
-            others = ", ".join(str(each) for each in sorted(known) if each != newest) or "none"
+    directory = files.resolve(base)
+    served = Served(directory.parent, directory.name)
+    while True:
+        seen = served.complete_unfinished()
+        if seen.newest is None:
+            raise UserError(
+                f"{base} holds no version of a model; expected the directory that models are pushed to, such "
+                "as serving/<name>: give the name, or --directory."
+            )
+        source = _earlier(served, seen) if version is None else version
+        if source not in seen.versions or source == seen.newest:
+            others = ", ".join(str(each) for each in sorted(seen.versions) if each != seen.newest) or "none"
             raise UserError(f"received version {source}; expected an earlier one of {base}: {others}.")
-        gone, note = read_note(base, newest), read_note(base, source) or Note("")
-        given_up = {*(gone.rolled_back if gone else ())}
-        if gone:
-            remade = gone.identity == note.identity and gone.weights
-            given_up.add(gone.weights if remade else gone.identity)
-        given_up -= {note.identity, note.weights, ""}
-        note = note._replace(rolled_back=tuple(sorted(given_up)), registered=False)
-        pushed = push(known[source], base, note)
-    crowned, said = _crown(base.name, note, source)
-    amend_note(base, pushed, registered=crowned)
-    return RolledBack(newest, source, base / str(pushed), said)
+        place = seen.versions[source]
+        known = served.content(source, place)
+        content = known or Content.of_files(place)
+        files_there = served.whole(source, content)
+        before = served.claims.of(source)
+        registries = served.claims.registries(source)
+        wanted = Claim(
+            number=0,
+            content=content,
+            artifact=before.artifact if before else None,
+            rules=before.rules if before else "",
+            tracking=registries[0] if registries else "",
+            given_up=_given_up(served, seen, content),
+            brings_back=source,
+        )
+        claim = served.claim(seen, wanted)
+        if claim is not None and served.complete(claim, files_there):
+            break
+    said = []
+    for registry in registries:
+        moved, sentence = _move_alias(served.name, content.digest, registry, source)
+        said.append(sentence)
+        if moved:
+            served.claims.mark(claim.number, "registered", registry)
+        if registry != claim.tracking:
+            served.claims.mark(claim.number, "meant", registry)
+    directory = served.base / str(claim.number)
+    return RolledBack(seen.newest, source, directory, "; ".join(said) or "it is in no registry")
 
 
-def _earlier(base: Path, known: dict[int, Path], newest: int) -> int:
-    now = read_note(base, newest)
-    notes = {number: read_note(base, number) for number in known if number != newest}
-    others = [number for number, note in notes.items() if note is None or now is None or _other(note, now)]
+def _earlier(served: Served, seen: Seen) -> int:
+    """The newest version that is neither what is served now nor what was given up."""
+    assert seen.newest is not None
+    given_up = served.given_up(seen)
+    now = served.content(seen.newest, seen.versions[seen.newest])
+    others = []
+    for number, place in seen.versions.items():
+        content = served.content(number, place)
+        if number == seen.newest or (content and content.model in given_up):
+            continue
+        if content is None or now is None or not _same(content, now):
+            others.append(number)
     if not others:
         raise UserError(
-            f"{base} holds no other model than the one that is served and those that were rolled back; "
-            "nothing to go back to. --version brings any of them back. Runs that push keep as many versions "
-            "as export.keep_versions says."
+            f"{served.base} holds no other model than the one that is served and those that were rolled "
+            "back; nothing to go back to. --version brings any of them back. Runs that push keep as many "
+            "versions as export.keep_versions says."
         )
     return max(others)
 
 
-def _other(note: Note, now: Note) -> bool:
-    """Whether a version is neither what is served now nor what was given up."""
-    if {note.identity, note.weights} & {*now.rolled_back}:
-        return False
-    remade = note.weights and now.weights and note.weights != now.weights
-    return note.identity != now.identity or bool(remade)
+def _same(one: Content, other: Content) -> bool:
+    return one.digest == other.digest or (one.model is not None and one.model == other.model)
 
 
-def _crown(name: str, note: Note, version: int) -> tuple[bool, str]:
+def _given_up(served: Served, seen: Seen, content: Content) -> tuple[ModelId, ...]:
+    """All models that have given way once this one is back."""
+    assert seen.newest is not None
+    now = served.content(seen.newest, seen.versions[seen.newest])
+    given_up = {*served.given_up(seen), *([now.model] if now and now.model else [])}
+    return tuple(sorted(given_up - {content.model}))
+
+
+def _move_alias(name: str, digest: str, tracking: str, version: int) -> tuple[bool, str]:
     """Moves the alias in the registry; whatever goes wrong there is said, for what is served is served."""
-    tracking = note.tracking
-    if not tracking:
-        return False, "it is in no registry"
     quiet_mlflow()
     try:
         client = open_client(tracking)
-        found = registered(client, name, note.key, note.content)
+        found = registered(client, name, digest)
         if found is None:
             where = f"MLflow at {without_password(tracking)}"
             return False, (
                 f"{where} has no version of it, and the alias stays where it was; runs are compared with "
                 "what is served"
             )
-        crown(client, name, found.version)
+        give_alias(client, name, found.version)
     except Exception as error:
         code = getattr(error, "error_code", "")
         if code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"):

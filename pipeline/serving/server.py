@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from components import files
 from components.errors import UserError
-from components.export.push import latest_version, versions
 from components.export.tf_serving import BINARY, has_binary, has_docker, start_command
+from pipeline.serving.versions import versions
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def choose_server(wanted: str | None = None) -> tuple[str, str]:
 
 @contextmanager
 def serving(
-    base: Path, port: int = 8501, grpc_port: int = 8500, wanted: str | None = None
+    base: str | os.PathLike[str], port: int = 8501, grpc_port: int = 8500, wanted: str | None = None
 ) -> Iterator[Serving]:
     """Prepares a server for a model; what it needs is removed afterwards.
 
@@ -79,23 +80,30 @@ def serving(
         wanted: which server; None for the first that is there.
 
     Raises:
-        UserError: if there is no version, or no such server.
+        UserError: if there is no version, it is not on this machine, or there is no such server.
     """
-    newest = latest_version(base)
-    if newest is None:
+    place = files.resolve(base)
+    if not files.is_local(place):
+        raise UserError(
+            f"{base} is not on a disk of this machine, where servers read models from; pull it first: "
+            f"rnnpipe pull {base} serving, then rnnpipe serve {place.name} --directory serving."
+        )
+    found = versions(place)
+    if not found:
         raise UserError(
             f"{base} holds no version of a model; expected the directory that models are pushed to, such as "
             "serving/<name>: give the name, or --directory."
         )
     server, why = choose_server(wanted)
+    directory = files.local(place)
     if server == "mlflow":
         with tempfile.TemporaryDirectory(prefix="rnnpipe-serve-") as folder:
-            yield _mlflow(base, versions(base)[newest], Path(folder), port, why)
+            yield _mlflow(directory, files.local(found[max(found)]), Path(folder), port, why)
         return
-    name, body = base.name, '{"instances": ["your text"]}'
+    name, body = place.name, '{"instances": ["your text"]}'
     address = f"http://127.0.0.1:{port}/v1/models/{name}"
     example = f"curl -d '{body}' {address}:predict"
-    command = start_command("binary" if server == "binary" else "docker", base, grpc_port, port)
+    command = start_command("binary" if server == "binary" else "docker", directory, grpc_port, port)
     yield Serving(server, why, command, address, example)
 
 

@@ -1,241 +1,174 @@
-"""Artifacts: a directory and its artifact.json, which is written last. No manifest, no artifact."""
+"""The artifacts under one root, by what object stores have: get, put, create exclusively, list.
+
+A manifest is created last and exclusively; it lists files whose names are never used twice. So the first
+whole attempt wins, whatever is tried twice, at once or too late. Nothing has to be renamed, locked or
+deleted.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import os
-import shutil
-import time
-import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Mapping
+from functools import cached_property
+from typing import NamedTuple
 
-from filelock import FileLock, Timeout
+from upath import UPath
 
-from components.checksum import sha256
+from components import files
+from components.artifacts.artifact import (
+    Artifact,
+    Manifest,
+    Reference,
+    artifact_folder,
+    cache_folder,
+    manifest_path,
+)
 from components.errors import UserError
+from pipeline.plan.fingerprint import FileFingerprints
 
-MANIFEST = "artifact.json"
-SHORT = 12  # characters of a key in a path: 48 bits, no clash within one root
-_STALE = 24 * 3600.0  # seconds that what a dead run left behind is kept, for someone to look at
+_RECENT = 50  # manifests that are read to say what has changed
 
 
-@dataclass(frozen=True)
-class Artifact:
-    """A finished stage's output.
+class Made(NamedTuple):
+    """An artifact of a key, as the name of its manifest says."""
 
-    Args:
-        stage: which stage made it.
-        key: the hash of everything that shaped it.
-        directory: where it is.
-        ingredients: what the key is the hash of, by name.
-        summary: counts and metrics, as the stage returned them.
-        seconds: how long the stage took.
-        made: when, ISO 8601 in UTC.
-        files: size in bytes and SHA-256 of each file, by relative path.
-        written: when the manifest was, which is the last of its files, in nanoseconds.
-        upstream: digests of the artifacts it was made from, by stage; none in those of an older rnnpipe.
-    """
-
-    stage: str
-    key: str
-    directory: Path
-    ingredients: dict[str, str]
-    summary: dict[str, Any]
-    seconds: float
-    made: str
-    files: dict[str, dict[str, Any]]
-    written: int = field(compare=False)
-    upstream: dict[str, str] = field(default_factory=dict)
-
-    def damage(self, thorough: bool = False) -> str | None:
-        """Returns what has become of the first file that is not as it was made; None if all are.
-
-        Args:
-            thorough: whether to read all files, and not only those that have changed since by their time.
-        """
-        for name, file in self.files.items():
-            path = self.directory / name
-            if not path.is_file():
-                return f"{name} is missing"
-            stat = path.stat()
-            if stat.st_size != file["size"]:
-                return f"{name} has {stat.st_size} bytes instead of {file['size']}"
-            suspicious = thorough or stat.st_ctime_ns >= self.written
-            if suspicious and sha256(path) != file["sha256"]:
-                return f"{name} was changed after it was made"
-        return None
-
-    def digest(self, folder: str = "") -> str:
-        """Returns the SHA-256 over the names and checksums of its files, or of those in a folder."""
-        start = f"{folder}/" if folder else ""
-        inside = {name: file["sha256"] for name, file in self.files.items() if name.startswith(start)}
-        return hashlib.sha256(json.dumps(inside, sort_keys=True).encode()).hexdigest()
-
-    def made_from(self, stage: str, other: Artifact) -> bool:
-        """Whether it was made from these very files, and not from others of the same key."""
-        return self.upstream.get(stage) in (None, other.digest())
+    inputs: str
+    number: int
 
 
 class Store:
     """The artifacts under one root.
 
     Args:
-        root: made when something is first written.
+        root: a resolved place; made when something is first written.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: UPath) -> None:
         self.root = root
 
-    def find(self, stage: str, key: str) -> Artifact | None:
-        """Returns the artifact of that key, if there is one."""
-        return _read(self.root / "artifacts" / stage / key[:SHORT])
+    @cached_property
+    def fingerprints(self) -> FileFingerprints:
+        """What is known of files on this machine."""
+        folder = files.local(self.root) if files.is_local(self.root) else cache_folder()
+        return FileFingerprints(folder / "fingerprints.json")
 
-    def digest(self, directory: str) -> str:
-        """Returns the digest of the artifact in a directory.
+    def made(self, stage: str, key: str) -> list[Made]:
+        """Lists the artifacts of a key, damaged ones included."""
+        found = []
+        for name in files.names(artifact_folder(self.root, stage, key)):
+            stem, _, extension = name.rpartition(".")
+            inputs, _, number = stem.partition("-")
+            if extension == "json" and inputs and number.isdecimal():
+                found.append(Made(inputs, int(number)))
+        return found
+
+    def find(self, kind: type[Artifact], key: str, inputs: str, number: int) -> Artifact | None:
+        """Returns an artifact; None if there is none.
 
         Raises:
-            UserError: if it has been removed.
+            ValueError: if its manifest is there but cannot be read.
         """
-        artifact = _read(Path(directory))
-        if artifact is None:
-            raise UserError(f"{directory} was removed while the run went on. Run again: it is made anew.")
-        return artifact.digest()
+        try:
+            manifest = files.read(manifest_path(self.root, kind.stage, key, inputs, number))
+        except FileNotFoundError:
+            return None
+        return kind(self.root, Manifest.of(manifest))
 
-    def newest(self, stage: str) -> Artifact | None:
-        """Returns the stage's most recent artifact, whatever its key."""
-        return max(self.all(stage), key=lambda artifact: artifact.made, default=None)
-
-    def staging(self, stage: str) -> Path:
-        """Makes an empty directory for an attempt at a stage."""
-        directory = self.root / "staging" / f"{stage}-{os.getpid()}-{uuid.uuid4().hex[:SHORT]}"
-        directory.mkdir(parents=True)
-        return directory
-
-    def scratch(self, stage: str, key: str) -> Path:
-        """Names the directory that all attempts at one key share, and that outlives a killed run."""
-        return self.root / "scratch" / stage / key[:SHORT]
-
-    def commit(
-        self,
-        staging: Path,
-        stage: str,
-        key: str,
-        ingredients: dict[str, str],
-        summary: dict[str, Any],
-        seconds: float,
-        replaces: Artifact | None = None,
-        upstream: Mapping[str, str] = MappingProxyType({}),
-    ) -> Artifact:
-        """Turns a staging directory into the artifact of its key.
-
-        The manifest is written into the staging directory, which is then renamed; whoever looks sees a whole
-        artifact or none. If another run was quicker its artifact stays, for others may be reading it.
+    def commit(self, kind: type[Artifact], manifest: Manifest, part_keys: Mapping[str, str]) -> Artifact:
+        """Makes an artifact of what an attempt has written, unless another one was quicker.
 
         Args:
-            staging: as `staging` made it, filled.
-            stage: which stage.
-            key: its key.
-            ingredients: what the key is the hash of.
-            summary: JSON-able.
-            seconds: how long the stage took.
-            replaces: the artifact of the same key (a damaged one, or one made anew by force) that gives way,
-                unless another run has replaced it meanwhile.
-            upstream: digests of what it was made from, by stage.
+            kind: of the artifact.
+            manifest: what is to be created.
+            part_keys: by part, what it should be; that this is what it is will be known when planning.
 
         Returns:
-            The artifact now in place.
+            The artifact that is there now: this one or the other one.
+
+        Raises:
+            UserError: if there is a manifest that cannot be read.
         """
-        manifest = {
-            "type": stage,
-            "key": key,
-            "made": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-            "seconds": round(seconds, 3),
-            "summary": summary,
-            "ingredients": ingredients,
-            "upstream": dict(upstream),
-            "files": {
-                str(path.relative_to(staging)): {"size": path.stat().st_size, "sha256": sha256(path)}
-                for path in sorted(staging.rglob("*"))
-                if path.is_file()
-            },
-        }
-        (staging / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
-        final = self.root / "artifacts" / stage / key[:SHORT]
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(str(self.root / "artifacts" / "lock")):
-            existing = _read(final)
-            if final.exists() and (existing is None or existing.damage() or existing == replaces):
-                retired = self.staging("retired")
-                os.rename(final, retired / "artifact")
-                os.rename(staging, final)
-                shutil.rmtree(retired)
-            elif final.exists():
-                shutil.rmtree(staging)
-            else:
-                os.rename(staging, final)
-            artifact = _read(final)
-        assert artifact is not None
+        for part, key in part_keys.items():
+            self._note_digest(kind.stage, key, manifest.digests[part])
+        place = manifest_path(self.root, manifest.stage, manifest.key, manifest.inputs, manifest.number)
+        try:
+            files.create(place, manifest.as_bytes())
+        except FileExistsError:
+            pass
+        except OSError:
+            # An answer may be lost on its way: what is there decides.
+            if not files.exists(place):
+                raise
+        artifact: Artifact = kind.load(
+            Reference(self.root, manifest.stage, manifest.key, manifest.inputs, manifest.number, digests={})
+        )
         return artifact
 
-    def sweep(self) -> None:
-        """Removes what no run needs: old staging directories, and the scratch of finished artifacts."""
-        for directory in _directories(self.root / "staging"):
-            owner = directory.name.split("-")[1]
-            if time.time() - directory.stat().st_mtime > _STALE and not is_alive(int(owner)):
-                shutil.rmtree(directory, ignore_errors=True)
-        for stage in _directories(self.root / "scratch"):
-            for scratch in _directories(stage):
-                artifact = _read(self.root / "artifacts" / stage.name / scratch.name)
-                # A newer scratch belongs to an attempt at making the artifact anew.
-                if artifact and scratch.stat().st_mtime < datetime.fromisoformat(artifact.made).timestamp():
-                    with contextlib.suppress(Timeout), FileLock(str(scratch / "lock"), timeout=0):
-                        shutil.rmtree(scratch, ignore_errors=True)
+    def known_digest(self, stage: str, part_key: str) -> str | None:
+        """Returns what a part of this key was whenever it was made; None if it never was, or differed."""
+        found = files.names(self._digests(stage, part_key))
+        return found[0] if len(found) == 1 else None
 
-    def all(self, stage: str) -> Iterator[Artifact]:
-        """Yields every artifact of a stage."""
-        for directory in _directories(self.root / "artifacts" / stage):
-            artifact = _read(directory)
-            if artifact:
-                yield artifact
+    def damage(self, artifact: Artifact, thorough: bool = False) -> str:
+        """Says what has become of the first file that is not as it was made; empty if all are.
 
+        Local files are read again only where their signature has changed, remote ones when they are opened.
 
-def is_alive(pid: int) -> bool:
-    """Whether a process of this machine is running."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        Args:
+            artifact: one that was found.
+            thorough: whether to read all files.
+        """
+        listed = artifact.manifest.files.values()
+        if not files.is_local(self.root):
+            return self._remote_damage(artifact)
+        for each in listed:
+            place = self.root / each.path
+            try:
+                signature = files.signature(place)
+                size = int(signature.partition("|")[0])
+                if size != each.size:
+                    return f"{each.name} has {size} bytes instead of {each.size}"
+                if thorough:
+                    same = files.sha256(place) == each.sha256
+                else:
+                    same = signature == each.signature or self.fingerprints.of(place) == each.sha256
+                if not same:
+                    return f"{each.name} was changed after it was made"
+            except (FileNotFoundError, NotADirectoryError):
+                return f"{each.name} is missing"
+        self.fingerprints.save()
+        return ""
 
+    def recent(self, kind: type[Artifact]) -> list[Artifact]:
+        """Returns the most recent artifacts of a stage, the newest first; unreadable ones are left out."""
+        folder = self.root / "artifacts" / kind.stage
+        manifests = [
+            entry
+            for entry in files.entries(folder)
+            if entry.path.suffix == ".json" and len(entry.path.relative_to(folder).parts) == 2
+        ]
+        found = []
+        for entry in sorted(manifests, key=lambda entry: entry.modified, reverse=True)[:_RECENT]:
+            with contextlib.suppress(ValueError, FileNotFoundError, UserError):
+                found.append(kind(self.root, Manifest.of(files.read(entry.path))))
+        return sorted(found, key=lambda artifact: artifact.manifest.made, reverse=True)
 
-def _directories(parent: Path) -> list[Path]:
-    return [path for path in parent.iterdir() if path.is_dir()] if parent.is_dir() else []
+    def _remote_damage(self, artifact: Artifact) -> str:
+        """One listing says which files are there; what they hold is checked when they are opened."""
+        folder = artifact_folder(self.root, artifact.manifest.stage, artifact.manifest.key)
+        sizes = {entry.path.path: entry.size for entry in files.entries(folder)}
+        for each in artifact.manifest.files.values():
+            place = self.root / each.path
+            if place.path not in sizes:
+                if not files.exists(place):
+                    return f"{each.name} is missing"
+            elif sizes[place.path] != each.size:
+                return f"{each.name} has {sizes[place.path]} bytes instead of {each.size}"
+        return ""
 
+    def _digests(self, stage: str, part_key: str) -> UPath:
+        return self.root / "artifacts" / stage / "digests" / part_key
 
-def _read(directory: Path) -> Artifact | None:
-    path = directory / MANIFEST
-    try:
-        manifest, written = json.loads(path.read_text(encoding="utf-8")), path.stat().st_ctime_ns
-    except FileNotFoundError:
-        return None
-    return Artifact(
-        stage=manifest["type"],
-        key=manifest["key"],
-        directory=directory,
-        ingredients=manifest["ingredients"],
-        summary=manifest["summary"],
-        seconds=manifest["seconds"],
-        made=manifest["made"],
-        files=manifest["files"],
-        written=written,
-        upstream=manifest.get("upstream", {}),
-    )
+    def _note_digest(self, stage: str, part_key: str, digest: str) -> None:
+        with contextlib.suppress(FileExistsError):
+            files.create(self._digests(stage, part_key) / digest, b"")

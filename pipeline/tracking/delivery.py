@@ -1,4 +1,4 @@
-"""Things sent in the background to something that may be away for a while."""
+"""Things sent in the background to something that may be unreachable for a while."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from enum import Enum
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two tries
-_TRIES = 4  # of what is answered with trouble, before the rest goes first
+_TRIES = 4  # after so many temporary failures the rest goes first
 
 
 class Failure(Enum):
     """What an error says of the next try."""
 
-    AWAY = "nobody answers: nothing else can be sent now either"
-    TROUBLE = "somebody answers, but cannot take this now"
-    WRONG = "this can never be sent"
+    UNREACHABLE = "nobody answers: nothing else can be sent now either"
+    TEMPORARY = "this was answered, but cannot be taken now"
+    PERMANENT = "this can never be sent"
 
 
 @dataclass
@@ -27,17 +27,17 @@ class _Item:
     label: str
     send: Callable[[], None]
     sent: bool = False
-    wrong: bool = False
+    impossible: bool = False
 
 
 class Delivery:
     """One thread that calls what is put, one after the other, and again where that may help.
 
-    What is answered with trouble a few times lets the others pass, and is tried again at the end. What comes
-    first is what all the rest depends on: if it cannot be sent, nothing else is tried.
+    What fails temporarily a few times lets the others pass, and is tried again at the end. All the
+    rest depends on what comes first: if that cannot be sent, nothing else is tried.
 
     Args:
-        judge: tells what kind of failure an error is.
+        judge: says what kind of failure an error is.
     """
 
     def __init__(self, judge: Callable[[Exception], Failure]) -> None:
@@ -83,7 +83,7 @@ class Delivery:
         while (item := self._queue.get()) is not None:
             self._send(item)
         for item in self._items:
-            if not (item.sent or item.wrong):
+            if not (item.sent or item.impossible):
                 self._send(item)
 
     def _send(self, item: _Item) -> None:
@@ -97,11 +97,11 @@ class Delivery:
                 self.error = error
                 failure, tries = self._judge(error), tries + 1
                 first = item is self._items[0]
-                item.wrong = failure is Failure.WRONG
-                if item.wrong or last_try:
-                    self._given_up = first or failure is Failure.AWAY
+                item.impossible = failure is Failure.PERMANENT
+                if item.impossible or last_try:
+                    self._given_up = first or failure is Failure.UNREACHABLE
                     return
-                if failure is Failure.TROUBLE and tries == _TRIES and not first:
+                if failure is Failure.TEMPORARY and tries == _TRIES and not first:
                     return  # it is tried again at the end
                 self._closing.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)

@@ -35,7 +35,7 @@ def quiet_mlflow() -> None:
     """Settings that must be made before MLflow is used; it is imported, if it is there."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    with contextlib.suppress(ImportError):  # whoever needs it will find it out, too, and tell
+    with contextlib.suppress(ImportError):  # the first call that needs it says so
         import mlflow  # noqa: F401
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="mlflow")
@@ -92,18 +92,19 @@ def judge(error: Exception) -> Failure:
         error: of a call of MLflow's client or of its artifact stores.
     """
     if isinstance(error, ImportError):
-        return Failure.WRONG
+        return Failure.PERMANENT
     import requests
 
     chain = (error, error.__cause__, error.__context__)  # MLflow wraps what went wrong on the way
     if any(isinstance(each, requests.exceptions.RetryError) for each in chain):
-        return Failure.TROUBLE  # an answer that asks to come again
+        return Failure.TEMPORARY  # an answer that asks to come again
     status = _status(error)
     if status is not None:
-        return Failure.TROUBLE if status == 429 or status >= 500 else Failure.WRONG
+        return Failure.TEMPORARY if status == 429 or status >= 500 else Failure.PERMANENT
     # Other errors of the system, a full disk for one, are this machine's.
     silence = (ConnectionError, TimeoutError, requests.RequestException, sqlite3.OperationalError)
-    return Failure.AWAY if any(isinstance(each, silence) for each in chain) else Failure.WRONG
+    unreachable = any(isinstance(each, silence) for each in chain)
+    return Failure.UNREACHABLE if unreachable else Failure.PERMANENT
 
 
 def _status(error: Exception) -> int | None:

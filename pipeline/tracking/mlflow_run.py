@@ -9,7 +9,8 @@ from typing import Any
 from pipeline.config import flatten, yaml_text
 from pipeline.run.record import RunRecord
 from pipeline.tracking.mlflow_client import without_password
-from pipeline.tracking.tracker import Scalar, Tracker
+from pipeline.tracking.sender import Scalar
+from pipeline.tracking.tracker import Tracker
 
 _PARTS = ("encoder", "attention", "decoder", "pooling")
 

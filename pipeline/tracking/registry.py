@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from upath import UPath
+
 import components.export
+from components import files
+from components.artifacts.exported_model import ModelId
 from components.errors import UserError
-from components.export.push import amend_note, latest_version, read_note
+from pipeline.serving.served import Served
+from pipeline.serving.versions import Content, damage, local_copy
 from pipeline.tracking.mlflow_client import (
     absolute_uri,
     database_path,
@@ -29,9 +35,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"  # the alias
-KEY = "rnnpipe.key"  # the tag that holds the key of the export artifact
-CONTENT = "rnnpipe.content"  # the tag that holds the digest of its files
-MODEL = "rnnpipe.model"  # the tag that tells the model, however it was evaluated and exported
+MODEL = "rnnpipe.model"  # the tag that holds the ModelId: weights-decoding
+DIGEST = "rnnpipe.digest"  # the tag that holds the digest of its files
 _SERVED = Path("artifacts", "model")  # where MLflow keeps the SavedModel in its own model
 _PYFUNC = Path(components.export.__file__).with_name("pyfunc_model.py")
 _OUTPUTS = {"prediction": "string", "score": "float32"}
@@ -44,24 +49,31 @@ class Champion:
 
     Args:
         title: what people call it.
-        key: of the export artifact it was made from; empty if somebody else registered it.
-        model: tells it from other models, however they were evaluated and exported; empty as above.
-        content: digest of its files; empty as above, or if an older rnnpipe registered it.
+        model: which model it is; None if somebody else registered it.
+        digest: of its files; empty as above.
         uri: where its files are.
         tracking_uri: whose registry it was found in; empty if it was found where it is served.
+        place: the version that is served, if it was found there.
+        content: what the files there should be.
     """
 
     title: str
-    key: str
-    model: str
-    content: str
+    model: ModelId | None
+    digest: str
     uri: str
-    tracking_uri: str
+    tracking_uri: str = ""
+    place: UPath | None = None
+    content: Content | None = field(default=None, compare=False)
 
     @property
     def identity(self) -> str:
         """Tells its answers from others'."""
-        return self.content or self.key or self.uri
+        return self.digest or self.uri
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """As data that JSON can hold."""
+        return {"title": self.title, "model": self.model, "digest": self.digest}
 
     def fetch(self, directory: Path) -> Path:
         """Returns the SavedModel's directory; what is not on this machine is copied into `directory` first.
@@ -69,24 +81,9 @@ class Champion:
         Raises:
             UserError: if it cannot be had, or holds no SavedModel.
         """
-        from mlflow.artifacts import download_artifacts
-
-        address = urlsplit(self.uri)
-        local = Path(url2pathname(address.path)) if address.scheme == "file" else None
-        try:
-            if local is None:
-                directory.mkdir(parents=True, exist_ok=True)
-                local = Path(
-                    download_artifacts(
-                        artifact_uri=self.uri, dst_path=str(directory), tracking_uri=self.tracking_uri
-                    )
-                )
-        except Exception as error:
-            raise UserError(
-                f"the champion's files cannot be had from {self.uri}: {one_line(error)}"
-            ) from error
-        if not self.tracking_uri:
-            return self._checked(local, f"Remove {local}, or bring another version back by rnnpipe rollback.")
+        if self.place is not None and self.content is not None:
+            return self._from_serving(self.place, self.content)
+        local = self._downloaded(directory)
         model, advice = local / _SERVED, f"Move the alias {CHAMPION} to another version, or remove it."
         if not (model / "saved_model.pb").is_file():
             raise UserError(
@@ -95,11 +92,41 @@ class Champion:
             )
         return self._checked(model, advice)
 
+    def _from_serving(self, place: UPath, content: Content) -> Path:
+        advice = f"Remove {place}, or bring another version back by rnnpipe rollback."
+        try:
+            if problem := damage(place, content):
+                raise self._refused(problem, advice)
+            return self._checked(local_copy(place), advice)
+        except OSError as error:
+            raise self._refused(str(error), advice) from error
+
+    def _downloaded(self, directory: Path) -> Path:
+        from mlflow.artifacts import download_artifacts
+
+        address = urlsplit(self.uri)
+        if address.scheme == "file":
+            return Path(url2pathname(address.path))
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            return Path(
+                download_artifacts(
+                    artifact_uri=self.uri, dst_path=str(directory), tracking_uri=self.tracking_uri
+                )
+            )
+        except Exception as error:
+            raise UserError(
+                f"the champion's files cannot be had from {self.uri}: {one_line(error)}"
+            ) from error
+
     def _checked(self, model: Path, advice: str) -> Path:
         if problem := _problem(model):
-            where = " in MLflow's registry" if self.tracking_uri else ""
-            raise UserError(f"the champion, {self.title}{where}, cannot be asked: {problem}. {advice}")
+            raise self._refused(problem, advice)
         return model
+
+    def _refused(self, problem: str, advice: str) -> UserError:
+        where = " in MLflow's registry" if self.tracking_uri else ""
+        return UserError(f"the champion, {self.title}{where}, cannot be asked: {problem}. {advice}")
 
 
 def _problem(saved_model: Path) -> str:
@@ -144,14 +171,16 @@ def find_champion(uri: str, name: str) -> Champion | None:
         # A model without the alias is an invalid parameter, an unknown model a missing resource.
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
-        raise UserError(_away(uri, error)) from error
+        raise UserError(_unreachable(uri, error)) from error
     except Exception as error:
-        raise UserError(_away(uri, error)) from error
-    key, model, content = (version.tags.get(name, "") for name in (KEY, MODEL, CONTENT))
-    return Champion(f"version {version.version}", key, model, content, source, absolute_uri(uri))
+        raise UserError(_unreachable(uri, error)) from error
+    weights, _, decoding = version.tags.get(MODEL, "").partition("-")
+    model = ModelId(weights, decoding) if weights else None
+    digest = version.tags.get(DIGEST, "")
+    return Champion(f"version {version.version}", model, digest, source, absolute_uri(uri))
 
 
-def _away(uri: str, error: Exception) -> str:
+def _unreachable(uri: str, error: Exception) -> str:
     return f"MLflow at {without_password(uri)} cannot be asked for the champion: {one_line(error)}"
 
 
@@ -212,15 +241,13 @@ def log_model(client: MlflowClient, run_id: str, name: str, served: Path, exampl
     return str(model.model_id)
 
 
-def register(
-    client: MlflowClient, name: str, tags: dict[str, str], model_id: str, run_id: str
-) -> ModelVersion:
+def register(client: MlflowClient, name: str, content: Content, model_id: str, run_id: str) -> ModelVersion:
     """Makes a version of a logged model, and the registered model if it is the first.
 
     Args:
         client: of MLflow.
         name: of the registered model.
-        tags: KEY, MODEL and CONTENT.
+        content: what its files are.
         model_id: MLflow's id of the logged model.
         run_id: the run it comes from.
     """
@@ -233,44 +260,50 @@ def register(
             raise
         client.create_registered_model(name)
     model = client.get_logged_model(model_id)
+    tags = {DIGEST: content.digest}
+    if content.model is not None:
+        tags[MODEL] = "-".join(content.model)
     return client.create_model_version(
         name, model.artifact_location, run_id=run_id, tags=tags, model_id=model_id
     )
 
 
-def registered(client: MlflowClient, name: str, key: str, content: str = "") -> ModelVersion | None:
-    """The newest version that was made from the export artifact of that key, with that content if known."""
-    wanted = f"name = '{name}' and tags.`{KEY}` = '{key}'"
-    wanted += f" and tags.`{CONTENT}` = '{content}'" if content else ""
-    return max(client.search_model_versions(wanted), key=lambda each: int(each.version), default=None)
+def registered(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
+    """The newest version of a registered model that has these files."""
+    found = client.search_model_versions(f"name = '{name}' and tags.`{DIGEST}` = '{digest}'")
+    return max(found, key=lambda each: int(each.version), default=None)
 
 
-def make_champion(client: MlflowClient, uri: str, run_id: str, served: Path, example: str) -> None:
+def make_champion(
+    client: MlflowClient, uri: str, run_id: str, place: str | os.PathLike[str], example: str
+) -> None:
     """Gives a served model the alias; it is logged and registered first, unless a version of it is there.
+
+    It may be repeated.
 
     Args:
         client: of MLflow.
         uri: where the client's registry is, absolute.
         run_id: the run it is logged with.
-        served: the directory of the version, whose parent has the model's name.
+        place: the directory of the version, whose parent has the model's name.
         example: a text to ask it.
     """
-    base, version = served.parent, int(served.name)
-    note = read_note(base, version)
-    if note is None:
+    directory = files.resolve(place)
+    name, number = directory.parent.name, int(directory.name)
+    served = Served(directory.parent.parent, name)
+    seen = served.look()
+    content = served.content(number, directory) if number in seen.versions else None
+    if content is None:
         return  # it has been removed since
-    found = registered(client, base.name, note.key, note.content)
+    found = registered(client, name, content.digest)
     if found is None:
-        model_id = log_model(client, run_id, base.name, served, example)
-        tags = {KEY: note.key, MODEL: note.model, CONTENT: note.content}
-        found = register(client, base.name, tags, model_id, run_id)
-    if version == latest_version(base):  # another model may have followed
-        crown(client, base.name, found.version)
-    note = read_note(base, version)
-    if note and note.tracking == without_password(uri):  # it may be meant for another registry now
-        amend_note(base, version, registered=True)
+        model_id = log_model(client, run_id, name, local_copy(directory), example)
+        found = register(client, name, content, model_id, run_id)
+    if number == served.look().newest:  # another model may have followed
+        give_alias(client, name, found.version)
+    served.claims.mark(number, "registered", without_password(uri))
 
 
-def crown(client: MlflowClient, name: str, version: str) -> None:
+def give_alias(client: MlflowClient, name: str, version: str) -> None:
     """Gives a version the alias."""
     client.set_registered_model_alias(name, CHAMPION, version)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
-from pathlib import Path
 
+from upath import UPath
+
+from components import files
+from components.artifacts.exported_model import ExportedModel
 from components.errors import UserError
-from components.events import EpochFinished
-from components.export.push import latest_version, read_note
+from components.heartbeat import is_beating
 from pipeline.report.facts import RunFacts
 from pipeline.report.pages import card_page
-from pipeline.run.console import example_question
-from pipeline.run.record import THE_END, write_record
-from pipeline.store.store import is_alive
+from pipeline.run.folder import THE_END, RunFolder
 from pipeline.tracking.mlflow_run import start_tracker
-from pipeline.tracking.tracker import Status, Tracker
+from pipeline.tracking.sender import Status
+from pipeline.tracking.tracker import Tracker
 
 _STATUS: dict[str, Status] = {"finished": "FINISHED", "failed": "FAILED"}
 
@@ -28,28 +28,28 @@ def track(run: RunFacts, timeout: float = 600.0) -> list[str]:
         timeout: seconds to wait at most for all of it to arrive.
 
     Returns:
-        The problems that are left, as the tracker tells them.
+        The problems that are left, as the tracker words them.
 
     Raises:
         UserError: if the run is not over, is not tracked, or nothing is missing.
     """
     record = run.record
+    folder = RunFolder(run.store.root, record.id)
     settings = record.config["tracking"]
-    waits = record.tracking.get("missing") == THE_END and record.pid != os.getpid() and is_alive(record.pid)
-    if record.state == "running" or waits:
+    if record.status == "running" or is_beating(folder.heartbeat):
         raise UserError(f"{record.id} is still running; it sends by itself what is missing.")
     if not settings["enabled"]:
         raise UserError(f"{record.id} has tracking.enabled: false in its configuration; nothing to send.")
-    if record.tracking.get("run") and not record.tracking.get("missing"):
-        raise UserError(f"MLflow has all of {record.id} already, as {record.tracking['run']}.")
+    known = record.tracking.get("run")
+    if known and not record.tracking.get("missing"):
+        raise UserError(f"MLflow has all of {record.id} already, as {known}.")
     uri = record.tracking.get("uri") or settings["uri"]
     began = datetime.fromisoformat(record.started).timestamp()
 
     def note(run_id: str, missing: str = THE_END) -> None:
-        record.tracking = {"uri": uri, "run": run_id, "missing": missing}
-        write_record(run.store.root, record)
+        folder.note_tracking(uri, run_id, missing)
 
-    tracker = start_tracker(record, uri, record.tracking.get("run") or None, began, again=True, arrived=note)
+    tracker = start_tracker(record, uri, known or None, began, again=True, arrived=note)
     _put(run, tracker)
     problems = tracker.finish(
         _STATUS.get(record.status, "KILLED"), record.message, timeout, began + record.seconds
@@ -60,20 +60,22 @@ def track(run: RunFacts, timeout: float = 600.0) -> list[str]:
 
 def _put(run: RunFacts, tracker: Tracker) -> None:
     record = run.record
-    for epoch in record.history:
-        metrics = {name: value for name, value in epoch.items() if name not in ("epoch", "seconds")}
-        tracker(EpochFinished(int(epoch["epoch"]), 0, metrics, epoch["seconds"]))
-    for name, stage in record.stages.items():
-        if name in run.artifacts and stage["state"] in ("finished", "reused"):
-            tracker.stage(name, str(run.artifacts[name].directory), stage.get("seconds"))
+    tracker.update(record, run.artifact)
     if record.blessing:
         tracker.judged(record.blessing)
     tracker.card(card_page(run))
-    exported, evaluated = run.artifacts.get("export"), run.artifacts.get("evaluate")
-    if record.served and exported and evaluated:
-        served = Path(record.served)
-        newest = latest_version(served.parent)
-        note = read_note(served.parent, newest)
-        if note and note.key == exported.key:  # another model may have followed
-            example = example_question(evaluated.directory / "predictions.jsonl") or ""
-            tracker.register(served.parent / str(newest), example)
+    if record.served and run.exported and run.evaluation:
+        newest = _newest_of(files.resolve(record.served).parent, run.exported)
+        if newest is not None:
+            tracker.register(str(newest), run.evaluation.example_question() or "")
+
+
+def _newest_of(base: UPath, exported: ExportedModel) -> UPath | None:
+    """The version that answers, if it is this model: another one may have followed."""
+    from pipeline.serving.served import Served
+
+    served = Served(base.parent, base.name)
+    newest = served.look().newest
+    content = served.content(newest, base / str(newest)) if newest is not None else None
+    same = content is not None and content.digest == exported.manifest.digests["model"]
+    return base / str(newest) if same else None

@@ -1,12 +1,19 @@
 """The artifacts that the export stage reads, of a small model with random weights."""
 
-import json
 import random
+import uuid
 
 import keras
 import numpy as np
 import tensorflow as tf
+from made_artifacts import make_tokens
+from stage_runner import commit
 
+from components import files
+from components.artifacts.evaluation import AnswerWriter, Evaluation, join_answers
+from components.artifacts.tokens import Tokens
+from components.artifacts.trained_model import TrainedModel, write_model
+from components.evaluate.answers import Answers
 from components.models.build import build_model
 from components.models.config import ModelConfig
 from components.models.decode import DecodeConfig
@@ -14,7 +21,9 @@ from components.predictor import load_predictor
 from components.strict import FIELDS
 from components.tokenize.config import Characters
 from components.tokenize.tokenizers import CharacterTokenizer
+from components.work import Made, Work
 
+WEIGHTS = "0123456789abcdef" * 4
 DECODE = DecodeConfig(beam_width=2, max_length=6)
 LABELS = ["blue", "green", "größer", "red"]
 ALPHABET = "abcdefghijklmnop äé東🙂"
@@ -39,48 +48,50 @@ def texts(count):
 
 
 def write_artifacts(root, task, examples=80):
-    """Writes artifacts under `root`, evaluated as the evaluate stage does; returns {stage: directory}."""
-    upstream = {stage: root / stage for stage in ("ingest", "tokenize", "train", "evaluate")}
-    for directory in upstream.values():
-        directory.mkdir(parents=True)
+    """Makes artifacts under `root`, evaluated as the evaluate stage does; returns {stage: Reference}."""
     tokenizer = CharacterTokenizer.learn(
         Characters(type="characters", max_length=40), [(character, 1) for character in ALPHABET]
     )
+    text_fields = [field for field in FIELDS[task] if field != "label"]
+    tokens = make_tokens(
+        root, task, {}, dict.fromkeys(text_fields, tokenizer), LABELS if "label" in FIELDS[task] else None
+    )
     sizes = dict.fromkeys(FIELDS[task], tokenizer.vocabulary_size) | {"label": len(LABELS)}
-    for field in set(FIELDS[task]) - {"label"}:
-        tokenizer.save(str(upstream["tokenize"] / "tokenizer" / field))
-    labels = upstream["tokenize"] / "tokenizer" / "labels.txt"
-    labels.write_text("".join(f"{label}\n" for label in LABELS), encoding="utf-8")
     keras.utils.set_random_seed(11)
     model = build_model(ModelConfig.model_validate(MODEL[task]), task, sizes)
     # Weights as large as training makes them, so that different texts have different answers.
     model.set_weights(
         [3 * weight if weight.dtype == np.float32 else weight for weight in model.get_weights()]
     )
-    model.save(upstream["train"] / "model.keras")
-    write_predictions(upstream, task, texts(examples))
-    return {stage: str(directory) for stage, directory in upstream.items()}
+    upstream = {"tokenize": tokens.reference, "train": make_trained(root, model)}
+    return {**upstream, "evaluate": make_evaluated(upstream, task, texts(examples))}
+
+
+def make_trained(root, model):
+    """Makes the artifact of train; returns its reference."""
+    work = Work(files.resolve(root), TrainedModel.stage, uuid.uuid4().hex)
+    with work.attempt() as attempt:
+        made = Made((write_model(attempt, model),), {"weights": WEIGHTS})
+    return commit(TrainedModel, work, made).reference
+
+
+def make_evaluated(upstream, task, inputs):
+    """Makes the artifact of evaluate, with the answers to texts; returns its reference."""
+    found = load(upstream, task)(tf.constant(inputs, tf.string))
+    predictions = [prediction.decode() for prediction in found["prediction"].numpy()]
+    answers = Answers.of(inputs, ["?"] * len(inputs), predictions, scores=found["score"].numpy())
+    work = Work(upstream["train"].root, Evaluation.stage, uuid.uuid4().hex)
+    with work.attempt() as attempt:
+        writer = AnswerWriter(attempt, 0)
+        writer.write(answers)
+        made = join_answers(attempt, work.root, writer.close())
+    return commit(Evaluation, work, Made(tuple(made), {})).reference
 
 
 def load(upstream, task):
-    return load_predictor(str(upstream["tokenize"]), f"{upstream['train']}/model.keras", task, DECODE)
-
-
-def write_predictions(upstream, task, inputs):
-    answers = load(upstream, task)(tf.constant(inputs, tf.string))
-    with (upstream["evaluate"] / "predictions.jsonl").open("w", encoding="utf-8") as file:
-        for text, prediction, score in zip(
-            inputs, answers["prediction"].numpy(), answers["score"].numpy(), strict=True
-        ):
-            row = {
-                "input": text,
-                "target": "?",
-                "prediction": prediction.decode(),
-                "score": float(str(score)),
-            }
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    tokens, model = Tokens.load(upstream["tokenize"]), TrainedModel.load(upstream["train"])
+    return load_predictor(tokens, model.model_file(), task, DECODE)
 
 
 def read_predictions(upstream):
-    with open(f"{upstream['evaluate']}/predictions.jsonl", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+    return list(Evaluation.load(upstream["evaluate"]).predictions())

@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from stage_runner import commit
 
+from components import files
+from components.artifacts.evaluation import Evaluation, write_figures
 from components.evaluate.answers import Answers
 from components.evaluate.blessing import judge
 from components.evaluate.config import EvaluateConfig, SliceThreshold, Threshold
 from components.evaluate.measure import Measure
-from components.evaluate.measured import Measured, read_measured, write_measured
+from components.evaluate.measured import Measured
+from components.work import Made, Work
 
 PLAIN = Measured({"metrics": {"exact_match": 0.9712, "character_error_rate": 0.021}, "slices": {}}, {})
 NONE = ["no thresholds in evaluate.bless: not blessed; set `evaluate.bless`, or `bless: always`"]
@@ -62,10 +66,10 @@ def measured(right, total=400, slices=(), metric="exact_match", seed=0):
 
 
 def as_files(tmp_path, name, report):
-    directory = tmp_path / name
-    directory.mkdir()
-    write_measured(directory, "test", report)
-    return read_measured(directory)
+    work = Work(files.resolve(tmp_path), Evaluation.stage, name)
+    with work.attempt() as attempt:
+        made = Made(tuple(write_figures(attempt, "test", report)), {})
+    return commit(Evaluation, work, made).measured()
 
 
 def test_what_was_measured_survives_its_files(tmp_path):

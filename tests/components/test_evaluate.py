@@ -1,24 +1,31 @@
 import json
-from pathlib import Path
+import uuid
 from typing import ClassVar
 
 import apache_beam as beam
 import matplotlib.image
+import numpy as np
 import pytest
 import tensorflow as tf
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from export_artifacts import LABELS, read_predictions, write_artifacts
+from export_artifacts import load as load_artifacts
+from made_artifacts import make_examples, make_tokens
+from stage_runner import commit, run_on_nothing, run_stage
 
+from components import files
+from components.artifacts.evaluation import Champion, Evaluation
+from components.artifacts.trained_model import TrainedModel
 from components.errors import UserError
 from components.evaluate.config import METRICS, EvaluateConfig, Threshold
+from components.evaluate.predict import Predict
+from components.evaluate.saved_model import LoadSavedModel
 from components.evaluate.transform import Evaluate
-from components.events import StageProgress, Warned, listening
-from components.examples import encode_text, shard_name
+from components.export.saved_model import export_saved_model
 from components.models.decode import DecodeConfig
+from components.reports import Progress, Warned, listening
 from components.strict import FIELDS
-from components.tokenize.labels import write_labels
+from components.work import Made, Work
 
-HISTORY = {"epochs": [{"epoch": 1, "loss": 0.5, "val_loss": 0.6, "seconds": 1.0}], "best_epoch": 1}
 ROWS = [
     ("drei", "3"),
     ("eins", "1"),
@@ -46,9 +53,8 @@ class Answering:
     batches: ClassVar[list[int]] = []
     signatures: ClassVar = {}
 
-    def __init__(self, tokenize_directory, model_path, task, decode):
-        assert Path(tokenize_directory).name == "tokenize"
-        assert Path(model_path).parts[-2:] == ("train", "model.keras")
+    def __init__(self, inputs, task, decode):
+        assert all(reference.stage == name for name, reference in inputs.items())
         assert isinstance(decode, DecodeConfig)
         type(self).loads += 1
 
@@ -77,67 +83,58 @@ class Explaining(Answering):
 
 
 @pytest.fixture
-def upstream(tmp_path):
-    """Makes the artifacts that evaluate reads; rows are cut into shards of three."""
+def root(tmp_path):
+    return files.resolve(tmp_path / "root")
 
-    def make(rows, task="seq2seq", split="test", longest=64, kept=()):
-        (tmp_path / "ingest" / "examples").mkdir(parents=True)
-        shards = [rows[start : start + 3] for start in range(0, len(rows), 3)]
-        for index, shard in enumerate(shards):
-            path = tmp_path / "ingest" / "examples" / shard_name(split, index, len(shards))
-            with tf.io.TFRecordWriter(str(path)) as writer:
-                for row in shard:
-                    writer.write(encode_text(dict(zip((*FIELDS[task], *kept), row, strict=True))))
-        (tmp_path / "tokenize").mkdir()
-        tokens = {"fields": {"target": {"splits": {split: {"tokens": {"p95": 60, "max": longest}}}}}}
-        (tmp_path / "tokenize" / "statistics.json").write_text(json.dumps(tokens))
-        write_labels(str(tmp_path / "tokenize"), sorted({row[1] for row in rows}))
-        (tmp_path / "train").mkdir()
-        (tmp_path / "train" / "history.json").write_text(json.dumps(HISTORY))
-        return {stage: str(tmp_path / stage) for stage in ("ingest", "tokenize", "train")}
+
+@pytest.fixture
+def upstream(root):
+    """Makes the artifacts that evaluate reads; rows are cut into files of three."""
+
+    def make(rows, task="seq2seq", split="test", longest=64, kept=(), root=root):
+        rows = [dict(zip((*FIELDS[task], *kept), row, strict=True)) for row in rows]
+        parts = [rows[start : start + 3] for start in range(0, len(rows), 3)]
+        lengths = {"fields": {"target": {"splits": {split: {"tokens": {"p95": 60, "max": longest}}}}}}
+        labels = sorted({row["label"] for row in rows}) if task == "classification" else None
+        train = Work(root, TrainedModel.stage, uuid.uuid4().hex)
+        made = (
+            make_examples(root, task, {split: parts}),
+            make_tokens(root, task, {}, labels=labels, statistics=lengths),
+            commit(TrainedModel, train, Made((), {})),
+        )
+        return {each.stage: each.reference for each in made}
 
     return make
 
 
-def run(directories, tmp_path, task="seq2seq", config=None, load=Answering):
-    """Runs the stage; returns its output directory, its summary, and the events."""
-    output = tmp_path / "evaluate"
-    output.mkdir()
-    summaries, events = tmp_path / "summary", []
+def run(inputs, task="seq2seq", config=None, load=Answering, kind=Evaluation, status=None):
+    """Runs the stage; returns its artifact and the events."""
+    events = []
     Answering.loads, Answering.batches[:] = 0, []
-    stage = Evaluate(config or EvaluateConfig(batch_size=2), DecodeConfig(), task, str(output), load=load)
-    with (
-        listening(events.append),
-        beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline,
-    ):
-        (
-            pipeline
-            | beam.Create([directories])
-            | stage
-            | "as JSON" >> beam.Map(json.dumps)
-            | beam.io.WriteToText(str(summaries), shard_name_template="")
-        )
-    (summary,) = summaries.read_text().splitlines()
-    return output, json.loads(summary), events
+    config = config or EvaluateConfig(batch_size=2)
+
+    def make(work):
+        return Evaluate(config, DecodeConfig(), task, work, load)
+
+    with listening(events.append):
+        artifact = run_stage(make, kind, inputs, inputs["ingest"].root, status=status)
+    return artifact, events
 
 
-def read(path):
-    return json.loads(path.read_text(encoding="utf-8"))
+def test_seq2seq(upstream):
+    evaluation, events = run(upstream(ROWS))
 
-
-def test_seq2seq(upstream, tmp_path):
-    output, summary, events = run(upstream(ROWS), tmp_path)
-
-    lines = (output / "predictions.jsonl").read_text(encoding="utf-8").split("\n")
+    lines = evaluation.predictions_file().read_text(encoding="utf-8").split("\n")
     assert lines.pop() == ""
     predictions = [json.loads(line) for line in lines]
+    assert list(evaluation.predictions()) == predictions
     assert [(row["input"], row["target"]) for row in predictions] == ROWS
     assert [row["prediction"] for row in predictions] == list(ANSWERS.values())
     assert [row["correct"] for row in predictions] == [True, False, True, True, True, False, False]
     assert [row["score"] for row in predictions] == [0.1] * 6 + [None]
     assert "日本" in lines[4]
 
-    metrics = read(output / "metrics.json")
+    metrics = evaluation.report()
     assert (metrics["split"], metrics["examples"]) == ("test", 7)
     names = ["exact_match", "character_error_rate", "word_error_rate", "bleu", "chrf"]
     assert list(metrics["metrics"]) == list(metrics["intervals"]) == names
@@ -153,42 +150,43 @@ def test_seq2seq(upstream, tmp_path):
         "4": 0.5,
         "6": 1.0,
     }
-    assert summary == {name: metrics[name] for name in ("examples", "metrics", "intervals")}
-    worst = [json.loads(line) for line in (output / "worst.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [(row["example"], row["input"], row["badness"]) for row in worst] == [
+    assert evaluation.summary == {name: metrics[name] for name in ("examples", "metrics", "intervals")}
+    assert evaluation.measured().resamples("exact_match", ()).shape == (1000,)
+    of_four = evaluation.measured().resamples("exact_match", ("length", "4"))
+    assert np.nanmean(of_four) == pytest.approx(0.5, abs=0.1)
+    assert [(row["example"], row["input"], row["badness"]) for row in evaluation.worst()] == [
         (2, "eins", 1.0),
         (6, "neun", 1.0),
         (7, "elf", 1.0),
     ]
-    assert sorted(str(path.relative_to(output)) for path in output.rglob("*.*")) == [
+    assert evaluation.names() == [
         "metrics.json",
         "plots/by_length.png",
-        "plots/training_curves.png",
         "predictions.jsonl",
         "resampled.npy",
         "worst.jsonl",
     ]
+    assert [name for name, _ in evaluation.plots()] == ["by_length.png"]
+    assert evaluation.example_question() == "日本"
     assert Answering.loads == 1
     assert sorted(Answering.batches) == [1, 1, 1, 2, 2]
-    progress = [event for event in events if isinstance(event, StageProgress)]
+    progress = [event for event in events if isinstance(event, Progress)]
     assert {(event.stage, event.total) for event in progress} == {("evaluate", 7)}
     assert sorted(event.done for event in progress) == [2, 3, 5, 6, 7]
 
 
-def test_classification_on_validation_where_there_is_no_test(upstream, tmp_path):
+def test_classification_on_validation_where_there_is_no_test(upstream):
     rows = [("drei", "3"), ("eins", "1"), ("neun", "99"), ("zwei\u2028x", "2")]
-    directories = upstream(rows, "classification", "validation")
-    output, summary, events = run(directories, tmp_path, "classification")
-    metrics = read(output / "metrics.json")
+    evaluation, events = run(upstream(rows, "classification", "validation"), "classification")
+    metrics = evaluation.report()
     assert (metrics["split"], metrics["examples"]) == ("validation", 4)
     assert metrics["metrics"]["accuracy"] == 0.75
     assert metrics["confusion"]["labels"] == ["1", "2", "3", "7", "99"]
     assert metrics["classes"]["7"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
-    assert (output / "plots" / "confusion_matrix.png").exists()
-    assert (output / "plots" / "calibration.png").exists()
+    assert {"confusion_matrix.png", "calibration.png"} <= {name for name, _ in evaluation.plots()}
     assert sum(bin_["examples"] for bin_ in metrics["calibration"]) == 4
     assert "roc_auc" not in metrics["metrics"]
-    assert list(summary["metrics"]) == ["accuracy", "macro_f1", "micro_f1", "calibration_error"]
+    assert list(evaluation.summary["metrics"]) == ["accuracy", "macro_f1", "micro_f1", "calibration_error"]
     (warning,) = [event for event in events if isinstance(event, Warned)]
     assert "no test split: measured on validation" in warning.message
 
@@ -207,7 +205,7 @@ class Choosing(Answering):
         }
 
 
-def test_two_labels_have_a_curve_and_columns_have_slices(upstream, tmp_path):
+def test_two_labels_have_a_curve_and_columns_have_slices(upstream):
     rows = [
         ("eins", "yes", "odd"),
         ("zwei", "yes", "even"),
@@ -216,10 +214,12 @@ def test_two_labels_have_a_curve_and_columns_have_slices(upstream, tmp_path):
         ("fünf", "no", "odd"),
     ]
     config = EvaluateConfig(batch_size=2, slices=["parity", "label"], worst_examples=1)
-    directories = upstream(rows, "classification", kept=["parity"])
-    output, summary, _ = run(directories, tmp_path, "classification", config, Choosing)
-    metrics = read(output / "metrics.json")
-    assert summary["metrics"]["roc_auc"] == pytest.approx(5 / 6)  # fünf ranks above zwei, one pair of six
+    inputs = upstream(rows, "classification", kept=["parity"])
+    evaluation, _ = run(inputs, "classification", config, Choosing)
+    metrics = evaluation.report()
+    assert evaluation.summary["metrics"]["roc_auc"] == pytest.approx(
+        5 / 6
+    )  # fünf ranks above zwei, one pair of six
     parity = metrics["slices"]["parity"]
     assert {name: each["metrics"]["accuracy"] for name, each in parity.items()} == {
         "even": 1.0,
@@ -227,62 +227,173 @@ def test_two_labels_have_a_curve_and_columns_have_slices(upstream, tmp_path):
     }
     assert parity["odd"]["metrics"]["roc_auc"] == 1.0
     assert "roc_auc" not in metrics["slices"]["label"]["yes"]["metrics"]
-    predictions = [json.loads(line) for line in (output / "predictions.jsonl").read_text().splitlines()]
+    predictions = list(evaluation.predictions())
     assert [row["columns"] for row in predictions] == [{"parity": row[2]} for row in rows]
     assert [row["probability"] for row in predictions] == pytest.approx([0.9, 0.6, 0.4, 0.2, 0.7])
-    (worst,) = (json.loads(line) for line in (output / "worst.jsonl").read_text().splitlines())
+    (worst,) = evaluation.worst()
     assert (worst["input"], worst["badness"]) == ("fünf", pytest.approx(0.7))
-    assert {"by_parity.png", "by_label.png"} <= {path.name for path in (output / "plots").iterdir()}
+    assert worst["columns"] == {"parity": "odd"}
+    assert {"by_parity.png", "by_label.png"} <= {name for name, _ in evaluation.plots()}
+
+    unsliced, _ = run(inputs, "classification", EvaluateConfig(batch_size=2), Choosing)
+    digests = [each.manifest.digests for each in (evaluation, unsliced)]
+    assert digests[0]["predictions"] == digests[1]["predictions"], "a slice changes no answer"
+    assert digests[0]["figures"] != digests[1]["figures"]
 
 
-def test_beside_the_evaluation_nothing_is_drawn_or_warned_of(upstream, tmp_path):
-    output = tmp_path / "champion"
-    output.mkdir()
-    events = []
-    stage = Evaluate(EvaluateConfig(), DecodeConfig(), "seq2seq", str(output), Answering, stage="champion")
-    directories = {**upstream(ROWS, split="validation", longest=65), "train": str(tmp_path / "train")}
-    with (
-        listening(events.append),
-        beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline,
-    ):
-        _ = pipeline | beam.Create([directories]) | stage
-    assert {type(event) for event in events} == {StageProgress}
+def test_beside_the_evaluation_nothing_is_drawn_or_warned_of(upstream):
+    inputs = upstream(ROWS, split="validation", longest=65)
+    del inputs["train"]  # the champion is loaded from what is served
+    champion, events = run(inputs, kind=Champion)
+    assert {type(event) for event in events} == {Progress}
     assert {event.stage for event in events} == {"champion"}
-    assert not (output / "plots").exists()
+    assert champion.plots() == []
+    assert champion.report()["metrics"]["exact_match"] == 4 / 7
+    assert champion.reference.manifest.parts[-3] == "champion"
 
 
 @pytest.mark.parametrize(("count", "drawn"), [(0, []), (2, [1, 2]), (100, [1, 2, 3, 4, 5, 6])])
-def test_the_attention_of_the_first_examples_is_drawn(upstream, tmp_path, count, drawn):
+def test_the_attention_of_the_first_examples_is_drawn(upstream, count, drawn):
     Explaining.asked[:] = []
     config = EvaluateConfig(batch_size=2, attention_maps=count)
-    output, _, _ = run(upstream(ROWS), tmp_path, config=config, load=Explaining)
+    evaluation, _ = run(upstream(ROWS), config=config, load=Explaining)
     assert sorted(Explaining.asked) == sorted(source for source, _ in ROWS[:count])
-    maps = sorted(path.name for path in (output / "plots").glob("attention_*"))
-    assert maps == [f"attention_{number:02}.png" for number in drawn]  # the seventh answer has no tokens
-    assert all(matplotlib.image.imread(output / "plots" / name).size for name in maps)
+    maps = {name: path for name, path in evaluation.plots() if name.startswith("attention_")}
+    assert list(maps) == [
+        f"attention_{number:02}.png" for number in drawn
+    ]  # the seventh answer has no tokens
+    assert all(matplotlib.image.imread(path).size for path in maps.values())
 
 
-def test_targets_longer_than_any_answer_are_told(upstream, tmp_path):
-    _, _, events = run(upstream(ROWS, longest=65), tmp_path)
+def test_targets_longer_than_any_answer_are_told(upstream):
+    _, events = run(upstream(ROWS, longest=65))
     assert [event.message for event in events if isinstance(event, Warned)] == [
         "targets of test have up to 65 tokens (95 % have at most 60), but answers end after 64: "
         "raise decode.max_length"
     ]
 
 
-def test_without_anything_to_measure_on(upstream, tmp_path):
+def statuses(folder):
+    return [json.loads(files.read(entry.path)) for entry in files.entries(folder)]
+
+
+def test_what_happens_is_reported(upstream, root):
+    run(upstream(ROWS, longest=65), status=root / "status")
+    (status,) = statuses(root / "status")
+    assert (status["stage"], status["error"]) == ("evaluate", "")
+    assert "raise decode.max_length" in status["warnings"][0]
+
+
+def refusing(inputs, task, decode):
+    raise UserError("no such model")
+
+
+def test_a_failure_is_reported(upstream, root):
+    with pytest.raises(UserError, match="no such model"):
+        run(upstream(ROWS), load=refusing, status=root / "status")
+    (status,) = statuses(root / "status")
+    assert status["error"] == "no such model"
+    assert "refusing" in status["traceback"]
+
+
+def test_without_anything_to_measure_on(upstream):
     with pytest.raises(UserError, match=r"neither a test nor a validation split.*ingest\.holdout"):
-        run(upstream(ROWS, split="train"), tmp_path)
+        run(upstream(ROWS, split="train"))
 
 
-def test_a_metric_of_the_other_task():
+def test_twice_the_same_answers_are_the_same_files(upstream):
+    inputs = upstream(ROWS)
+    first, _ = run(inputs, load=Explaining)
+    second, _ = run(inputs, load=Explaining)
+    assert first.manifest.digests == second.manifest.digests
+    assert not {each.path for each in first.manifest.files.values()} & {
+        each.path for each in second.manifest.files.values()
+    }
+
+
+def test_of_nothing_nothing_is_made(root):
+    def make(work):
+        return Evaluate(EvaluateConfig(), DecodeConfig(), "seq2seq", work, Answering)
+
+    assert run_on_nothing(make, Evaluation, root) == []
+    assert not files.entries(root)
+
+
+class Twice(beam.DoFn):
+    """Answers each part twice at once, as an engine does that takes an attempt for dead; hands one on."""
+
+    def __init__(self, predict):
+        self.predict = predict
+
+    def process(self, part):
+        tried = [self.predict.process(part) for _ in range(2)]
+        given = list(zip(*tried, strict=True))  # in turns
+        yield from (second for _, second in given)
+
+
+def test_two_attempts_at_a_part_do_not_disturb_each_other(upstream, root, monkeypatch):
+    inputs = upstream(ROWS)
+    once, _ = run(inputs, load=Explaining)
+    par_do = beam.ParDo
+    monkeypatch.setattr(
+        beam, "ParDo", lambda fn, *sides: par_do(Twice(fn) if isinstance(fn, Predict) else fn, *sides)
+    )
+    twice, _ = run(inputs, load=Explaining)
+    written = [files.entries(each.reference.manifest.parent) for each in (once, twice)]
+    assert len(written[1]) > len(written[0])
+    assert twice.manifest.digests == once.manifest.digests
+    for each in twice.manifest.files.values():
+        assert files.sha256(root / each.path) == each.sha256
+
+
+def test_a_root_that_is_not_on_a_disk(upstream, tmp_path, monkeypatch):
+    monkeypatch.setenv("RNNPIPE_CACHE", str(tmp_path / "cache"))
+    inputs = upstream(ROWS, root=files.resolve(f"memory://{uuid.uuid4().hex}"))
+    remote, _ = run(inputs, load=Explaining)
+    local, _ = run(upstream(ROWS), load=Explaining)
+    assert remote.manifest.digests == local.manifest.digests
+    assert [row["input"] for row in remote.predictions()] == [source for source, _ in ROWS]
+    assert all(matplotlib.image.imread(path.open("rb")).size for _, path in remote.plots())
+
+
+def test_the_trained_model_and_its_saved_model_answer_alike(root, tmp_path):
+    upstream = write_artifacts(root, "classification", 12)
+    asked = [row["input"] for row in read_predictions(upstream)]
+    rows = [(text, LABELS[index % 4]) for index, text in enumerate(asked)]
+    inputs = {
+        "ingest": make_examples(root, "classification", {"test": [rows[:7], rows[7:]]}).reference,
+        "tokenize": upstream["tokenize"],
+    }
+
+    def measure(inputs, kind, *load):
+        def make(work):
+            return Evaluate(EvaluateConfig(batch_size=4), None, "classification", work, *load)
+
+        return run_stage(make, kind, inputs, root)
+
+    evaluation = measure({**inputs, "train": upstream["train"]}, Evaluation)
+    assert [row["prediction"] for row in evaluation.predictions()] == [
+        row["prediction"] for row in read_predictions(upstream)
+    ]
+    predictor = load_artifacts(upstream, "classification")
+    saved = str(tmp_path / "model")
+    export_saved_model(predictor.signatures, list(predictor.tokenizers.values()), saved)
+    champion = measure(inputs, Champion, LoadSavedModel(saved))
+    assert champion.report()["metrics"] == pytest.approx(evaluation.report()["metrics"], abs=1e-5)
+    assert [row["prediction"] for row in champion.predictions()] == [
+        row["prediction"] for row in evaluation.predictions()
+    ]
+
+
+def test_a_metric_of_the_other_task(root):
+    work = Work(root, Evaluation.stage, "key")
     with pytest.raises(
         UserError, match=r"evaluate\.metrics: accuracy is no metric of the task seq2seq; expected"
     ):
-        Evaluate(EvaluateConfig(metrics=["accuracy"]), DecodeConfig(), "seq2seq", "nowhere")
+        Evaluate(EvaluateConfig(metrics=["accuracy"]), DecodeConfig(), "seq2seq", work)
     bless = {"bleu": Threshold(min=1)}
     with pytest.raises(UserError, match=r"evaluate\.bless: bleu is no metric of the task classification"):
-        Evaluate(EvaluateConfig(bless=bless), DecodeConfig(), "classification", "nowhere")
+        Evaluate(EvaluateConfig(bless=bless), DecodeConfig(), "classification", work)
 
 
 def test_metrics_with_a_threshold_are_measured_as_well():

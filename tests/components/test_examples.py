@@ -1,72 +1,90 @@
-import numpy as np
+import itertools
+
+import pyarrow
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_artifacts import make_examples
+from pyarrow import parquet
 
-from components.examples import encode_text, encode_tokens, shard_name, split_shards, text_batches
+from components.artifacts import columns
+from components.artifacts.columns import ColumnWriter, read_columns
+
+ROWS = [
+    {"source": "ein Hund", "target": "a dog", "topic": "zoo"},
+    {"source": "日本語", "target": "x\0\n", "topic": ""},
+    {"source": "a", "target": "b", "topic": "ü"},
+]
+MADE = {"train": [ROWS[:2], ROWS[2:]], "test": [ROWS[:1]]}
 
 
-def write(path, serialized):
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for one in serialized:
-            writer.write(one)
+@pytest.fixture(params=["disk", "memory"])
+def examples(request, tmp_path):
+    root = tmp_path if request.param == "disk" else f"memory://{tmp_path.name}"
+    return make_examples(root, "seq2seq", MADE)
 
 
-def test_shards_are_found_by_split_and_in_order(tmp_path):
-    for index in (2, 0, 1):
-        (tmp_path / shard_name("train", index, 3)).touch()
-    (tmp_path / shard_name("test", 0, 1)).touch()
-    assert split_shards(str(tmp_path), "train") == [
-        f"{tmp_path}/train-0000{index}-of-00003.tfrecord" for index in range(3)
+def test_parts_are_found_by_split_and_in_order(examples):
+    assert examples.parts_of("train") == ["examples/train-00000.parquet", "examples/train-00001.parquet"]
+    assert examples.parts_of("test") == ["examples/test-00000.parquet"]
+    assert examples.parts_of("validation") == []
+    assert [examples.count(split) for split in ("train", "validation", "test")] == [3, 0, 1]
+
+
+def test_more_than_ten_parts_are_in_order(tmp_path):
+    made = make_examples(tmp_path, "seq2seq", {"train": [[(str(number), "x")] for number in range(12)]})
+    texts = [batch["source"] for name in made.parts_of("train") for batch in made.batches(name, ["source"])]
+    assert texts == [[str(number)] for number in range(12)]
+
+
+@pytest.mark.parametrize(
+    "fields", [("target", "source"), ("topic",), ("topic", "target"), ("source", "topic")]
+)
+@pytest.mark.parametrize("batch_size", [1, 1024])
+def test_texts_come_back_in_order_with_what_was_kept(examples, fields, batch_size):
+    read = [list(examples.batches(name, fields, batch_size)) for name in examples.parts_of("train")]
+    sizes = [[len(batch[fields[0]]) for batch in batches] for batches in read]
+    assert sizes == {1: [[1, 1], [1]], 1024: [[2], [1]]}[batch_size]
+    batches = [batch for batches in read for batch in batches]
+    assert {tuple(batch) for batch in batches} == {fields}
+    for field in fields:
+        assert [text for batch in batches for text in batch[field]] == [row[field] for row in ROWS]
+
+
+def test_a_column_that_is_not_there_is_named(examples):
+    with pytest.raises(KeyError, match="has no column 'label', it has: source, target"):
+        next(examples.batches("examples/train-00000.parquet", ["label"]))
+    with pytest.raises(KeyError, match="has no column 'about', it has: topic"):
+        next(examples.batches("examples/train-00000.parquet", ["source", "about"]))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.text(max_size=5), max_size=7), max_size=6), st.integers(1, 9), st.integers(1, 60))
+def test_columns_come_back_whatever_the_batches(tmp_path_factory, batches, size, rows):
+    path = tmp_path_factory.mktemp("columns") / "file.parquet"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "GROUP_ROWS", rows)
+        writer = ColumnWriter(path, {"text": pyarrow.string(), "ids": pyarrow.list_(pyarrow.int32())})
+        for batch in batches:
+            ids = [[len(text)] * len(text) for text in batch]
+            writer.write(
+                [pyarrow.array(batch, pyarrow.string()), pyarrow.array(ids, pyarrow.list_(pyarrow.int32()))]
+            )
+        writer.close()
+    whole = list(itertools.chain(*batches))
+    read = list(read_columns(path, ["ids", "text"], size))
+    assert [text for batch in read for text in batch["text"].to_pylist()] == whole
+    assert [ids for batch in read for ids in batch["ids"].to_pylist()] == [
+        [len(text)] * len(text) for text in whole
     ]
-    assert split_shards(str(tmp_path), "validation") == []
+    assert all(len(batch["text"]) == size for batch in read[:-1])
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 1024])
-def test_texts_come_back_in_order(tmp_path, batch_size):
-    rows = [
-        {"source": "ein Hund", "target": "a dog"},
-        {"source": "日本語", "target": "x\0\n"},
-        {"source": "a", "target": "b"},
-    ]
-    write(tmp_path / "a", map(encode_text, rows[:2]))
-    write(tmp_path / "b", map(encode_text, rows[2:]))
-    batches = list(text_batches([f"{tmp_path}/a", f"{tmp_path}/b"], ("target", "source"), batch_size))
-    assert [len(batch["source"]) for batch in batches] == {1: [1, 1, 1], 2: [2, 1], 1024: [3]}[batch_size]
-    for field in ("source", "target"):
-        read = np.concatenate([batch[field] for batch in batches])
-        assert [text.decode() for text in read] == [row[field] for row in rows]
-
-
-def test_no_shards_give_no_batches():
-    assert list(text_batches([], ("text",))) == []
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.text(), st.text())
-def test_encoding_does_not_depend_on_order_or_type(text, label):
-    serialized = encode_text({"text": text, "label": label})
-    assert serialized == encode_text({"label": label.encode(), "text": text.encode()})
-    features = tf.train.Example.FromString(serialized).features.feature
-    assert {
-        name: [value.decode() for value in feature.bytes_list.value] for name, feature in features.items()
-    } == {
-        "text": [text],
-        "label": [label],
-    }
-
-
-@pytest.mark.parametrize("make", [list, np.array])
-def test_token_ids_come_back(make):
-    serialized = encode_tokens({"text": make([5, 2**40, 0]), "label": [3]})
-    parsed = tf.io.parse_single_example(
-        serialized, {"text": tf.io.RaggedFeature(tf.int64), "label": tf.io.FixedLenFeature([], tf.int64)}
-    )
-    assert parsed["text"].numpy().tolist() == [5, 2**40, 0]
-    assert parsed["label"].numpy() == 3
-
-
-def test_an_example_may_have_no_tokens():
-    parsed = tf.io.parse_single_example(encode_tokens({"text": []}), {"text": tf.io.RaggedFeature(tf.int64)})
-    assert parsed["text"].shape == [0]
+def test_long_texts_end_row_groups_early(tmp_path, monkeypatch):
+    monkeypatch.setattr(columns, "GROUP_BYTES", 1000)
+    writer = ColumnWriter(tmp_path / "file.parquet", {"text": pyarrow.string()})
+    for _ in range(5):
+        writer.write([pyarrow.array(["x" * 300, "y" * 300])])
+    writer.close()
+    metadata = parquet.ParquetFile(tmp_path / "file.parquet").metadata
+    assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [4, 4, 2]

@@ -1,29 +1,51 @@
+import hashlib
 import json
 import shutil
 import subprocess
+import uuid
 from pathlib import Path
 
-import apache_beam as beam
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from export_artifacts import DECODE, LABELS, load, read_predictions, write_artifacts
+from export_artifacts import (
+    DECODE,
+    LABELS,
+    WEIGHTS,
+    load,
+    make_trained,
+    read_predictions,
+    write_artifacts,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_artifacts import make_tokens
 from pydantic import ValidationError
+from stage_runner import commit, run_on_nothing, run_stage
 from tensorflow.core.protobuf import saved_model_pb2
 
+from components import files
+from components.artifacts.exported_model import (
+    ExportedModel,
+    ModelId,
+    add_model,
+    decoding_hash,
+    model_path,
+    validation_path,
+)
+from components.artifacts.tokens import Tokens
+from components.artifacts.trained_model import TrainedModel
 from components.errors import UserError
-from components.events import StageProgress, listening
 from components.export.config import ExportConfig
 from components.export.replay import HARD_INPUTS
 from components.export.saved_model import export_saved_model, structure_problems
 from components.export.session import SavedModelSession, example
 from components.export.transform import Export
 from components.export.validate import validate
+from components.models.decode import DecodeConfig
+from components.reports import Progress, listening
+from components.work import Made, Work
 
 TASKS = ("classification", "seq2seq")
 
@@ -43,54 +65,56 @@ def predictor(upstream, task):
     return load(upstream, task)
 
 
-@pytest.fixture(scope="module")
-def exported(predictor, upstream, tmp_path_factory):
-    directory = str(tmp_path_factory.mktemp("export") / "model")
-    export_saved_model(predictor.signatures, list(predictor.tokenizers.values()), directory)
-    return directory
-
-
 def run(upstream, task, root, **config):
-    """Runs the stage; returns its summary."""
-    output = root / "export"
-    output.mkdir()
-    stage = Export(
-        config=ExportConfig(**config),
-        task=task,
-        decode=DECODE,
-        output=str(output),
-    )
-    path = root / "summary.json"
-    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
-        summary = pipeline | beam.Create([upstream]) | stage
-        summary | "keep" >> beam.Map(lambda found: path.write_text(json.dumps(found)))
-    return json.loads(path.read_text())
+    """Runs the stage; returns its artifact."""
+
+    def make(work):
+        return Export(ExportConfig(**config), task, DECODE if task == "seq2seq" else None, work)
+
+    return run_stage(make, ExportedModel, upstream, root)
 
 
-def test_the_stage_exports_and_proves(upstream, task, tmp_path):
+@pytest.fixture(scope="module")
+def made(upstream, task):
+    """The stage's artifact, and the events."""
     events = []
     with listening(events.append):
-        summary = run(upstream, task, tmp_path)
+        artifact = run(upstream, task, upstream["train"].root)
+    return artifact, events
+
+
+@pytest.fixture(scope="module")
+def exported(made):
+    return str(made[0].saved_model())
+
+
+def test_the_stage_exports_and_proves(made, upstream, task):
+    artifact, events = made
     others = {"classification": ["classify"], "seq2seq": ["n_best", "explain"]}[task]
+    summary = dict(artifact.summary)
     assert summary["replayed"] == 64
+    assert summary["bytes"] == sum(
+        path.stat().st_size for path in artifact.saved_model().rglob("*") if path.is_file()
+    )
     assert summary["bytes"] > 10_000
-    server = summary["tiers"].pop("server")
+    tiers = dict(summary["tiers"])
+    server = tiers.pop("server")
     assert server.startswith(("not run: ", "passed: 32 evaluated examples"))  # as there is one here, or not
-    assert summary["tiers"] == {
+    assert tiers == {
         "structure": "passed: the model's variables, each once; vocabulary inside; no path of this machine",
         "replay": f"passed: 64 evaluated examples through serving_default, {', '.join(others)}",
         "warm-up": f"passed: {3 * (1 + len(others))} requests",
     }
-    report = json.loads((tmp_path / "export" / "validation.json").read_text())
+    report = artifact.validation()
     assert report["ok"]
     assert report["largest_score_difference"] < 1e-5
     assert report["signatures"] == {
         name: {"answered": 64 + len(HARD_INPUTS), "faulty": 0, "faults": []} for name in others
     }
-    assert [
-        (event.stage, event.done, event.total) for event in events if isinstance(event, StageProgress)
-    ] == [("export", done, 2) for done in range(2)]
-    with SavedModelSession(tmp_path / "export" / "model") as session:
+    assert [(event.stage, event.done, event.total) for event in events if isinstance(event, Progress)] == [
+        ("export", done, 2) for done in range(2)
+    ]
+    with SavedModelSession(artifact.saved_model()) as session:
         evaluated = read_predictions(upstream)
         answers = session.run([row["input"] for row in evaluated])
     assert [answer.decode() for answer in answers["prediction"]] == [row["prediction"] for row in evaluated]
@@ -99,43 +123,79 @@ def test_the_stage_exports_and_proves(upstream, task, tmp_path):
     assert set(answers) == names
 
 
-@pytest.fixture
-def copied(tmp_path, upstream):
-    """The artifacts, to be changed."""
-    shutil.copytree(Path(upstream["train"]).parent, tmp_path / "upstream")
-    return {stage: str(tmp_path / "upstream" / stage) for stage in upstream}
+def test_a_model_is_named_by_its_weights_and_by_how_answers_are_searched_for(made, task):
+    decoding = hashlib.sha256(b"{}").hexdigest()[:16] if task == "classification" else decoding_hash(DECODE)
+    assert made[0].model_id == ModelId(WEIGHTS, decoding)
+    assert decoding_hash(DECODE) != decoding_hash(DecodeConfig(**{**DECODE.model_dump(), "beam_width": 1}))
 
 
 @pytest.mark.parametrize("task", ["classification"], indirect=True)
-def test_few_evaluated_examples_are_all_replayed(copied, tmp_path):
-    path = Path(copied["evaluate"]) / "predictions.jsonl"
-    few = path.read_text(encoding="utf-8").splitlines(keepends=True)[:5]
-    path.write_text("".join(few), encoding="utf-8")
-    assert run(copied, "classification", tmp_path)["replayed"] == 5
+def test_every_byte_of_the_model_is_looked_at(made, tmp_path):
+    artifact, _ = made
+    assert artifact.thorough_damage() == ""
+    copy = Work(files.resolve(tmp_path), "export", "key")
+    with copy.attempt() as attempt:
+        shutil.copytree(artifact.saved_model(), model_path(attempt))
+        validation_path(attempt).write_text("{}")
+        copied = commit(ExportedModel, copy, Made(add_model(attempt), {}))
+    assert copied.thorough_damage() == ""
+    graph = copied.saved_model() / "saved_model.pb"
+    before = graph.read_bytes()
+    graph.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    assert copied.thorough_damage() == f"{graph} is not what was written"
+    graph.write_bytes(before[:-1])
+    assert f"{graph} has {len(before) - 1} bytes instead of {len(before)}" in copied.thorough_damage()
+    graph.unlink()
+    assert f"{graph} is missing" in copied.thorough_damage()
+
+
+def test_of_nothing_nothing_is_made(tmp_path):
+    found = run_on_nothing(
+        lambda work: Export(ExportConfig(), "classification", None, work), ExportedModel, tmp_path
+    )
+    assert found == []
+    assert not files.entries(files.resolve(tmp_path))
+
+
+def test_a_root_that_is_not_on_a_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv("RNNPIPE_CACHE", str(tmp_path / "cache"))
+    root = files.resolve(f"memory://{uuid.uuid4().hex}")
+    upstream = write_artifacts(root, "classification", 5)
+    artifact = run(upstream, "classification", root)
+    assert artifact.summary["replayed"] == 5, "few evaluated examples are all replayed"
+    assert artifact.thorough_damage() == ""
+    evaluated = read_predictions(upstream)
+    with SavedModelSession(artifact.saved_model()) as session:
+        answers = session.run([row["input"] for row in evaluated])
+    assert [answer.decode() for answer in answers["prediction"]] == [row["prediction"] for row in evaluated]
 
 
 def change_weight(upstream):
-    path = Path(upstream["train"]) / "model.keras"
-    model = keras.models.load_model(path)
+    trained = TrainedModel.load(upstream["train"])
+    model = keras.models.load_model(trained.model_file())
     kernel = model.get_layer("logits").kernel
     kernel.assign(1.01 * kernel)
-    model.save(path)
+    return {"train": make_trained(trained.root, model)}
 
 
 def swap_pieces(upstream):
-    path = Path(upstream["tokenize"]) / "tokenizer" / "text" / "tokenizer.json"
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    settings["pieces"][5], settings["pieces"][6] = settings["pieces"][6], settings["pieces"][5]
-    path.write_text(json.dumps(settings), encoding="utf-8")
+    tokens = Tokens.load(upstream["tokenize"])
+    tokenizer = tokens.tokenizer("text")
+    pieces = list(tokenizer.pieces)
+    pieces[5], pieces[6] = pieces[6], pieces[5]
+    swapped = type(tokenizer)(tokenizer.config, pieces)
+    made = make_tokens(tokens.root, "classification", {}, {"text": swapped}, tokens.labels())
+    return {"tokenize": made.reference}
 
 
 @pytest.mark.parametrize("task", ["classification"], indirect=True)
 @pytest.mark.parametrize("sabotage", [change_weight, swap_pieces])
-def test_a_model_that_is_not_the_evaluated_one_is_refused(copied, tmp_path, sabotage):
-    sabotage(copied)
+def test_a_model_that_is_not_the_evaluated_one_is_refused(upstream, tmp_path, sabotage):
+    changed = {**upstream, **sabotage(upstream)}
     with pytest.raises(UserError, match=r"refused to push: .* answered differently") as error:
-        run(copied, "classification", tmp_path, replay_examples=32)
-    report = json.loads((tmp_path / "export" / "validation.json").read_text())
+        run(changed, "classification", tmp_path, replay_examples=32)
+    (found,) = tmp_path.rglob("validation.json")
+    report = json.loads(found.read_text())
     first = report["mismatches"][0]
     assert f"{report['mismatched']} of 32 examples" in str(error.value)
     assert f"input {first['input']!r}, evaluated as {first['evaluated']['prediction']!r}" in str(error.value)
@@ -336,9 +396,9 @@ def test_an_unsound_model_is_refused_before_it_is_replayed(tmp_path):
     assert report["tiers"]["structure"] == "failed: it is; also this"
 
 
-def test_a_remote_directory_is_refused_before_anything_runs():
-    with pytest.raises(ValidationError, match="expected a local directory"):
-        ExportConfig(directory="gs://bucket/serving")
+def test_an_address_that_cannot_be_written_is_refused_before_anything_runs():
+    with pytest.raises(ValidationError, match="expected a local directory, or an address"):
+        ExportConfig(directory="ftp://host/serving")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 import gzip
 import json
-import os
 import random
 import re
 from pathlib import Path
@@ -12,16 +11,21 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ingest_cases import ALL, examples, ingest, kept, rejected
+from pyarrow import parquet
+from stage_runner import run_stage
 
+from components import files
+from components.artifacts.artifact import local_file
+from components.artifacts.examples import Examples
 from components.errors import UserError
-from components.events import StageProgress, Warned, listening
-from components.examples import split_shards, text_batches
 from components.ingest import parts, transform
 from components.ingest.config import IngestConfig
+from components.ingest.sources import find_sources
 from components.ingest.transform import Ingest
-from components.strict import FIELDS, SPLITS
-
-ALL = {"holdout": {}}
+from components.reports import Progress, Warned, listening
+from components.strict import SPLITS
+from components.work import Work
 
 
 @pytest.fixture
@@ -30,76 +34,42 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def ingest(config, task="classification", output="out"):
-    """Runs the stage and returns its summary as the pipeline gets it."""
-    os.makedirs(output)
-    summary = []
-    with beam.Pipeline(FnApiRunner(), options=PipelineOptions([])) as pipeline:
-        out = pipeline | beam.Create([{}]) | Ingest(config=IngestConfig(**config), task=task, output=output)
-        out | beam.Map(lambda one: Path(output, "summary").write_text(json.dumps(one)))
-    summary = json.loads(Path(output, "summary").read_text())
-    os.remove(Path(output, "summary"))
-    return summary
-
-
-def examples(split="train", task="classification", output="out"):
-    fields = FIELDS[task]
-    return [
-        tuple(text.decode() for text in row)
-        for batch in text_batches(split_shards(f"{output}/examples", split), fields)
-        for row in zip(*(batch[field] for field in fields), strict=True)
-    ]
-
-
-def rejected(output="out"):
-    with open(f"{output}/rejected.jsonl", encoding="utf-8") as file:
-        return [tuple(json.loads(line).values()) for line in file]
-
-
-def statistics(output="out"):
-    return json.loads(Path(output, "statistics.json").read_text(encoding="utf-8"))
-
-
-def contents(output="out"):
-    return {
-        str(path.relative_to(output)): path.read_bytes() for path in Path(output).rglob("*") if path.is_file()
-    }
-
-
 def test_the_artifact_and_the_summary(folder):
     Path("b.tsv").write_text("label\ttext\ny\tdrei\nx\tvier\n")
     Path("a.tsv").write_text("text\tlabel\neins\tx\nzwei\t y \n")
     Path("test.jsonl").write_text('{"text": " fünf ", "label": "x"}\n')
     Path("v.csv.gz").write_bytes(gzip.compress(b'text,label\n"sechs\nsieben",x\n'))
-    summary = ingest({"files": {"train": "?.tsv", "test": ["test.jsonl"], "validation": "v.csv.gz"}})
-    assert summary == {"examples": {"train": 4, "validation": 1, "test": 1}, "rejected": 0, "warnings": []}
-    assert sorted(contents()) == [
-        "examples/test-00000-of-00001.tfrecord",
-        "examples/train-00000-of-00002.tfrecord",
-        "examples/train-00001-of-00002.tfrecord",
-        "examples/validation-00000-of-00001.tfrecord",
+    made = ingest({"files": {"train": "?.tsv", "test": ["test.jsonl"], "validation": "v.csv.gz"}})
+    counts = {"train": 4, "validation": 1, "test": 1}
+    assert made.summary == {"examples": counts, "rejected": 0, "warnings": []}
+    assert made.names() == [
+        "examples/test-00000.parquet",
+        "examples/train-00000.parquet",
+        "examples/train-00001.parquet",
+        "examples/validation-00000.parquet",
         "rejected.jsonl",
         "statistics.json",
     ]
-    assert examples() == [("eins", "x"), ("zwei", "y"), ("drei", "y"), ("vier", "x")]
-    assert examples("validation") == [("sechs\nsieben", "x")]
-    assert examples("test") == [(" fünf ", "x")]
-    assert rejected() == []
+    assert examples(made) == [("eins", "x"), ("zwei", "y"), ("drei", "y"), ("vier", "x")]
+    assert examples(made, "validation") == [("sechs\nsieben", "x")]
+    assert examples(made, "test") == [(" fünf ", "x")]
+    assert rejected(made) == []
+    assert {split: made.count(split) for split in SPLITS} == counts
 
 
 def test_text_pairs(folder):
     Path("de").write_text("eins\n\nzwei\ndrei\n")
     Path("en").write_bytes(b"one\nx\n\xff\n")
-    summary = ingest(
+    made = ingest(
         {"files": {"train": {"source": "de", "target": "en"}}, "format": "text", "max_rejected": 3}, "seq2seq"
     )
-    assert sum(summary["examples"].values()) == 1
-    assert rejected() == [
+    assert sum(made.summary["examples"].values()) == 1
+    assert rejected(made) == [
         ("de", 2, "empty source", "\tx"),
         ("de", 4, "no line of target goes with it", "drei"),
         ("en", 3, "not UTF-8", "zwei\t�"),
     ]
-    assert "labels" not in statistics()["splits"]["train"]
+    assert "labels" not in made.statistics()["splits"]["train"]
 
 
 def test_every_reason_is_told_with_file_and_line(folder):
@@ -120,10 +90,10 @@ def test_every_reason_is_told_with_file_and_line(folder):
     ]
     Path("b.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     Path("a.tsv").write_bytes(b"text\tlabel\na\n" + b"\xff" * 2000 + b"\tb\n" + b"c\td\n")
-    summary = ingest({"files": ["b.jsonl", "a.tsv"], "max_characters": 20, "max_rejected": 12, **ALL})
-    assert summary["rejected"] == 12
-    assert examples() == [("c", "d"), ("good", "x"), ("a" * 20, "3"), ("true", "true")]
-    assert [each[:3] for each in rejected()] == [
+    made = ingest({"files": ["b.jsonl", "a.tsv"], "max_characters": 20, "max_rejected": 12, **ALL})
+    assert made.summary["rejected"] == 12
+    assert examples(made) == [("c", "d"), ("good", "x"), ("a" * 20, "3"), ("true", "true")]
+    assert [each[:3] for each in rejected(made)] == [
         ("a.tsv", 2, "1 columns instead of 2"),
         ("a.tsv", 3, "not UTF-8"),
         ("b.jsonl", 2, "empty text"),
@@ -137,11 +107,11 @@ def test_every_reason_is_told_with_file_and_line(folder):
         ("b.jsonl", 11, "not valid Unicode"),
         ("b.jsonl", 12, "no key 'label'"),
     ]
-    texts = [each[3] for each in rejected()]
+    texts = [each[3] for each in rejected(made)]
     assert texts[0] == "a"
     assert texts[1] == "�" * 999 + "…"
     assert texts[3] == '{"text": "a", "label": ""}'
-    reasons = statistics()["rejected"]
+    reasons = made.statistics()["rejected"]
     assert reasons["total"] == 12
     assert reasons["reasons"]["text is null"] == 1
 
@@ -153,10 +123,10 @@ def test_exactly_the_broken_lines_are_rejected(folder):
     for number in broken:
         lines[number] = chance.choice(["", "no tab", "\tx", "x\t", "too\tmany\ttabs"])
     Path("a.tsv").write_text("text\tlabel\n" + "\n".join(lines) + "\nlast\ta\n")
-    summary = ingest({"files": "a.tsv", "max_rejected": 0.01})
-    assert [line for _, line, _, _ in rejected()] == [number + 2 for number in broken]
-    assert summary["rejected"] == 30
-    read = sorted(text for split in SPLITS for text, _ in examples(split))
+    made = ingest({"files": "a.tsv", "max_rejected": 0.01})
+    assert [line for _, line, _, _ in rejected(made)] == [number + 2 for number in broken]
+    assert made.summary["rejected"] == 30
+    read = sorted(text for split in SPLITS for text, _ in examples(made, split))
     assert read == sorted(["last", *(f"text {number}" for number in range(3000) if number not in broken)])
 
 
@@ -166,23 +136,24 @@ def test_too_many_rejected_records_stop_the_run(folder, allowed, shown):
     with pytest.raises(UserError) as caught:
         ingest({"files": "a.tsv", "max_rejected": allowed})
     message = str(caught.value).split(" [while running")[0]
+    (path,) = re.findall(r"All of them are in (\S+)\. ", message)
     assert message == (
         f"ingest: 4 of 10 records were rejected, expected at most {shown} (`ingest.max_rejected`). "
         "Most frequent reasons:\n"
         "  2 x 1 columns instead of 2 (such as a.tsv:8)\n"
         "  1 x 3 columns instead of 2 (such as a.tsv:11)\n"
         "  1 x empty text (such as a.tsv:9)\n"
-        "All of them are in out/rejected.jsonl. Correct the files, `ingest.format` or `ingest.columns`, or "
+        f"All of them are in {path}. Correct the files, `ingest.format` or `ingest.columns`, or "
         "raise `ingest.max_rejected`."
     )
-    assert [line for _, line, _, _ in rejected()] == [8, 9, 10, 11]
-    assert list(contents()) == ["rejected.jsonl"]
+    assert path.startswith(f"{folder}/runs/artifacts/ingest/")
+    assert [json.loads(line)["line"] for line in Path(path).read_text().splitlines()] == [8, 9, 10, 11]
 
 
 @pytest.mark.parametrize("allowed", [29, 0.29])
 def test_as_many_rejected_records_as_allowed_do_not(folder, allowed):
     Path("a.tsv").write_text("text\tlabel\n" + "good\tx\n" * 71 + "bad\n" * 29)
-    assert ingest({"files": "a.tsv", "max_rejected": allowed, **ALL})["examples"]["train"] == 71
+    assert ingest({"files": "a.tsv", "max_rejected": allowed, **ALL}).summary["examples"]["train"] == 71
 
 
 def test_nothing_to_train_on_is_an_error(folder):
@@ -190,19 +161,18 @@ def test_nothing_to_train_on_is_an_error(folder):
     Path("b.tsv").write_text("text\tlabel\ngood\tx\n")
     with pytest.raises(UserError) as caught:
         ingest({"files": {"train": "a.tsv", "test": "b.tsv"}, "max_rejected": 1})
+    message = re.sub(r"see \S+/rejected\.jsonl", "see REJECTED", str(caught.value))
     assert (
         "ingest: no example is left to train on: received 2 records, of which 1 were rejected "
-        "(see out/rejected.jsonl) and the rest belongs to other splits. Expected at least one "
+        "(see REJECTED) and the rest belongs to other splits. Expected at least one "
         "in train. Check `ingest.files`"
-    ) in str(caught.value)
+    ) in message
 
 
 def test_errors_of_the_workers_keep_their_type(folder):
-    with pytest.raises(UserError, match=r"no file matches 'a\.tsv'"):
-        ingest({"files": "a.tsv"})
     Path("a.tsv").write_text("txt\tlabel\nbad\n")
     with pytest.raises(UserError, match="Did you mean 'txt'"):
-        ingest({"files": "a.tsv"}, output="again")
+        ingest({"files": "a.tsv"})
 
 
 @pytest.mark.parametrize(
@@ -214,12 +184,9 @@ def test_errors_of_the_workers_keep_their_type(folder):
 )
 def test_columns_must_suit_the_task(columns, message):
     with pytest.raises(UserError, match=message):
-        Ingest(config=IngestConfig(files="a.tsv", columns=columns), task="classification", output="out")
-
-
-def kept(name):
-    paths = split_shards("out/examples", "train")
-    return [value.decode() for batch in text_batches(paths, ["text", name]) for value in batch[name]]
+        Ingest(
+            IngestConfig(files="a.tsv", columns=columns), "classification", [], Work(None, "ingest", "key")
+        )
 
 
 def test_columns_are_kept_beside_the_fields(folder):
@@ -230,20 +197,41 @@ def test_columns_are_kept_beside_the_fields(folder):
         '{"text": "u", "label": "b", "id": 7}\n'
         '{"text": "v", "label": "b", "about": "law", "id": true}\n'
     )
-    config = {"files": ["a.tsv", "b.jsonl"], "keep": {"topic": "about", "id": "id"}, "max_rejected": 1, **ALL}
-    assert ingest(config)["examples"]["train"] == 6
-    assert kept("topic") == ["art", "", "war", "", "", "law"]
-    assert kept("id") == ["1", "2", "3", "1.5", "7", "true"]
-    assert [row[:3] for row in rejected()] == [("b.jsonl", 2, "topic is of type list, not a string")]
+    config = {"files": ["a.tsv", "b.jsonl"], "max_rejected": 0, **ALL}
+    made = ingest({**config, "keep": {"topic": "about", "id": "id"}})
+    assert made.summary["examples"]["train"] == 7
+    assert kept(made, "topic") == ["art", "", "war", "", "", "", "law"]
+    assert kept(made, "id") == ["1", "2", "3", "1.5", "true", "7", "true"]
     # Two examples that differ in nothing but what is kept are the same example.
-    assert statistics()["splits"]["train"]["duplicates"] == 1
-    assert list(statistics()["splits"]["train"]["characters"]) == ["text", "label"]
+    assert made.statistics()["splits"]["train"]["duplicates"] == 1
+    assert list(made.statistics()["splits"]["train"]["characters"]) == ["text", "label"]
+    without = ingest(config)
+    assert without.names("kept/") == []
+    assert examples(without) == examples(made)
+    digests = [{**each.manifest.digests, "kept": "", "report": ""} for each in (made, without)]
+    assert digests[0] == digests[1]
+
+
+def test_what_cannot_be_kept_is_left_empty_and_counted(folder):
+    rows = [["art"], "a" * 21, "\ud800", {"a": 1}, "law", None, ""]
+    lines = [{"text": f"text {number}", "label": "x", "about": value} for number, value in enumerate(rows)]
+    Path("a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    config = {"files": dict.fromkeys(SPLITS, "a.jsonl"), "max_characters": 20, "max_rejected": 0}
+    made = ingest({**config, "keep": {"topic": "about", "id": "id"}})
+    assert made.summary["rejected"] == 0
+    assert kept(made, "topic") == ["", "", "", "", "law", "", ""]
+    assert made.statistics()["unreadable"] == {"topic": 12, "id": 0}
+    assert made.summary["warnings"][-1] == (
+        "Values of 'topic' (`ingest.keep`) that cannot be read as text and are left empty: 12 (such as "
+        "a.jsonl:1, topic is of type list, not a string)."
+    )
+    assert "unreadable" not in ingest(config).statistics()
 
 
 def test_columns_are_kept_by_position(folder):
     Path("a.csv").write_text("x,a,art\ny,b,war\n")
-    ingest({"files": "a.csv", "columns": {"text": 0, "label": 1}, "keep": {"topic": 2}, **ALL})
-    assert kept("topic") == ["art", "war"]
+    made = ingest({"files": "a.csv", "columns": {"text": 0, "label": 1}, "keep": {"topic": 2}, **ALL})
+    assert kept(made, "topic") == ["art", "war"]
 
 
 def test_a_column_to_keep_that_is_not_there(folder):
@@ -258,15 +246,15 @@ def test_holdout_keeps_equal_texts_together_whatever_the_files(folder):
     random.Random(3).shuffle(rows)
     Path("1.tsv").write_text("text\tlabel\n" + "".join(rows[:700]))
     Path("2.csv").write_text("text,label\n" + "".join(rows[700:]).replace("\t", ","))
-    ingest({"files": "all.tsv"}, output="one")
-    ingest({"files": ["2.csv", "1.tsv"]}, output="two")
+    one = ingest({"files": "all.tsv"})
+    two = ingest({"files": ["2.csv", "1.tsv"]})
     for split in SPLITS:
-        assert sorted(examples(split, output="one")) == sorted(examples(split, output="two"))
-    texts = [{text for text, _ in examples(split, output="one")} for split in SPLITS]
+        assert sorted(examples(one, split)) == sorted(examples(two, split))
+    texts = [{text for text, _ in examples(one, split)} for split in SPLITS]
     assert sum(map(len, texts)) == 500
     assert 25 < len(texts[1]) < 75
     assert 25 < len(texts[2]) < 75
-    assert statistics("one")["shared_texts"] == []
+    assert one.statistics()["shared_texts"] == []
 
 
 def test_statistics_warnings_and_events(folder):
@@ -274,8 +262,8 @@ def test_statistics_warnings_and_events(folder):
     Path("b.tsv").write_text("text\tlabel\nzwei\tx\nvier\tz\nein\tx\n")
     events = []
     with listening(events.append):
-        summary = ingest({"files": {"train": "a.tsv", "test": "b.tsv"}, **ALL})
-    made = statistics()
+        artifact = ingest({"files": {"train": "a.tsv", "test": "b.tsv"}, **ALL})
+    made = artifact.statistics()
     assert made["splits"]["train"] == {
         "examples": 4,
         "duplicates": 1,
@@ -293,14 +281,14 @@ def test_statistics_warnings_and_events(folder):
         }
     ]
     assert made["rejected"] == {"total": 0, "reasons": {}}
-    assert made["warnings"] == summary["warnings"]
+    assert made["warnings"] == artifact.summary["warnings"]
     assert [warning.split(":")[0] for warning in made["warnings"]] == [
         "There are no validation examples",
         "Texts of test that are also in train",
         "Labels of test that do not occur in train",
     ]
     assert [event.message for event in events if isinstance(event, Warned)] == made["warnings"]
-    assert events[-4] == StageProgress("ingest", 7, 7, "records")
+    assert events[-4] == Progress("ingest", 7, 7, "records")
 
 
 def test_progress_is_told_now_and_then(folder, monkeypatch):
@@ -308,42 +296,44 @@ def test_progress_is_told_now_and_then(folder, monkeypatch):
     Path("a.tsv").write_text("text\tlabel\n" + "".join(f"text {number}\tx\n" for number in range(1000)))
     events = []
     with listening(events.append):
-        ingest({"files": "a.tsv"})
-    told = [event for event in events if isinstance(event, StageProgress)]
-    assert told[0] == StageProgress("ingest", 100, None, "records")
-    assert told[-1] == StageProgress("ingest", 1000, 1000, "records")
+        made = ingest({"files": "a.tsv"})
+    told = [event for event in events if isinstance(event, Progress)]
+    assert told[0] == Progress("ingest", 100, None, "records")
+    assert told[-1] == Progress("ingest", 1000, 1000, "records")
     assert len(told) < 8
-    assert statistics()["splits"]["train"]["duplicates"] == 0
+    assert made.statistics()["splits"]["train"]["duplicates"] == 0
 
 
-def test_two_runs_make_the_same_bytes(folder, monkeypatch):
-    monkeypatch.setattr(parts, "SHARD_BYTES", 4000)
-    for name in "cab":
-        lines = [f"text {number} of {name}\t{number % 7}\n" for number in range(300)]
-        Path(f"{name}.tsv").write_text("text\tlabel\n" + "".join(lines) + "bad\n" * 3)
-    for output in ("one", "two"):
-        ingest({"files": "*.tsv"}, output=output)
-    assert contents("one") == contents("two")
-    assert len(split_shards("one/examples", "train")) == 9
-    read = [text for text, _ in examples(output="one")]
-    assert read == sorted(read, key=lambda text: (text[-1], int(re.findall(r"\d+", text)[0])))
-    assert [each[:2] for each in rejected("one")] == [
-        (f"{name}.tsv", line) for name in "abc" for line in (302, 303, 304)
-    ]
+def test_workers_report_what_they_do(folder):
+    Path("a.tsv").write_text("text\tlabel\na\tx\nbad\n")
+    config = IngestConfig(files="a.tsv", max_rejected=1, **ALL)
+    sources = find_sources(config, "classification")
+    status = files.resolve("status")
+    made = run_stage(
+        lambda work: Ingest(config, "classification", sources, work), Examples, {}, "runs", status=status
+    )
+    (written,) = [json.loads(files.read(entry.path)) for entry in files.entries(status)]
+    assert written["warnings"] == made.summary["warnings"] != []
+    assert written["progress"] == {"done": 2, "total": 2, "message": "records"}
+    assert (written["attempts"], written["error"]) == (3, "")
 
 
 def write_only(directory, **config):
     """Runs the writing step without a runner, for many cases in a short time."""
     config = IngestConfig(files=f"{directory}/data.tsv", **config)
-    writer = transform.WriteExamples(config, {"text": "text", "label": "label"}, str(directory))
-    (source,) = transform.find_sources(config, "classification")
+    work = Work(files.resolve(directory), "ingest", "key")
+    writer = transform.WriteExamples(config, {"text": "text", "label": "label"}, work)
+    (source,) = find_sources(config, "classification")
     texts, lines = [], []
     for part in writer.process(source):
-        if isinstance(part, parts.Shard):
-            texts += [text for batch in text_batches([part.path], ["text"]) for text in batch["text"]]
+        if isinstance(part, parts.Part):
+            texts += parquet.read_table(local_file(work.root, part.files[0]))["text"].to_pylist()
         elif isinstance(part, parts.Rejections):
-            lines += [json.loads(line)["line"] for line in Path(part.path).read_bytes().splitlines()]
-    return texts, lines
+            lines += [
+                json.loads(line)["line"]
+                for line in local_file(work.root, part.file).read_bytes().splitlines()
+            ]
+    return [text.encode() for text in texts], lines
 
 
 LINE = st.one_of(
@@ -369,13 +359,13 @@ def test_every_record_is_an_example_or_rejected(tmp_path_factory, lines):
 
 def test_the_stage_composes_in_a_pipeline(folder):
     Path("a.tsv").write_text("text\tlabel\na\tx\n")
-    os.makedirs("out")
+    config = IngestConfig(files="a.tsv", holdout={})
+    sources = find_sources(config, "classification")
     with beam.Pipeline(FnApiRunner(), options=PipelineOptions([])) as pipeline:
-        config = IngestConfig(files="a.tsv", holdout={})
         counts = (
             pipeline
             | beam.Create([{}])
-            | Ingest(config=config, task="classification", output="out")
-            | beam.Map(lambda summary: summary["examples"])
+            | Ingest(config, "classification", sources, Work(files.resolve("runs"), "ingest", "key"))
+            | beam.Map(lambda made: made.summary["examples"])
         )
         assert_that(counts, equal_to([{"train": 1, "validation": 0, "test": 0}]))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
+from upath import UPath
 
 from components.errors import UserError
 from components.ingest import readers
@@ -25,7 +26,7 @@ def read(tmp_path):
     def run(kind, contents, columns=NAMES, name="data"):
         path = tmp_path / name
         path.write_bytes(contents if isinstance(contents, bytes) else contents.encode())
-        records = read_records(Source(0, "train", kind, dict.fromkeys(columns, str(path))), columns)
+        records = read_records(Source(0, "train", kind, dict.fromkeys(columns, UPath(path))), columns)
         return [(record.line, record.values, record.reason) for record in records]
 
     return run
@@ -148,7 +149,7 @@ def test_csv_reads_what_the_standard_library_writes(tmp_path_factory, rows):
     text = io.StringIO(newline="")
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows([("text", "label"), *rows])
     path.write_bytes(text.getvalue().encode())
-    records = list(read_records(Source(0, "train", "csv", dict.fromkeys(NAMES, str(path))), NAMES))
+    records = list(read_records(Source(0, "train", "csv", dict.fromkeys(NAMES, UPath(path))), NAMES))
     assert [record.values for record in records] == rows
     starts = [2 + sum(row[0].count("\n") + 1 for row in rows[:index]) for index in range(len(rows))]
     assert [record.line for record in records] == starts
@@ -161,7 +162,7 @@ def test_csv_reads_what_the_standard_library_writes(tmp_path_factory, rows):
 def test_every_line_of_any_csv_is_in_one_record(tmp_path_factory, contents):
     path = tmp_path_factory.mktemp("csv") / "data.csv"
     path.write_bytes(contents)
-    records = list(read_records(Source(0, "train", "csv", dict.fromkeys(NAMES, str(path))), NAMES))
+    records = list(read_records(Source(0, "train", "csv", dict.fromkeys(NAMES, UPath(path))), NAMES))
     body = contents.split(b"\n", 1)[1]
     raw = b"".join(record.raw for record in records)
     assert body.startswith(raw)
@@ -199,7 +200,7 @@ def test_json_lines(read):
 def test_aligned_text_files(tmp_path):
     (tmp_path / "de").write_bytes(b"\xef\xbb\xbfeins\r\n\nzwei\ndrei\n\n")
     (tmp_path / "en").write_bytes(b"one\n\ntwo\n")
-    source = Source(0, "train", "text", {"source": f"{tmp_path}/de", "target": f"{tmp_path}/en"})
+    source = Source(0, "train", "text", {"source": UPath(tmp_path, "de"), "target": UPath(tmp_path, "en")})
     records = list(read_records(source, {"source": "source", "target": "target"}))
     assert [(record.line, record.values, record.reason, record.field) for record in records] == [
         (1, (b"eins", b"one"), "", ""),
@@ -216,7 +217,7 @@ def test_parquet(tmp_path, kind):
     labels = pa.array(["x", None, "y"] * 1000, pa.string()).cast(kind)
     parquet.write_table(pa.table({"id": range(3000), "n": range(3000), "label": labels}), path)
     records = list(
-        read_records(Source(0, "train", "parquet", {"text": path}), {"text": "n", "label": "label"})
+        read_records(Source(0, "train", "parquet", {"text": UPath(path)}), {"text": "n", "label": "label"})
     )
     assert [record.line for record in records] == list(range(1, 3001))
     assert [record.values for record in records[:3]] == [(0, b"x"), (1, None), (2, b"y")]
@@ -227,7 +228,7 @@ def test_one_bad_parquet_row_spoils_no_other(tmp_path):
     path = str(tmp_path / "data.parquet")
     texts = pa.array([b"a", b"\xff", b"c"]).view(pa.string())
     parquet.write_table(pa.table({"text": texts}), path)
-    records = read_records(Source(0, "train", "parquet", {"text": path}), {"text": "text"})
+    records = read_records(Source(0, "train", "parquet", {"text": UPath(path)}), {"text": "text"})
     assert [record.values for record in records] == [(b"a",), (b"\xff",), (b"c",)]
 
 
@@ -261,7 +262,7 @@ def test_files_that_cannot_be_read_are_errors(read, tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*data: Parquet"):
         read("parquet", "text\tlabel\n")
     with pytest.raises(UserError, match=r"cannot read .*Is a directory.*Check it, its permissions"):
-        list(read_records(Source(0, "train", "tsv", {"text": str(tmp_path)}), NAMES))
+        list(read_records(Source(0, "train", "tsv", {"text": UPath(tmp_path)}), NAMES))
 
 
 @pytest.mark.parametrize("kind", ["tsv", "csv", "jsonl"])

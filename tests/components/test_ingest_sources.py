@@ -2,6 +2,7 @@ import os
 
 import pytest
 from pydantic import ValidationError
+from upath import UPath
 
 from components.errors import UserError
 from components.ingest.config import IngestConfig
@@ -18,7 +19,7 @@ def folder(tmp_path, monkeypatch):
 
 def found(task="classification", **config):
     return [
-        (source.split, source.format, source.file) for source in find_sources(IngestConfig(**config), task)
+        (source.split, source.format, source.name()) for source in find_sources(IngestConfig(**config), task)
     ]
 
 
@@ -46,8 +47,45 @@ def test_splits_keep_their_order_and_formats_follow_names(folder):
 def test_aligned_files(folder):
     config = IngestConfig(files={"train": {"target": "g.txt", "source": "f.txt"}}, format="text")
     (source,) = find_sources(config, "seq2seq")
-    assert list(source.files.items()) == [("source", "f.txt"), ("target", "g.txt")]
-    assert (source.format, source.file) == ("text", "f.txt")
+    assert source.files == {"source": UPath(folder, "f.txt"), "target": UPath(folder, "g.txt")}
+    assert [source.name(field) for field in source.files] == ["f.txt", "g.txt"]
+    assert (source.format, source.name()) == ("text", "f.txt")
+
+
+def test_places_do_not_depend_on_the_working_directory(folder, monkeypatch):
+    (folder / "[v1]").mkdir()
+    (folder / "[v1]" / "h.tsv").touch()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.chdir(folder / "[v1]")
+    for pattern, name in (
+        ("../a.tsv", "../a.tsv"),
+        ("./*.tsv", "h.tsv"),
+        ("~/a.tsv", f"{folder}/a.tsv"),
+        (f"file://{folder}/a.tsv", f"{folder}/a.tsv"),
+        (f"file://{folder}/[ax].tsv", f"{folder}/a.tsv"),
+        (f"{folder}/[v1]/*", f"{folder}/[v1]/h.tsv"),
+    ):
+        (source,) = find_sources(IngestConfig(files=pattern), "classification")
+        assert source.name() == name
+        assert source.place() == UPath(folder, "[v1]" if "h.tsv" in name else "", os.path.basename(name))
+
+
+def test_a_folder_of_this_very_name_comes_before_the_glob(folder):
+    for name in ("[v1]", "v", "[v1]/[xy]"):
+        (folder / name).mkdir()
+        (folder / name / "h.tsv").touch()
+    assert found(files="[v1]/*.tsv") == [("train", "tsv", "[v1]/h.tsv")]
+    assert found(files="[v1]/**/h.tsv") == [
+        ("train", "tsv", "[v1]/[xy]/h.tsv"),
+        ("train", "tsv", "[v1]/h.tsv"),
+    ]
+    assert found(files="[v2]/*.tsv") == [("train", "tsv", "v/h.tsv")]
+    with pytest.raises(UserError, match=r"Did you mean '\[v1\]/h\.tsv'"):
+        found(files="[v1]/hh.tsv")
+
+
+def test_a_file_is_read_once_however_it_is_called(folder):
+    assert found(files=["a.tsv", f"{folder}/a.tsv", "./a.tsv"]) == [("train", "tsv", "a.tsv")]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +104,7 @@ def test_aligned_files(folder):
         ({"files": "nowhere/a.tsv"}, "no file matches 'nowhere/a.tsv'"),
         (
             {"files": "ftq://a/b.tsv"},
-            "cannot look for 'ftq://a/b.tsv' (`files.train`): Unable to get filesystem",
+            "ingest: `files.train`: received 'ftq://a/b.tsv', expected a local path, or an address",
         ),
         (
             {"files": "f.txt"},

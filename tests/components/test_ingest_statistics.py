@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.ingest.config import IngestConfig
-from components.ingest.parts import Rejections, Shard
+from components.ingest.parts import Part, Rejections
 from components.ingest.splits import choose, hash64, held_out
 from components.ingest.statistics import (
     FINGERPRINT,
@@ -20,21 +20,20 @@ from components.strict import SPLITS
 TEXTS = st.text(max_size=30)
 
 
-def shard(split, lengths, labels=(), source=0):
-    return Shard(
+def part(split, lengths, labels=(), source=0):
+    return Part(
         split,
         source,
         f"{split}.tsv",
         0,
-        "",
         {"text": Counter(lengths), "label": Counter(map(len, labels))},
         Counter(labels),
-        len(lengths),
+        examples=len(lengths),
     )
 
 
-def statistics(shards, rejected=(), duplicates=None):
-    return make_statistics("classification", shards, rejected, duplicates or Duplicates())
+def statistics(parts, rejected=(), duplicates=None):
+    return make_statistics("classification", parts, rejected, duplicates or Duplicates())
 
 
 def duplicates_of(rows, chunk=3):
@@ -83,9 +82,9 @@ def test_a_larger_test_fraction_only_adds_to_test(text, smaller, larger):
 def test_lengths_and_labels_are_exact():
     made = statistics(
         [
-            shard("train", [1, 2, 3], ["b", "a", "b"]),
-            shard("train", [100] + [4] * 16, ["a"] * 17, source=1),
-            shard("test", [7, 8], ["a", "b"], source=2),
+            part("train", [1, 2, 3], ["b", "a", "b"]),
+            part("train", [100] + [4] * 16, ["a"] * 17, source=1),
+            part("test", [7, 8], ["a", "b"], source=2),
         ]
     )
     assert made["splits"]["train"] == {
@@ -139,9 +138,9 @@ def test_duplicates_are_those_that_sets_find(rows):
 
 
 def test_shared_texts_are_reported_with_places():
-    shards = [shard("train", [1], ["a"], 0), shard("test", [1], ["a"], 1)]
+    parts = [part("train", [1], ["a"], 0), part("test", [1], ["a"], 1)]
     found = duplicates_of([(5, 6, 0, 17, 0), (5, 6, 1, 2, 2), (5, 6, 1, 9, 2), (8, 8, 1, 3, 2)])
-    made = statistics(shards, duplicates=found)
+    made = statistics(parts, duplicates=found)
     assert made["splits"]["test"]["duplicates"] == 1
     assert made["shared_texts"] == [
         {"splits": ["train", "test"], "texts": 1, "places": [["train.tsv:17", "test.tsv:2"]]}
@@ -153,20 +152,20 @@ def test_shared_texts_are_reported_with_places():
 
 
 def test_warnings():
-    assert statistics([shard("train", [1, 1], ["a", "a"])])["warnings"] == [
+    assert statistics([part("train", [1, 1], ["a", "a"])])["warnings"] == [
         "There are no validation examples: give `ingest.files.validation` or a fraction in `ingest.holdout`.",
         "There are no test examples: give `ingest.files.test` or a fraction in `ingest.holdout`.",
         "Every train example has the label 'a': nothing can be learnt.",
     ]
-    three = [shard("train", [1, 1], ["a", "b"]), shard("test", [1], ["a"])]
-    assert statistics([*three, shard("validation", [1] * 7, "zcdefgh")])["warnings"] == [
+    three = [part("train", [1, 1], ["a", "b"]), part("test", [1], ["a"])]
+    assert statistics([*three, part("validation", [1] * 7, "zcdefgh")])["warnings"] == [
         "Labels of validation that do not occur in train: 'c', 'd', 'e', 'f', 'g' and others."
     ]
     different = [str(number) for number in range(101)]
-    assert statistics([*three, shard("train", [1] * 101, different), shard("validation", [1], "a")])[
+    assert statistics([*three, part("train", [1] * 101, different), part("validation", [1], "a")])[
         "warnings"
     ] == ["Different labels in train: 103. Is `label` the right column?"]
-    rejections = [Rejections("a.tsv", 0, "", Counter({"empty text": 2, "not UTF-8": 1}))]
-    made = statistics([*three, shard("validation", [1], "a")], rejections)
+    rejections = [Rejections("a.tsv", 0, Counter({"empty text": 2, "not UTF-8": 1}))]
+    made = statistics([*three, part("validation", [1], "a")], rejections)
     assert made["rejected"] == {"total": 3, "reasons": {"empty text": 2, "not UTF-8": 1}}
     assert made["warnings"] == ["Rejected records: 3. rejected.jsonl says which and why."]

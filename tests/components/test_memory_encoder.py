@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from made_artifacts import make_tokens
 
 from components.errors import UserError
 from components.models.build import build_model
 from components.models.config import ModelConfig
 from components.tokenize.config import Characters, Words
-from components.tokenize.labels import write_labels
 from components.tokenize.tokenizers import SPECIAL_TOKENS, CharacterTokenizer, WordTokenizer
 from components.train.start import new_model
 
@@ -23,13 +23,11 @@ def config(decoder=None, **settings):
     return ModelConfig.model_validate({"embedding_size": 5, "encoder": encoder, **attention})
 
 
-def artifact(directory, tokenizer=None):
-    """Writes what new_model needs of a tokenize artifact."""
-    tokenizer = tokenizer or WordTokenizer(Words(type="words", lowercase=True), lowered(WORDS))
-    for field in ("text", "source", "target"):
-        tokenizer.save(str(directory / "tokenizer" / field))
-    write_labels(str(directory), ["attic", "cellar"])
-    return str(directory)
+def artifact(root, **tokenizers):
+    """Makes what new_model needs of a tokenize artifact."""
+    tokenizer = WordTokenizer(Words(type="words", lowercase=True), lowered(WORDS))
+    fields = dict.fromkeys(("text", "source", "target"), tokenizer)
+    return make_tokens(root, "classification", {}, fields | tokenizers, ["attic", "cellar"])
 
 
 def lowered(words):
@@ -74,12 +72,11 @@ def test_a_separator_that_is_no_token_is_refused(separator, found, tmp_path):
 
 
 def test_the_separator_of_seq2seq_is_one_of_the_source(tmp_path):
-    directory = artifact(tmp_path)
     letters = CharacterTokenizer(Characters(type="characters"), [*SPECIAL_TOKENS, "a", "b"])
-    letters.save(str(tmp_path / "tokenizer" / "source"))
+    tokens = artifact(tmp_path, source=letters)
     with pytest.raises(UserError, match=r"that the source tokenizer \(characters\) learnt"):
-        new_model(config("gru"), "seq2seq", directory, seed=1)
-    model = new_model(config("gru", separator="b"), "seq2seq", directory, seed=1)
+        new_model(config("gru"), "seq2seq", tokens, seed=1)
+    model = new_model(config("gru", separator="b"), "seq2seq", tokens, seed=1)
     assert int(model.encoder.separator_id) == len(SPECIAL_TOKENS) + 1
 
 

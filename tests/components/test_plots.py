@@ -14,8 +14,8 @@ from components.evaluate.plots import (
     calibration,
     confusion_matrix,
     quality_by_slice,
-    training_curves,
 )
+from components.train.curves import training_curves
 
 
 @pytest.fixture(autouse=True)

@@ -1,25 +1,25 @@
 from __future__ import annotations
 
-import json
-
-import apache_beam as beam
 import pytest
 import tensorflow as tf
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from made_artifacts import make_examples, make_tokens
 from pydantic import TypeAdapter
+from stage_runner import run_on_nothing, run_stage
 
+from components import files
+from components.artifacts.examples import Examples
+from components.artifacts.tokens import Tokens
 from components.errors import UserError
-from components.events import StageProgress, Warned, listening
-from components.examples import encode_text, shard_name
+from components.ingest import parts as ingest_parts
 from components.ingest.config import IngestConfig
+from components.ingest.sources import find_sources
 from components.ingest.transform import Ingest
+from components.reports import Progress, Warned, listening
 from components.strict import FIELDS, SPLITS
 from components.tokenize import count
 from components.tokenize.config import TokenizeConfig
-from components.tokenize.labels import read_labels, write_labels
-from components.tokenize.tokenizers import load_tokenizer
 from components.tokenize.transform import Tokenize
+from components.work import Work
 
 PAIRS = {
     "train": [[("one two three", "1 2 3"), ("two", "2")], [("three\n\t three four", "3 3 4"), ("été", "5")]],
@@ -42,52 +42,27 @@ TEXT = configure(text={"type": "words"})
 
 @pytest.fixture
 def run(tmp_path):
-    """Writes an ingest artifact, tokenizes it, and returns summary, artifact and events."""
-    number = 0
+    """Makes an ingest artifact, tokenizes it, and returns the artifact and the events."""
 
-    def run(examples, task, config):
-        nonlocal number
-        number += 1
-        ingest, output = tmp_path / f"ingest{number}", tmp_path / f"tokenize{number}"
-        (ingest / "examples").mkdir(parents=True)
-        output.mkdir()
-        counts = {split: {"examples": sum(map(len, examples.get(split, [])))} for split in SPLITS}
-        (ingest / "statistics.json").write_text(json.dumps({"splits": counts}))
-        for split, shards in examples.items():
-            for index, shard in enumerate(shards):
-                path = ingest / "examples" / shard_name(split, index, len(shards))
-                with tf.io.TFRecordWriter(str(path)) as writer:
-                    for values in shard:
-                        writer.write(encode_text(dict(zip(FIELDS[task], values, strict=True))))
-        summary = tmp_path / f"summary{number}.json"
+    def run(examples, task, config, root=tmp_path):
+        made = make_examples(root, task, examples)
         events = []
-        with listening(events.append), pipeline() as p:
-            _ = (
-                p
-                | beam.Create([{"ingest": str(ingest)}])
-                | Tokenize(config=config, task=task, output=str(output))
-                | beam.Map(lambda found: summary.write_text(json.dumps(found)))
+        with listening(events.append):
+            tokens = run_stage(
+                lambda work: Tokenize(config, task, work), Tokens, {"ingest": made.reference}, root
             )
-        return json.loads(summary.read_text()), output, events
+        return tokens, events
 
     return run
 
 
-def pipeline():
-    return beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
-
-
-def read(path):
-    """The token examples of a shard, each as lists by field."""
-    rows = []
-    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-        features = tf.train.Example.FromString(record).features.feature
-        rows.append({field: list(features[field].int64_list.value) for field in sorted(features)})
-    return rows
-
-
-def statistics(output):
-    return json.loads((output / "statistics.json").read_text(encoding="utf-8"))
+def read(tokens, name, task="seq2seq"):
+    """The token examples of a file, each as lists by field."""
+    return [
+        dict(zip(FIELDS[task], row, strict=True))
+        for batch in tokens.batches(name, FIELDS[task], 1)
+        for row in zip(*(column.to_pylist() for column in batch.values()), strict=True)
+    ]
 
 
 def warned(events):
@@ -103,55 +78,52 @@ TYPES = [
 
 @pytest.mark.parametrize(("source", "target"), TYPES, ids=str)
 def test_tokens_are_those_of_the_saved_tokenizers(run, source, target):
-    summary, output, _ = run(PAIRS, "seq2seq", configure(source=source, target=target))
-    for split, shards in PAIRS.items():
-        for index, shard in enumerate(shards):
-            rows = read(output / "tokens" / shard_name(split, index, len(shards)))
+    tokens, _ = run(PAIRS, "seq2seq", configure(source=source, target=target))
+    for split, parts in PAIRS.items():
+        assert tokens.count(split) == sum(map(len, parts))
+        for name, part in zip(tokens.parts_of(split), parts, strict=True):
+            rows = read(tokens, name)
             for column, field in enumerate(("source", "target")):
-                saved = load_tokenizer(str(output / "tokenizer" / field))
-                texts = tf.constant([values[column] for values in shard])
+                saved = tokens.tokenizer(field)
+                texts = tf.constant([values[column] for values in part])
                 assert [row[field] for row in rows] == saved.tokenize(texts).to_list()
-                assert summary["vocabulary"][field] == saved.vocabulary_size
-    assert sorted(path.name for path in (output / "tokens").iterdir()) == [
-        "test-00000-of-00001.tfrecord",
-        "train-00000-of-00002.tfrecord",
-        "train-00001-of-00002.tfrecord",
-        "validation-00000-of-00001.tfrecord",
+                assert tokens.summary["vocabulary"][field] == saved.vocabulary_size
+    assert tokens.names("tokens/") == [
+        "tokens/test-00000.parquet",
+        "tokens/train-00000.parquet",
+        "tokens/train-00001.parquet",
+        "tokens/validation-00000.parquet",
     ]
-    assert "labels" not in summary
-    assert not (output / "tokenizer" / "labels.txt").exists()
+    assert "labels" not in tokens.summary
+    assert not tokens.has("tokenizer/labels.txt")
 
 
 def test_vocabulary_is_that_of_the_train_split(run):
-    _, output, _ = run(PAIRS, "seq2seq", WORDS)
-    pieces = load_tokenizer(str(output / "tokenizer" / "source")).pieces
-    assert pieces[4:] == ("three", "two", "four", "one", "été")
-    assert read(output / "tokens" / "validation-00000-of-00001.tfrecord")[0]["source"] == [6, 1]
+    tokens, _ = run(PAIRS, "seq2seq", WORDS)
+    assert tokens.tokenizer("source").pieces[4:] == ("three", "two", "four", "one", "été")
+    assert read(tokens, "tokens/validation-00000.parquet")[0]["source"] == [6, 1]
 
 
 def test_labels(run):
-    summary, output, events = run(LABELLED, "classification", TEXT)
-    assert (output / "tokenizer" / "labels.txt").read_text() == "neg\nneutral, or not\npos\n"
-    assert [row["label"] for row in read(output / "tokens" / "train-00000-of-00001.tfrecord")] == [
-        [2],
-        [0],
-        [1],
-    ]
-    test = read(output / "tokens" / "test-00000-of-00001.tfrecord")
-    assert [row["label"] for row in test] == [[2], [-1], [0], [-1]]
-    assert summary["labels"] == 3
-    assert statistics(output)["unknown_labels"] == {"train": 0, "test": 2}
+    tokens, events = run(LABELLED, "classification", TEXT)
+    assert tokens.read("tokenizer/labels.txt") == b"neg\nneutral, or not\npos\n"
+    assert tokens.labels() == ["neg", "neutral, or not", "pos"]
+    train = read(tokens, "tokens/train-00000.parquet", "classification")
+    assert [row["label"] for row in train] == [2, 0, 1]
+    test = read(tokens, "tokens/test-00000.parquet", "classification")
+    assert [row["label"] for row in test] == [2, -1, 0, -1]
+    assert tokens.summary["labels"] == 3
+    assert tokens.statistics()["unknown_labels"] == {"train": 0, "test": 2}
     message = (
         "Examples of test with a label that the train split does not have: 2. None of them can be answered"
     )
     assert [message in warning for warning in warned(events)] == [True]
-    assert summary["warnings"] == statistics(output)["warnings"] == warned(events)
+    assert tokens.summary["warnings"] == tokens.statistics()["warnings"] == warned(events)
 
 
 @pytest.mark.parametrize("labels", [["a"], ["", "x y", "\u2028", "é"]])
 def test_labels_file(tmp_path, labels):
-    write_labels(str(tmp_path), labels)
-    assert read_labels(str(tmp_path)) == labels
+    assert make_tokens(tmp_path, "classification", {}, labels=labels).labels() == labels
 
 
 def test_statistics(run):
@@ -160,8 +132,8 @@ def test_statistics(run):
         "test": [[("a z", "x")]],
     }
     config = configure(text={"type": "words", "max_length": 4, "min_count": 2})
-    summary, output, _ = run(examples, "classification", config)
-    found = statistics(output)["fields"]["text"]
+    tokens, _ = run(examples, "classification", config)
+    found = tokens.statistics()["fields"]["text"]
     assert found["vocabulary_size"] == 6
     assert found["splits"] == {
         "train": {
@@ -177,8 +149,8 @@ def test_statistics(run):
             "cut": 0.0,
         },
     }
-    assert statistics(output)["labels"] == 1
-    cut, unknown = summary["warnings"]
+    assert tokens.statistics()["labels"] == 1
+    cut, unknown = tokens.summary["warnings"]
     assert unknown.startswith(
         "Unknown tokens in `text` of test: 50.0%. Raise `tokenize.text.vocabulary_size`"
     )
@@ -190,23 +162,26 @@ def test_few_unknown_and_cut_texts_are_no_matter(run):
     train = [("a", "x")] * 99 + [("a a a", "x")]
     test = [("a", "x")] * 19 + [("z", "x")]
     config = configure(text={"type": "words", "max_length": 2})
-    assert run({"train": [train], "test": [test]}, "classification", config)[0]["warnings"] == []
-    assert len(run({"train": [train[1:]], "test": [test[1:]]}, "classification", config)[0]["warnings"]) == 2
+    assert run({"train": [train], "test": [test]}, "classification", config)[0].summary["warnings"] == []
+    assert (
+        len(run({"train": [train[1:]], "test": [test[1:]]}, "classification", config)[0].summary["warnings"])
+        == 2
+    )
 
 
 @pytest.mark.parametrize("type_", ["wordpiece", "sentencepiece"])
 def test_vocabulary_smaller_than_asked_for(run, type_):
     config = configure(source={"type": type_, "vocabulary_size": 900}, target={"type": "words"})
-    summary, _, events = run(PAIRS, "seq2seq", config)
+    tokens, events = run(PAIRS, "seq2seq", config)
     message = (
         "train split gives only {} tokens for `source`: less than `tokenize.source.vocabulary_size`, 900"
     )
-    assert message.format(summary["vocabulary"]["source"]) in warned(events)[0]
+    assert message.format(tokens.summary["vocabulary"]["source"]) in warned(events)[0]
 
 
 def test_progress(run):
-    _, _, events = run(PAIRS, "seq2seq", WORDS)
-    steps = [event for event in events if isinstance(event, StageProgress)]
+    _, events = run(PAIRS, "seq2seq", WORDS)
+    steps = [event for event in events if isinstance(event, Progress)]
     assert {event.stage for event in steps} == {"tokenize"}
     told = {
         message: [e for e in steps if e.message == message]
@@ -218,46 +193,64 @@ def test_progress(run):
     assert [(event.done, event.total) for event in told["learning"]] == [(0, 2), (1, 2)]
 
 
-def files(directory):
-    return {
-        str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()
-    }
+def contents(tokens):
+    return {name: tokens.read(name) for name in tokens.names()}
 
 
 @pytest.mark.parametrize(("source", "target"), TYPES, ids=str)
 def test_the_same_input_gives_the_same_files(run, source, target, monkeypatch):
     config = configure(source=source, target=target)
-    _, first, _ = run(PAIRS, "seq2seq", config)
+    first, _ = run(PAIRS, "seq2seq", config)
     monkeypatch.setattr(count, "_MOST_IN_MEMORY", 2)  # passed on in other portions, too
-    _, second, _ = run(PAIRS, "seq2seq", config)
-    assert files(first) == files(second)
-    assert len(files(first)) >= 7
+    second, _ = run(PAIRS, "seq2seq", config)
+    assert contents(first) == contents(second)
+    assert first.manifest.digests == second.manifest.digests
+    assert len(contents(first)) >= 7
 
 
-def test_follows_ingest_in_one_pipeline(tmp_path):
-    (tmp_path / "pairs.tsv").write_text(
-        "source\ttarget\n" + "".join(f"{i} + {i}\t{2 * i}\n" for i in range(400))
-    )
-    directories = {stage: tmp_path / stage for stage in ("ingest", "tokenize")}
-    for directory in directories.values():
-        directory.mkdir()
-    with pipeline() as p:
-        _ = (
-            p
-            | beam.Create([{}])
-            | Ingest(
-                config=IngestConfig(files=str(tmp_path / "pairs.tsv")),
-                task="seq2seq",
-                output=str(directories["ingest"]),
-            )
-            | beam.Map(lambda _: {"ingest": str(directories["ingest"])})
-            | Tokenize(config=WORDS, task="seq2seq", output=str(directories["tokenize"]))
-        )
-    shards = [f"{split}-00000-of-00001.tfrecord" for split in ("test", "train", "validation")]
-    assert sorted(path.name for path in (directories["tokenize"] / "tokens").iterdir()) == shards
-    for shard in shards:
-        texts = tf.data.TFRecordDataset(str(directories["ingest"] / "examples" / shard))
-        assert len(list(texts)) == len(read(directories["tokenize"] / "tokens" / shard)) > 0
+def test_follows_ingest_part_by_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(ingest_parts, "PART_BYTES", 2000)
+    lines = "".join(f"{i} + {i}\t{2 * i}\n" for i in range(400))
+    (tmp_path / "pairs.tsv").write_text(f"source\ttarget\n{lines}")
+    config = IngestConfig(files=str(tmp_path / "pairs.tsv"))
+    sources = find_sources(config, "seq2seq")
+    examples = run_stage(lambda work: Ingest(config, "seq2seq", sources, work), Examples, {}, tmp_path)
+    inputs = {"ingest": examples.reference}
+    tokens = run_stage(lambda work: Tokenize(WORDS, "seq2seq", work), Tokens, inputs, tmp_path)
+    target = tokens.tokenizer("target")
+    for split in SPLITS:
+        assert len(tokens.parts_of(split)) == len(examples.parts_of(split)) > 1
+        assert tokens.count(split) == examples.count(split) > 0
+        for name, of in zip(tokens.parts_of(split), examples.parts_of(split), strict=True):
+            texts = [text for batch in examples.batches(of, ["target"]) for text in batch["target"]]
+            assert [row["target"] for row in read(tokens, name)] == target.tokenize(texts).to_list()
+
+
+def test_batches_of_tokens(tmp_path):
+    rows = [(list(range(number % 5)), number) for number in range(5000)]
+    tokens = make_tokens(tmp_path, "classification", {"train": [rows]})
+    batches = list(tokens.batches("tokens/train-00000.parquet", ["label", "text"], 2000))
+    assert [len(batch["text"]) for batch in batches] == [2000, 2000, 1000]
+    assert [str(column.type) for column in batches[0].values()] == ["int32", "list<element: int32>"]
+    assert batches[1]["text"].value_lengths().to_pylist() == [number % 5 for number in range(2000, 4000)]
+    assert batches[2]["label"].to_pylist() == list(range(4000, 5000))
+    with pytest.raises(KeyError, match="has no column 'target', it has: text, label"):
+        next(tokens.batches("tokens/train-00000.parquet", ["target"]))
+
+
+@pytest.mark.parametrize(("source", "target"), TYPES[1:], ids=str)
+def test_a_root_in_memory(run, tmp_path, source, target):
+    config = configure(source=source, target=target)
+    here, _ = run(PAIRS, "seq2seq", config)
+    away, _ = run(PAIRS, "seq2seq", config, root=f"memory://{tmp_path.name}")
+    assert contents(here) == contents(away)
+    assert away.tokenizer("target").pieces == here.tokenizer("target").pieces
+    assert files.exists(away.place("tokens/train-00001.parquet"))
+
+
+def test_nothing_is_made_of_an_empty_collection(tmp_path):
+    assert run_on_nothing(lambda work: Tokenize(WORDS, "seq2seq", work), Tokens, tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -273,7 +266,7 @@ def test_tokenizers_that_do_not_suit_the_task(task, fields, received, expected):
     config = configure(**{field: {"type": "words"} for field in fields})
     message = f"received tokenizers for {received}, expected {expected} for {task}. Correct the section"
     with pytest.raises(UserError, match=message):
-        Tokenize(config=config, task=task, output="")
+        Tokenize(config, task, Work(None, "tokenize", "key"))
 
 
 def test_vocabulary_too_small_for_the_characters(run):

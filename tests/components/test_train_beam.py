@@ -1,30 +1,19 @@
-"""What the train stage computes as sums over shards: document frequencies, and readouts in closed form."""
+"""What the train stage computes as sums over parts: document frequencies, and readouts in closed form."""
 
-import json
-
-import apache_beam as beam
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+import tiny_training
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_artifacts import make_tokens
 from sklearn.linear_model import Ridge
+from tiny_training import TOKENIZER
 
 from components.errors import UserError
-from components.events import EpochFinished, Warned, listening
-from components.examples import encode_tokens, shard_name
-from components.models.config import ModelConfig
-from components.tokenize.config import Characters
-from components.tokenize.labels import write_labels
-from components.tokenize.tokenizers import SPECIAL_TOKENS, CharacterTokenizer
-from components.train.config import TrainConfig
+from components.reports import EpochFinished, Progress, Warned, listening
 from components.train.readout import SumRidge
-from components.train.transform import Train
 
-LETTERS = "abcdef"
 RIDGES = [1e-3, 1e-1, 10.0]
 RESERVOIR = {
     "embedding_size": 4,
@@ -43,62 +32,44 @@ def examples(count, seed):
         yield text, int(np.sum(text == 4) > np.sum(text == 5))
 
 
-def write(directory, train_shards=1, validation=40, task="classification", known=True):
-    """Writes 120 train examples in some shards, and validation examples, perhaps without known labels."""
-    (directory / "tokens").mkdir(parents=True)
-    for split, count, shards in [("train", 120, train_shards), ("validation", validation, 1)]:
-        rows = list(examples(count, seed=len(split)))
-        for shard in range(shards if count else 0):
-            with tf.io.TFRecordWriter(str(directory / "tokens" / shard_name(split, shard, shards))) as writer:
-                for text, label in rows[shard * count // shards : (shard + 1) * count // shards]:
-                    fields = {"text": text, "label": [label if known or split == "train" else -1]}
-                    if task == "seq2seq":
-                        fields = {"source": text, "target": text[:2]}
-                    writer.write(encode_tokens(fields))
-    tokenizer = CharacterTokenizer(Characters(type="characters"), [*SPECIAL_TOKENS, *LETTERS])
-    for field in ["text"] if task == "classification" else ["source", "target"]:
-        tokenizer.save(str(directory / "tokenizer" / field))
-    if task == "classification":
-        write_labels(str(directory), ["no", "yes"])
-    return directory
+def write(root, train_parts=1, validation=40, task="classification", known=True):
+    """Makes 120 train examples in some parts, and validation examples, perhaps without known labels."""
+
+    def rows(split, count):
+        for text, label in examples(count, seed=len(split)):
+            number = label if known or split == "train" else -1
+            yield (text, number) if task == "classification" else (text, text[:2])
+
+    def parts(split, count, number):
+        whole = list(rows(split, count))
+        return [whole[part * count // number : (part + 1) * count // number] for part in range(number)]
+
+    splits = {"train": parts("train", 120, train_parts)}
+    if validation:
+        splits["validation"] = parts("validation", validation, 1)
+    fields = ["text"] if task == "classification" else ["source", "target"]
+    labels = ["no", "yes"] if task == "classification" else None
+    return make_tokens(root, task, splits, dict.fromkeys(fields, TOKENIZER), labels)
 
 
-def train(tokens, output, model, task="classification", epochs=1):
-    """Runs the stage; returns summary, history and model."""
-    output.mkdir(exist_ok=True)
-    stage = Train(
-        config=TrainConfig(epochs=epochs, batch_size=32),
-        model=ModelConfig.model_validate(model),
-        task=task,
-        seed=3,
-        checkpoints=str(output / "checkpoints"),
-        output=str(output),
-    )
-    summaries = []
-    with beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([])) as pipeline:
-        _ = (
-            pipeline
-            | beam.Create([{"tokenize": str(tokens)}])
-            | stage
-            | beam.Map(lambda summary: (output / "summary.json").write_text(json.dumps(summary)))
-        )
-    summaries = json.loads((output / "summary.json").read_text())
-    history = json.loads((output / "history.json").read_text())
-    return summaries, history, keras.models.load_model(output / "model.keras")
+def train(tokens, root, model, task="classification", epochs=1):
+    """Runs the stage; returns artifact, history and model."""
+    artifact = tiny_training.train(tokens, root, model=model, task=task, epochs=epochs)
+    return artifact, artifact.history(), keras.models.load_model(artifact.model_file())
 
 
 def pad(rows):
     return keras.utils.pad_sequences([text for text, _ in rows], maxlen=10, padding="post")
 
 
-def test_document_frequencies_are_those_of_the_texts_in_any_sharding(tmp_path):
+def test_document_frequencies_are_those_of_the_texts_however_they_are_cut(tmp_path):
     rows = list(examples(120, seed=len("train")))
     containing = [sum(token in text for text, _ in rows) for token in range(10)]
     expected = np.log((1 + 120) / (1 + np.array(containing))) + 1
     weights = []
-    for shards in (1, 5):
-        tokens = write(tmp_path / f"{shards}", shards)
-        *_, model = train(tokens, tmp_path / f"{shards}-out", TFIDF)
+    for parts in (1, 5):
+        tokens = write(tmp_path / f"{parts}", parts)
+        *_, model = train(tokens, tmp_path / f"{parts}-out", TFIDF)
         weights.append(model.encoder.tfidf.idf.numpy())
     np.testing.assert_allclose(weights[0][:10], expected, rtol=1e-6)
     np.testing.assert_array_equal(weights[0], weights[1])
@@ -119,12 +90,12 @@ def fitted(tmp_path_factory):
     directory = tmp_path_factory.mktemp("readout")
     events = []
     with listening(events.append):
-        summary, history, model = train(write(directory / "tokens"), directory / "out", RESERVOIR)
-    return directory, summary, history, model, events
+        artifact, history, model = train(write(directory / "tokens"), directory / "out", RESERVOIR)
+    return artifact, history, model, events
 
 
 def test_the_readout_equals_scikit_learns_ridge(fitted):
-    _, _, history, model, _ = fitted
+    _, history, model, _ = fitted
     rows, watched = list(examples(120, seed=len("train"))), list(examples(40, seed=len("validation")))
     features, watched_features = (np.float64(model.features(pad(some))) for some in (rows, watched))
     labels, watched_labels = (np.eye(2)[[label for _, label in some]] for some in (rows, watched))
@@ -141,40 +112,45 @@ def test_the_readout_equals_scikit_learns_ridge(fitted):
     np.testing.assert_allclose(bias, reference.intercept_, rtol=1e-3, atol=1e-4)
 
 
-def test_the_readout_is_the_same_in_any_sharding(fitted, tmp_path):
-    _, summary, history, model, _ = fitted
+def test_the_readout_is_the_same_however_the_examples_are_cut(fitted, tmp_path):
+    artifact, history, model, _ = fitted
     again, other_history, other = train(write(tmp_path / "tokens", 5), tmp_path / "out", RESERVOIR)
     for weight, same in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(same, weight, atol=1e-5)
-    assert again["ridge"] == summary["ridge"]
+    assert again.summary["ridge"] == artifact.summary["ridge"]
     errors = [each["epochs"][0]["squared_error"] for each in (history, other_history)]
     np.testing.assert_allclose(errors[1], errors[0], rtol=1e-6)
 
 
+def test_equal_fits_give_equal_bytes(fitted, tmp_path):
+    artifact, *_ = fitted
+    again, *_ = train(write(tmp_path / "tokens"), tmp_path / "out", RESERVOIR)
+    assert again.read("model.keras") == artifact.read("model.keras")
+    assert again.summary == artifact.summary
+
+
 def test_the_stage_reports_like_a_training(fitted):
-    directory, summary, history, model, events = fitted
+    artifact, history, model, events = fitted
     (finished,) = (event for event in events if isinstance(event, EpochFinished))
-    assert {"epochs": 1, "kept_epoch": 1, "parameters": model.count_params()}.items() <= summary.items()
+    parameters = model.count_params()
+    assert {"epochs": 1, "kept_epoch": 1, "parameters": parameters}.items() <= artifact.summary.items()
     (epoch,) = history["epochs"]
     assert finished.metrics == {name: epoch[name] for name in ("squared_error", "val_squared_error")}
     assert epoch["squared_error"] < np.mean((np.eye(2)[[label for _, label in examples(120, 5)]] - 0.5) ** 2)
-    assert sorted(path.name for path in (directory / "out").iterdir() if path.is_file()) == [
-        "history.json",
-        "model.keras",
-        "summary.json",
-    ]
+    assert artifact.names() == ["history.json", "model.keras", "plots/training_curves.png"]
+    read = {event.message: event.done for event in events if isinstance(event, Progress)}
+    assert (read["reading train"], read["reading validation"]) == (120, 40)
     assert len(model.trainable_weights) == 3  # the embedding, which nothing trains, and the readout
 
 
 def test_a_ridge_at_an_end_of_the_list_is_a_warning(fitted, tmp_path):
-    directory, _, _, _, events = fitted
+    artifact, _, _, events = fitted
     said = [event.message for event in events if isinstance(event, Warned)]
-    chosen = fitted[1]["ridge"]
-    assert bool(said) is (chosen in (min(RIDGES), max(RIDGES)))
+    assert bool(said) is (artifact.summary["ridge"] in (min(RIDGES), max(RIDGES)))
     events = []
     with listening(events.append):
         train(
-            directory / "tokens",
+            write(tmp_path / "tokens"),
             tmp_path / "out",
             {**RESERVOIR, "readout": {"type": "ridge", "ridges": [1e6, 1e7]}},
         )
@@ -191,13 +167,13 @@ def test_several_ridges_need_a_validation_split(tmp_path):
     with pytest.raises(Exception, match=message):
         train(write(tmp_path / "unknown", known=False), tmp_path / "unknown-out", RESERVOIR)
     single = {**RESERVOIR, "readout": {"type": "ridge", "ridges": [0.1]}}
-    summary, *_ = train(tokens, tmp_path / "single", single)
-    assert summary["ridge"] == 0.1
+    artifact, *_ = train(tokens, tmp_path / "single", single)
+    assert artifact.summary["ridge"] == 0.1
 
 
 def test_a_readout_that_does_not_suit_is_refused_at_once(tmp_path):
     with pytest.raises(UserError, match=r"model\.readout: received a closed form for encoder gru"):
-        train(tmp_path, tmp_path / "out", {**RESERVOIR, "encoder": {"type": "gru"}})
+        train(write(tmp_path), tmp_path / "out", {**RESERVOIR, "encoder": {"type": "gru"}})
 
 
 def test_a_reservoir_that_explodes_names_its_settings(tmp_path):
@@ -232,8 +208,7 @@ def test_what_is_fixed_survives_a_killed_training(model, tmp_path):
     with listening(kill), pytest.raises(BaseException):  # noqa: B017, PT011 (Beam may wrap it)
         train(tokens, tmp_path / "killed", model, epochs=2)
     *_, resumed = train(tokens, tmp_path / "killed", model, epochs=2)
-    for weight, same in zip(whole.get_weights(), resumed.get_weights(), strict=True):
-        np.testing.assert_array_equal(same, weight)
+    tiny_training.assert_same_weights(whole, resumed)
 
 
 @settings(deadline=None, max_examples=30)

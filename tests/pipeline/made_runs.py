@@ -1,17 +1,33 @@
-"""Runs that are made up: records and evaluate artifacts, without anything being trained."""
+"""Runs that are made up: records and artifacts as a job leaves them, without anything being computed."""
 
 import json
+from dataclasses import replace
+from datetime import datetime, timezone
 
 import numpy as np
 
+from components import files
+from components.artifacts.artifact import Manifest, inputs_hash, part_digests
+from components.artifacts.evaluation import AnswerWriter, Champion, Evaluation, join_answers, write_figures
+from components.artifacts.exported_model import add_model, model_path, validation_path
 from components.evaluate.answers import Answers
 from components.evaluate.config import METRICS
 from components.evaluate.measure import Measure
-from components.evaluate.measured import write_measured
-from pipeline.run.record import Recorder
+from components.reports import EpochFinished, emit
+from components.work import Work
+from pipeline.plan.ingredients import Ingredients
+from pipeline.plan.planning import NodePlan
+from pipeline.plan.stages import STAGES
+from pipeline.run.folder import RunFolder
+from pipeline.run.observe import Observer
 from pipeline.store.store import Store
 
 EXAMPLES = 400
+EPOCHS = [{"epoch": 1, "loss": 0.5, "seconds": 2.0}, {"epoch": 2, "loss": 0.4, "seconds": 3.0}]
+COUNTS = {"train": 9, "validation": 0, "test": 3}
+LENGTHS = {"median": 4, "p95": 6, "max": 7}
+REJECTED = {"file": "train.tsv", "line": 3, "reason": "it has one column", "text": "<b>only one</b>"}
+WORST = {"example": 1, "input": "<script>alert(1)</script>", "prediction": "xy", "score": None}
 
 
 def answers_of(right, words=("ab", "xy")):
@@ -30,43 +46,173 @@ def report_of(right, resamples=500, task="seq2seq", words=("ab", "xy")):
     return combiner.extract_output(accumulated)
 
 
-def make_run(root, name, right, resamples=500, data="data", task="seq2seq", config=None, words=("ab", "xy")):
-    """Records a run whose model answers so many of 400 examples right; returns its id."""
-    store = Store(root)
-    recorder = Recorder(root, "made", {"task": task, "seed": 7, **(config or {})})
-    answers = answers_of(right, words)
-    report = report_of(right, resamples, task, words)
-    good, bad = words
+class MadeRun:
+    """A run whose nodes are made one by one; those that another run has made are found, and reused.
 
-    def commit(stage, key, ingredients, summary, fill):
-        staging = store.staging(stage)
-        fill(staging)
-        store.commit(staging, stage, key, ingredients, summary, seconds=12.0)
-        recorder.stage(stage, state="finished", key=key, seconds=12.0, reason="first run")
+    Args:
+        root: of the pipeline.
+        name: tells its training from others'.
+        data: tells its examples from others'.
+        config: the configuration.
+        epochs: of the training.
+        right: how many of the 400 examples are answered rightly.
+        resamples: of the bootstrap.
+        words: the right answer and the wrong one.
+    """
 
-    def evaluated(directory):
-        write_measured(directory, "test", {**report, "slices": {}})
-        (directory / "predictions.jsonl").write_text("".join(answers.lines()), encoding="utf-8")
-        row = {
-            "example": 1,
-            "input": "<script>alert(1)</script>",
-            "target": good,
-            "prediction": bad,
-            "score": None,
+    def __init__(
+        self,
+        root,
+        name="a",
+        data="data",
+        config=None,
+        epochs=EPOCHS,
+        right=320,
+        resamples=500,
+        words=("ab", "xy"),
+    ):
+        self.root = files.resolve(root)
+        self.store = Store(self.root)
+        self.folder = RunFolder.new(self.root)
+        self.id = self.folder.id
+        self.observer = Observer(self.folder, self.store)
+        self._config = {"task": "seq2seq", "seed": 7, **(config or {})}
+        self._data, self._epochs, self._words = data, epochs, words
+        self._right, self._resamples = right, resamples
+        champion = replace(STAGES[3], kind=Champion)
+        self._plans = {
+            stage.name: self._plan(stage, name if "train" in stage.reads or stage.name == "train" else "")
+            for stage in (*STAGES, champion)
         }
-        (directory / "worst.jsonl").write_text(json.dumps(row) + "\n")
+        self.folder.start("made", self._config, {}, list(self._plans.values()))
 
-    history = {"epochs": [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.4}], "best_epoch": 2}
-    commit(
-        "train",
-        f"{name:0<64}",
-        {},
-        {"parameters": 1234},
-        lambda folder: (folder / "history.json").write_text(json.dumps(history)),
-    )
-    commit("evaluate", f"{name:0<64}", {"upstream ingest": data}, {"metrics": report["metrics"]}, evaluated)
-    # What the champion answered belongs to another run, and MLflow is not told of it.
-    commit("champion", f"{name:0<64}", {}, {"metrics": {}}, lambda folder: (folder / "file").touch())
-    recorder.record.metrics = report["metrics"]
-    recorder.finish("finished")
-    return recorder.record.id
+    def _plan(self, stage, name):
+        key = Ingredients(settings={"made": f"{stage.name} {self._data} {name}"})
+        return NodePlan(stage, key, dict.fromkeys(stage.kind.parts, ""), 1, None, "first run")
+
+    def record(self):
+        """What is known of it now."""
+        return self.observer.record()
+
+    def made(self, node):
+        """The artifact of a node."""
+        self.record()
+        return self.observer.artifact(node)
+
+    def work(self, node):
+        """What a worker of a node has."""
+        return Work(self.root, node, self._plans[node].key, self.folder.status(node))
+
+    def train(self, *numbers):
+        """Reports that so many epochs are over."""
+        with self.work("train").attempt("fit"):
+            for epoch in self._epochs:
+                if epoch["epoch"] in numbers:
+                    metrics = {
+                        name: value for name, value in epoch.items() if name not in ("epoch", "seconds")
+                    }
+                    emit(EpochFinished("train", epoch["epoch"], len(self._epochs), metrics, epoch["seconds"]))
+
+    def make(self, *nodes, seconds=12.0):
+        """Makes the artifacts of nodes; all they read must be there."""
+        for node in nodes:
+            plan = self._plans[node]
+            read = {
+                f"{stage} {part}": self.made(stage).manifest.digests[part]
+                for stage, parts in plan.stage.reads.items()
+                for part in parts
+            }
+            with self.work(node).attempt("make") as attempt:
+                made, summary = getattr(self, f"_{node}")(attempt)
+                manifest = Manifest(
+                    stage=node,
+                    key=plan.key,
+                    inputs=inputs_hash(read),
+                    number=1,
+                    attempt=attempt.id,
+                    run=self.id,
+                    made=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+                    seconds=seconds,
+                    summary=summary,
+                    ingredients={},
+                    read=read,
+                    digests=part_digests(plan.stage.kind, made),
+                    files={each.name: each for each in made},
+                )
+            self.store.commit(plan.stage.kind, manifest, {})
+        return self
+
+    def end(self, status="finished", message="", blessing=None, served=""):
+        """Ends it."""
+        self.folder.end(status, message, blessing or {}, str(served))
+        return self
+
+    def _ingest(self, attempt):
+        each = {"duplicates": 1, "characters": {"source": LENGTHS, "target": LENGTHS}}
+        statistics = {
+            "splits": {split: {"examples": count, **each} for split, count in COUNTS.items()},
+            "warnings": ["there are duplicates"],
+            "rejected": {"total": 1},
+        }
+        made = [attempt.put("statistics.json", json.dumps(statistics).encode())]
+        made.append(attempt.put("rejected.jsonl", (json.dumps(REJECTED) + "\n").encode()))
+        for split, count in COUNTS.items():
+            if count:
+                made.append(attempt.put(f"examples/{split}-00000.parquet", f"{self._data} {split}".encode()))
+        return made, {"examples": COUNTS, "rejected": 1}
+
+    def _tokenize(self, attempt):
+        return [attempt.put("statistics.json", b"{}")], {"vocabulary": {}}
+
+    def _train(self, attempt):
+        history = {"epochs": list(self._epochs), "best_epoch": 2}
+        made = [
+            attempt.put("history.json", json.dumps(history).encode()),
+            attempt.put("model.keras", json.dumps(self._plans["train"].key).encode()),
+            attempt.put("plots/training_curves.png", b"curves"),
+        ]
+        return made, {"parameters": 1234, "weights": "w" * 64}
+
+    def _evaluate(self, attempt):
+        task = self._config["task"]
+        report = report_of(self._right, self._resamples, task, self._words)
+        writer = AnswerWriter(attempt, 0)
+        writer.write(answers_of(self._right, self._words))
+        worst = {"target": self._words[0], **WORST}
+        made = [
+            *join_answers(attempt, self.root, writer.close()),
+            *write_figures(attempt, "test", {**report, "slices": {}}, [worst]),
+            attempt.put("plots/by_length.png", b"a picture"),
+        ]
+        return made, {name: report[name] for name in ("examples", "metrics", "intervals")}
+
+    def _champion(self, attempt):
+        return self._evaluate(attempt)
+
+    def _export(self, attempt):
+        latency = {"32": {"p50": 4.0, "p99": 9.0, "calls": 20}}
+        self.save_model(model_path(attempt))
+        validation_path(attempt).write_text(json.dumps({"latency_milliseconds": latency}))
+        summary = {"bytes": 77, "model": {"weights": "w" * 64, "decoding": "d" * 16}}
+        return list(add_model(attempt)), summary
+
+    def save_model(self, directory):
+        """Writes what is exported; a test that needs a SavedModel brings its own."""
+        directory.mkdir(parents=True)
+        (directory / "saved_model.pb").write_bytes(self._plans["export"].key.encode())
+
+
+def make_run(root, name, right, resamples=500, data="data", task="seq2seq", config=None, words=("ab", "xy")):
+    """Makes a run that was measured, beside a champion; returns its id."""
+    run = MadeRun(root, name, data, {"task": task, **(config or {})}, EPOCHS, right, resamples, words)
+    run.make("ingest", "tokenize", "train", "evaluate", "champion").end()
+    return run.id
+
+
+def measured(root, run_id):
+    """The evaluation of a run."""
+    observer = Observer(RunFolder(files.resolve(root), run_id), Store(files.resolve(root)))
+    observer.record()
+    found = observer.artifact("evaluate")
+    assert isinstance(found, Evaluation)
+    return found

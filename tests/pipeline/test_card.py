@@ -1,15 +1,25 @@
 """The page of a run, also of one that failed."""
 
+import json
 import re
 
+import pytest
 import tiny
-from made_runs import make_run
+from made_runs import MadeRun, make_run
 from mlflow import MlflowClient
 
+from components import files
+from components.errors import UserError
+from components.reports import Warned, emit
 from pipeline.report.facts import RunFacts, find_runs
 from pipeline.report.pages import card_page
-from pipeline.run.record import RunRecord, read_records
+from pipeline.run.observe import read_records
+from pipeline.run.record import RunRecord
 from pipeline.store.store import Store
+
+
+def facts(run):
+    return RunFacts(run.record(), run.store)
 
 
 def test_what_the_data_says_is_text(tmp_path):
@@ -21,19 +31,70 @@ def test_what_the_data_says_is_text(tmp_path):
     assert "exact_match" in page
 
 
-def test_what_a_failed_run_did_not_come_to_is_not_taken_from_an_earlier_one(tmp_path):
+def test_a_card_shows_the_data_the_curves_and_the_plots(tmp_path):
     (run,) = find_runs(tmp_path, [make_run(tmp_path, "a", 320)])
-    assert "<h2>Metrics</h2>" in card_page(run)
-    for stage in run.record.stages.values():
-        stage["state"] = "waiting"
-    page = card_page(RunFacts(run.record, Store(tmp_path)))
+    page = card_page(run)
+    assert page.count("data:image/png;base64,") == 2
+    assert page.index("<h2>training curves</h2>") < page.index("<h2>by length</h2>")
+    assert "there are duplicates" in page
+    assert "&lt;b&gt;only one&lt;/b&gt;" in page
+    assert "Serve it" not in page
+
+
+@pytest.mark.parametrize("root", ["disk", "memory"])
+def test_a_card_is_the_same_wherever_the_artifacts_are(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("RNNPIPE_CACHE", str(tmp_path / "cache"))
+    place = files.resolve(tmp_path if root == "disk" else "memory://cards/runs")
+    served = f"{place}/serving/made/3"
+    run = MadeRun(place).make("ingest", "tokenize", "train", "evaluate").end(served=served)
+    (found,) = find_runs(str(place), [run.id])
+    page = card_page(found)
+    for part in ("<h2>Metrics</h2>", "<h2>training curves</h2>", "alert(1)", "only one", "Serve it"):
+        assert part in page
+    assert f"predict {place}/serving/made" in page
+    files.write(run.folder.card, page.encode())
+    assert files.read(run.folder.card).decode() == page
+    if root == "memory":
+        assert "pull memory://cards/runs/serving/made made" in page
+        assert "--model_base_path=&#34;$PWD&#34;/made" in page
+    else:
+        assert f"--model_base_path={tmp_path}/serving/made" in page
+
+
+def test_what_a_failed_run_did_not_come_to_is_not_taken_from_an_earlier_one(tmp_path):
+    make_run(tmp_path, "a", 320)
+    run = MadeRun(tmp_path, "b").end("failed", "the loss is no number")
+    assert run.record().nodes["ingest"].state == "reused"
+    page = card_page(facts(run))
+    assert "<h2>Data</h2>" in page
     assert "<h2>Metrics</h2>" not in page
     assert "alert(1)" not in page
+    assert "training curves" not in page
+
+
+def test_a_damaged_artifact_is_left_out(tmp_path):
+    run = MadeRun(tmp_path).make("ingest", "tokenize", "train", "evaluate").end()
+    files.local(run.made("evaluate").place("metrics.json")).write_text("{}")
+    found = facts(run)
+    assert (found.evaluation, found.measured) == (None, None)
+    assert "<h2>Metrics</h2>" not in card_page(found)
+
+
+def test_a_remote_artifact_that_is_not_what_was_written_is_not_compared(tmp_path, monkeypatch):
+    monkeypatch.setenv("RNNPIPE_CACHE", str(tmp_path / "cache"))
+    run = (
+        MadeRun(files.resolve("memory://damaged/runs")).make("ingest", "tokenize", "train", "evaluate").end()
+    )
+    report = run.made("evaluate").place("metrics.json")
+    files.write(report, b" " * len(files.read(report)))
+    assert facts(run).measured is None
+    with pytest.raises(UserError, match="is not what was written"):
+        card_page(facts(run))
 
 
 def test_a_run_that_came_nowhere_has_a_card(tmp_path):
     record = RunRecord("id", "name", "failed", "2026-11-23", message="ingest: no <file> matches")
-    page = card_page(RunFacts(record, Store(tmp_path)))
+    page = card_page(RunFacts(record, Store(files.resolve(tmp_path))))
     assert "ingest: no &lt;file&gt; matches" in page
     assert "<h2>Metrics</h2>" not in page
 
@@ -41,9 +102,39 @@ def test_a_run_that_came_nowhere_has_a_card(tmp_path):
 def test_a_run_that_failed_in_training_shows_its_curves(tmp_path):
     epochs = [{"epoch": 3, "loss": 0.5}, {"epoch": 4, "loss": 0.25}]  # it went on after its second epoch
     record = RunRecord("id", "name", "failed", "2026-11-23", epochs=4, history=epochs)
-    page = card_page(RunFacts(record, Store(tmp_path)))
+    page = card_page(RunFacts(record, Store(files.resolve(tmp_path))))
     assert "training curves" in page
     assert page.count("data:image/png;base64,") == 1
+
+
+@pytest.mark.parametrize("root", ["disk", "memory"])
+def test_what_a_failed_ingest_rejected_is_shown(root, tmp_path):
+    run = MadeRun(files.resolve(tmp_path if root == "disk" else "memory://rejected/runs"))
+    row = json.dumps(
+        {"file": "train.tsv", "line": 3, "reason": "it has one column", "text": "<b>only one</b>"}
+    )
+    with run.work("ingest").attempt("counting") as attempt:
+        attempt.put("rejected.jsonl", f"{row}\n{row[:9]}".encode())  # and the next one by halves
+    run.end("failed", "ingest: 1 of 2 records were rejected")
+    page = card_page(facts(run))
+    assert page.count("it has one column") == 1
+    assert "&lt;b&gt;only one&lt;/b&gt;" in page
+
+
+def test_a_run_that_was_killed_says_what_its_workers_said(tmp_path):
+    run = MadeRun(tmp_path).make("ingest", "tokenize")
+    run.train(1)
+    with run.work("train").attempt():
+        emit(Warned("train", "the loss does not fall"))
+    with pytest.raises(UserError), run.work("train").attempt():
+        raise UserError("train: the <disk> is full")
+    page = card_page(facts(run))
+    assert "killed" in page
+    assert "train: the loss does not fall" in page
+    assert "train: the &lt;disk&gt; is full" in page
+    assert "training curves" in page
+    run.end("failed", "train: the <disk> is full")
+    assert card_page(facts(run)).count("train: the &lt;disk&gt; is full") == 1
 
 
 def test_a_failed_run_leaves_its_card_here_and_in_mlflow(tmp_path):
@@ -54,8 +145,8 @@ def test_a_failed_run_leaves_its_card_here_and_in_mlflow(tmp_path):
     )
     code, _ = tiny.run(config)
     assert code == 1
-    (record,) = read_records(tmp_path / "runs")
-    page = (tmp_path / "runs" / "runs" / f"{record.id}.html").read_text(encoding="utf-8")
+    (record,) = read_records(files.resolve(tmp_path / "runs"))
+    page = (tmp_path / "runs" / "runs" / record.id / "card.html").read_text(encoding="utf-8")
     assert "30 of 310 records were rejected" in page
     assert "<h2>Rejected records</h2>" in page
     assert page.count('<td class="text">only one column</td>') == 20

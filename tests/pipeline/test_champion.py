@@ -1,25 +1,43 @@
 """Models that follow one another: registered, compared on the same examples, pushed, and brought back."""
 
-import json
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import tensorflow as tf
 import tiny
+from made_models import content_of, push
 from mlflow import MlflowClient
-from typer.testing import CliRunner
 
+from components import files
+from components.artifacts.evaluation import Champion
 from components.errors import UserError
-from components.export.push import Note, push, pushing, read_note, versions
 from components.export.saved_model import export_saved_model
-from pipeline.cli import app
-from pipeline.run.record import read_records
+from pipeline.run import observe
+from pipeline.run.folder import RunFolder
 from pipeline.serving.rollback import roll_back
-from pipeline.tracking.registry import KEY, MODEL, crown, find_champion, log_model, register, registered
+from pipeline.serving.served import Served
+from pipeline.serving.versions import versions
+from pipeline.store.store import Store
+from pipeline.tracking.registry import (
+    find_champion,
+    give_alias,
+    log_model,
+    make_champion,
+    register,
+    registered,
+)
+
+
+def page_of(root, record):
+    return files.read(RunFolder(files.resolve(root), record.id).card).decode()
+
 
 RULES = "evaluate.bless={accuracy: {max_drop: 0.02}}"
 WEAK = "train.optimizer={type: adam, learning_rate: 0.000001}"
+
+
+def read_records(root):
+    return observe.read_records(files.resolve(root))
 
 
 def champion(folder):
@@ -29,7 +47,7 @@ def champion(folder):
 
 def test_a_champion_gives_way_to_a_better_model_only_and_can_be_brought_back(tmp_path):
     config = tiny.make(tmp_path)
-    serving = tmp_path / "serving" / "letters"
+    serving = files.resolve(tmp_path / "serving" / "letters")
 
     code, said = tiny.run(config, RULES, WEAK)
     assert code == 0, said
@@ -78,7 +96,7 @@ def test_a_champion_gives_way_to_a_better_model_only_and_can_be_brought_back(tmp
     assert "it was rolled back" in said
     code, said = tiny.run(config, RULES, force=["export"])
     assert code == 0, said
-    assert (champion(tmp_path), max(versions(serving))) == (3, 4)  # made anew, it is another version
+    assert (champion(tmp_path), max(versions(serving))) == (3, 4)  # exported again, it may be another version
 
     # Elsewhere, without what earlier runs left, the champion of the registry is measured in the same job.
     code, said = tiny.run(config, RULES, WEAK, f"root={tmp_path}/elsewhere")
@@ -86,13 +104,9 @@ def test_a_champion_gives_way_to_a_better_model_only_and_can_be_brought_back(tmp
     assert "\nchampion  version 3, on the same examples" in said
     (record,) = read_records(tmp_path / "elsewhere")
     assert "of version 3: a drop of" in record.blessing["reasons"][0]
-    page = (tmp_path / "elsewhere" / "runs" / f"{record.id}.html").read_text(encoding="utf-8")
-    assert "version 3, on the same examples" in page
-    measured = next((tmp_path / "elsewhere" / "artifacts" / "champion").iterdir())
-    by_champion = [
-        json.loads(line) for line in (measured / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
-    assert sum(row["correct"] for row in by_champion) > 35
+    assert "version 3, on the same examples" in page_of(tmp_path / "elsewhere", record)
+    (measured,) = Store(files.resolve(tmp_path / "elsewhere")).recent(Champion)
+    assert sum(row["correct"] for row in measured.predictions()) > 35
     code, said = tiny.run(config, RULES, WEAK, f"root={tmp_path}/elsewhere")
     assert code == 3
     assert "nothing to do" in said
@@ -103,8 +117,7 @@ def test_a_champion_gives_way_to_a_better_model_only_and_can_be_brought_back(tmp
     assert code == 3
     assert "the champion, version 3 in MLflow's registry, holds no artifacts/model/saved_model.pb" in said
     record = read_records(tmp_path / "elsewhere")[-1]
-    page = (tmp_path / "elsewhere" / "runs" / f"{record.id}.html").read_text(encoding="utf-8")
-    assert "holds no artifacts/model" in page
+    assert "holds no artifacts/model" in page_of(tmp_path / "elsewhere", record)
 
 
 @pytest.fixture
@@ -128,7 +141,7 @@ def test_a_champion_is_found_wherever_it_is(foreign, tmp_path):
         return {"prediction": tf.strings.upper(text), "score": tf.cast(tf.strings.length(text), tf.float32)}
 
     found = foreign(shout)
-    assert (found.title, found.key, found.model) == ("version 1", "", "")
+    assert (found.title, found.model, found.digest) == ("version 1", None, "")
     assert found.fetch(tmp_path / "copy") == tmp_path / "größer als" / "artifacts" / "model"
 
 
@@ -146,11 +159,35 @@ def test_any_name_of_a_pipeline_can_be_registered(tmp_path, name):
     model.mkdir()
     (model / "saved_model.pb").write_bytes(b"graph")
     model_id = log_model(client, run.info.run_id, name, model, "hello")
-    version = register(client, name, {KEY: "k", MODEL: "m"}, model_id, run.info.run_id)
-    crown(client, name, version.version)
+    content = content_of(model, "m")
+    version = register(client, name, content, model_id, run.info.run_id)
+    give_alias(client, name, version.version)
     found = find_champion(f"sqlite:///{tmp_path}/mlflow.db", name)
-    assert (found.key, found.model) == ("k", "m")
-    assert registered(client, name, "k").version == version.version
+    assert (found.model, found.digest) == (content.model, content.digest)
+    assert registered(client, name, content.digest).version == version.version
+    assert registered(client, name, "another") is None
+
+
+def test_registering_may_be_repeated_and_an_older_version_gets_no_alias(tmp_path, monkeypatch):
+    """Also of a model that is served from elsewhere."""
+    monkeypatch.setenv("RNNPIPE_CACHE", str(tmp_path / "cache"))
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(uri)
+    run = client.create_run(client.create_experiment("e", (tmp_path / "files").as_uri()))
+    model = tmp_path / "model"
+    model.mkdir()
+    base = files.resolve(f"memory://{tmp_path.name}/serving/letters")
+    for name in "ab":
+        (model / "saved_model.pb").write_text(name)
+        push(model, base, name)
+    for number in (2, 2, 1):
+        make_champion(client, uri, run.info.run_id, str(base / str(number)), "hello")
+        assert find_champion(uri, "letters").title == "version 1"
+    assert len(client.search_model_versions("name = 'letters'")) == 2
+    assert find_champion(uri, "letters").model == content_of(model, "b").model
+    served = Served(base.parent, "letters")
+    assert [served.claims.registered(number, uri) for number in (1, 2)] == [True, True]
+    make_champion(client, uri, run.info.run_id, str(base / "3"), "hello")  # which is not there
 
 
 def test_there_is_no_champion_where_nothing_was_registered(tmp_path):
@@ -168,103 +205,3 @@ def test_a_broken_database_is_told(tmp_path):
         UserError, match=r"mlflow\.db cannot be asked for the champion: file is not a database"
     ):
         find_champion(f"sqlite:///{tmp_path}/mlflow.db", "letters")
-
-
-@pytest.fixture
-def base(tmp_path):
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "saved_model.pb").write_bytes(b"graph")
-    for key in ("a", "b", "b"):
-        push(model, tmp_path / "serving" / "name", Note(key, key))
-    return tmp_path / "serving" / "name"
-
-
-def test_the_last_other_model_is_brought_back(base):
-    done = roll_back(base)
-    assert (done.old, done.source, done.directory.name) == (3, 1, "4")
-    assert read_note(base, 4) == Note("a", "a", rolled_back=("b",))
-    assert done.registry == "it is in no registry"
-    # What was rolled back is not what one goes back to; it can be named.
-    with pytest.raises(UserError, match="no other model than the one that is served and those that were"):
-        roll_back(base)
-    assert roll_back(base, 3).source == 3
-    assert read_note(base, 5) == Note("b", "b", rolled_back=("a",))
-
-
-def test_the_command_brings_a_model_back(base):
-    done = CliRunner().invoke(app, ["rollback", "name", "--directory", str(base.parent)])
-    assert done.exit_code == 0, done.output
-    assert f"version 1 is served again, as {base}/4, in place of version 3" in done.output
-    assert "it is in no registry" in done.output
-    assert read_note(base, 4).key == "a"
-    done = CliRunner().invoke(app, ["rollback", str(base), "--version", "2"])
-    assert done.exit_code == 0, done.output
-    assert read_note(base, 5).key == "b"
-
-
-def test_rolling_back_twice_goes_further_back(base):
-    for key in ("c", "d"):
-        push(base / "1", base, Note(key, key))
-    assert roll_back(base).source == 4  # from d to c
-    assert roll_back(base).source == 3  # and not to d again, but to b
-    assert roll_back(base).source == 1
-    assert read_note(base, 8).rolled_back == ("b", "c", "d")
-
-
-def test_a_model_that_was_made_anew_can_go_back_to_itself(base):
-    """And what was given up is neither gone back to, nor pushed again, although it is the same model."""
-    push(base / "1", base, Note("b", "b", weights="good"))
-    push(base / "1", base, Note("b", "b", weights="bad"))
-    done = roll_back(base)
-    assert done.source == 4
-    assert read_note(base, 6) == Note("b", "b", weights="good", rolled_back=("bad",))
-    assert roll_back(base).source == 1
-    assert read_note(base, 7) == Note("a", "a", rolled_back=("b", "bad"))
-
-
-def test_a_rollback_waits_for_a_push(base):
-    with ThreadPoolExecutor(1) as thread:
-        with pushing(base):
-            done = thread.submit(roll_back, base)
-            with pytest.raises(TimeoutError):
-                done.result(0.3)
-            push(base / "1", base, Note("c", "c", rolled_back=("z",)))
-        assert done.result(30).old == 4
-    assert read_note(base, 5).rolled_back == ("c", "z")  # what was pushed meanwhile is what gave way
-
-
-def test_versions_of_before_models_had_a_name_are_told_by_their_keys(base):
-    for key in ("x", "y", "z"):
-        push(base / "1", base, Note(key))
-    assert roll_back(base).source == 5
-    assert roll_back(base).source == 4
-    assert read_note(base, 8).rolled_back == ("y", "z")
-
-
-def test_a_version_can_be_named(base):
-    assert roll_back(base, 2).source == 2
-    for version in (4, 9):
-        with pytest.raises(
-            UserError, match=rf"received version {version}; expected an earlier one of .*: 1, 2, 3"
-        ):
-            roll_back(base, version)
-
-
-def test_without_another_model_nothing_can_be_brought_back(base, tmp_path):
-    shutil.rmtree(base / "1")
-    with pytest.raises(UserError, match="holds no other model than the one that is served"):
-        roll_back(base)
-    with pytest.raises(UserError, match="holds no version of a model; expected the directory"):
-        roll_back(tmp_path / "nowhere")
-
-
-def test_a_registry_that_is_away_does_not_keep_a_version_from_coming_back(base):
-    note = read_note(base, 1)._replace(tracking="http://user:secret@127.0.0.1:9")
-    push(base / "1", base, note)
-    push(base / "2", base, Note("c", "c"))
-    done = roll_back(base)
-    assert done.source == 4
-    assert done.registry.startswith("MLflow at http://127.0.0.1:9 could not be told (")
-    assert done.registry.endswith("or when it answers: rnnpipe rollback name --version 4")
-    assert not read_note(base, 6).registered

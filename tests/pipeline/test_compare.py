@@ -1,19 +1,20 @@
 """Runs side by side, as text and as a page."""
 
 import io
-import json
 import re
 
 import pytest
-from made_runs import make_run
+from made_runs import make_run, measured
 from rich.console import Console
 from typer.testing import CliRunner
 
+from components import files
 from components.errors import UserError
 from pipeline.cli import app
 from pipeline.report.compare import compare, comparison_text
-from pipeline.report.facts import find_runs
+from pipeline.report.facts import RunFacts, find_runs
 from pipeline.report.pages import comparison_page
+from pipeline.store.store import Store
 
 
 def text(comparison):
@@ -109,23 +110,37 @@ def test_runs_without_resamples_or_of_another_task_have_no_noise(tmp_path):
 
 def test_a_run_whose_artifacts_are_gone_is_compared_by_its_configuration(three):
     root, ids = three
-    for path in (root / "artifacts" / "evaluate" / ("b" + "0" * 11)).iterdir():
-        path.unlink()
+    files.delete([measured(root, ids[1]).reference.manifest])
     found = compare(find_runs(root, ids))
     assert found.notes == ["B (finished) was not evaluated, or its artifacts are gone"]
     assert found.metrics["exact_match"][1] is None
     assert found.parameters["model.units"][1] == "128"
 
 
-def test_runs_of_an_earlier_version_are_compared_by_their_configuration(three):
+def test_a_run_without_its_resamples_is_compared_by_its_configuration(three):
     root, ids = three
-    folder = root / "artifacts" / "evaluate" / ("b" + "0" * 11)
-    (folder / "resampled.npy").unlink()
+    files.delete([measured(root, ids[1]).place("resampled.npy")])
     assert compare(find_runs(root, ids)).metrics["exact_match"][1] is None
-    manifest = json.loads((folder / "artifact.json").read_text())
-    del manifest["files"]["resampled.npy"]
-    (folder / "artifact.json").write_text(json.dumps(manifest))
-    assert compare(find_runs(root, ids)).metrics["exact_match"][1] is None
+
+
+def test_the_same_test_split_beside_other_columns_is_the_same_examples(tmp_path):
+    ids = [make_run(tmp_path, "a", 360), make_run(tmp_path, "b", 300)]
+    other = RunFacts(find_runs(tmp_path, ids[1:])[0].record, Store(files.resolve(tmp_path)))
+    other.evaluation.manifest.read["ingest kept"] = "other columns"
+    found = compare([*find_runs(tmp_path, ids[:1]), other])
+    assert found.notes == []
+    assert found.metrics["exact_match"][1].beyond_noise is True
+
+
+def test_runs_are_compared_wherever_they_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("RNNPIPE_CACHE", str(tmp_path / "cache"))
+    root = "memory://compared/runs"
+    ids = [make_run(root, name, right) for name, right in (("a", 320), ("b", 300))]
+    found = compare(find_runs(root, ids))
+    assert found.metrics["exact_match"][1].difference == pytest.approx(-0.05)
+    assert found.costs["epochs"] == ["2", "2"]
+    with pytest.raises(UserError, match="No runs under memory://compared/none"):
+        find_runs("memory://compared/none")
 
 
 def test_runs_are_found_by_parts_of_their_ids(three):

@@ -27,9 +27,9 @@ def failing(times, error, then):
 
 def test_everything_arrives_in_order_although_some_of_it_fails_at_first():
     arrived, done = [], threading.Event()
-    sending = Delivery(judge=lambda error: Failure.AWAY)
+    sending = Delivery(judge=lambda error: Failure.UNREACHABLE)
     sending.put("a", lambda: arrived.append("a"))
-    sending.put("b", failing(3, OSError("away"), lambda: arrived.append("b")))
+    sending.put("b", failing(3, OSError("unreachable"), lambda: arrived.append("b")))
     sending.put("c", lambda: arrived.append("c"))
     sending.put("d", done.set)
     assert done.wait(30)
@@ -38,7 +38,7 @@ def test_everything_arrives_in_order_although_some_of_it_fails_at_first():
 
 
 def test_what_can_never_be_sent_does_not_stop_the_rest():
-    sending = Delivery(judge=lambda error: Failure.WRONG)
+    sending = Delivery(judge=lambda error: Failure.PERMANENT)
     sending.put("a", lambda: None)
     sending.put("b", failing(9, ValueError("wrong"), lambda: None))
     sending.put("c", lambda: None)
@@ -48,14 +48,14 @@ def test_what_can_never_be_sent_does_not_stop_the_rest():
 
 def test_without_the_first_nothing_else_is_tried():
     tried = []
-    sending = Delivery(judge=lambda error: Failure.WRONG)
+    sending = Delivery(judge=lambda error: Failure.PERMANENT)
     sending.put("a", failing(9, ValueError(), lambda: None))
     sending.put("b", lambda: tried.append("b"))
     assert sending.close(30) == ["a", "b"]
     assert tried == []
 
 
-def test_what_is_answered_with_trouble_lets_the_rest_pass_and_is_tried_again_at_the_end():
+def test_what_fails_temporarily_lets_the_rest_pass_and_is_tried_again_at_the_end():
     arrived, done, well = [], threading.Event(), threading.Event()
 
     def send():
@@ -63,7 +63,7 @@ def test_what_is_answered_with_trouble_lets_the_rest_pass_and_is_tried_again_at_
             raise OSError("503")
         arrived.append("b")
 
-    sending = Delivery(judge=lambda error: Failure.TROUBLE)
+    sending = Delivery(judge=lambda error: Failure.TEMPORARY)
     sending.put("a", failing(9, OSError("503"), lambda: arrived.append("a")))  # the first is waited for
     sending.put("b", send)
     sending.put("c", lambda: arrived.append("c"))
@@ -74,14 +74,14 @@ def test_what_is_answered_with_trouble_lets_the_rest_pass_and_is_tried_again_at_
     assert arrived == ["a", "c", "b"]
 
 
-def test_at_the_end_trouble_costs_only_itself_and_absence_all_that_is_left():
-    kinds = {"503": Failure.TROUBLE, "away": Failure.AWAY}
+def test_at_the_end_a_temporary_failure_costs_only_itself_and_silence_all_that_is_left():
+    kinds = {"503": Failure.TEMPORARY, "unreachable": Failure.UNREACHABLE}
     tried = []
     sending = Delivery(judge=lambda error: kinds[str(error)])
     sending.put("a", lambda: None)
     sending.put("b", failing(99, OSError("503"), lambda: None))
     sending.put("c", lambda: None)
-    sending.put("d", failing(99, OSError("away"), lambda: None))
+    sending.put("d", failing(99, OSError("unreachable"), lambda: None))
     sending.put("e", lambda: tried.append("e"))
     assert sending.close(30) == ["b", "d", "e"]
     assert tried == []
@@ -93,9 +93,9 @@ def test_closing_ends_the_waiting_for_a_better_time(monkeypatch):
 
     def send():
         failed.set()
-        raise OSError("away")
+        raise OSError("unreachable")
 
-    sending = Delivery(judge=lambda error: Failure.AWAY)
+    sending = Delivery(judge=lambda error: Failure.UNREACHABLE)
     sending.put("a", send)
     sending.put("b", lambda: None)
     assert failed.wait(30)
@@ -104,7 +104,7 @@ def test_closing_ends_the_waiting_for_a_better_time(monkeypatch):
 
 def test_a_call_that_hangs_is_left_behind():
     release = threading.Event()
-    sending = Delivery(judge=lambda error: Failure.AWAY)
+    sending = Delivery(judge=lambda error: Failure.UNREACHABLE)
     sending.put("a", lambda: None)
     sending.put("b", release.wait)
     assert "b" in sending.close(0.1)
@@ -112,4 +112,4 @@ def test_a_call_that_hangs_is_left_behind():
 
 
 def test_nothing_to_send():
-    assert Delivery(judge=lambda error: Failure.AWAY).close(30) == []
+    assert Delivery(judge=lambda error: Failure.UNREACHABLE).close(30) == []

@@ -1,45 +1,118 @@
+import gzip
 import os
+import time
 from pathlib import Path
 
+import pytest
+
+from components import files
+from components.ingest.config import IngestConfig
+from components.ingest.sources import find_sources
 from pipeline.plan import fingerprint
-from pipeline.plan.fingerprint import FileFingerprints, source_fingerprint
+from pipeline.plan.fingerprint import DataState, FileFingerprints, source_fingerprint
 
 
 def test_a_file_is_known_by_its_content(tmp_path):
     for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two")):
         (tmp_path / name).write_bytes(content)
-    files = FileFingerprints(tmp_path / "cache.json")
-    a, b, c = (files.of(str(tmp_path / name)) for name in "abc")
+    known = FileFingerprints(tmp_path / "cache.json")
+    a, b, c = (known.of(files.resolve(tmp_path / name)) for name in "abc")
     assert a == b != c
 
 
 def test_an_unchanged_file_is_not_read_again(tmp_path, monkeypatch):
-    path = tmp_path / "data"
-    path.write_bytes(b"one")
-    files = FileFingerprints(tmp_path / "folder" / "cache.json")
-    before = files.of(str(path))
-    files.save()
-    monkeypatch.setattr(fingerprint, "sha256", lambda path: "read")
+    path = files.resolve(tmp_path / "data")
+    files.write(path, b"one")
+    known = FileFingerprints(tmp_path / "folder" / "cache.json")
+    before = known.of(path)
+    known.save()
+    monkeypatch.setattr(files, "sha256", lambda path: "read")
     again = FileFingerprints(tmp_path / "folder" / "cache.json")
-    assert again.of(str(path)) == before
-    os.utime(path, ns=(1, 1))
-    assert again.of(str(path)) == "read"
+    assert again.of(path) == before
+    os.utime(tmp_path / "data", ns=(1, 1))
+    assert again.of(path) == "read"
 
 
-def test_a_broken_cache_is_no_trouble(tmp_path):
-    (tmp_path / "cache.json").write_text("{", encoding="utf-8")
+def test_an_edit_that_keeps_size_and_time_is_noticed(tmp_path):
+    path = files.resolve(tmp_path / "data")
+    files.write(path, b"one")
+    known = FileFingerprints(tmp_path / "cache.json")
+    before, stat = known.of(path), (tmp_path / "data").stat()
+    time.sleep(0.02)  # what the clock of the file system needs to move on
+    (tmp_path / "data").write_bytes(b"two")
+    os.utime(tmp_path / "data", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert known.of(path) != before
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null", '{"a": 1}', '"text"'])
+def test_a_broken_cache_is_no_trouble(tmp_path, content):
+    (tmp_path / "cache.json").write_text(content.replace('"a"', f'"{tmp_path}/data"'), encoding="utf-8")
     (tmp_path / "data").write_bytes(b"one")
-    assert len(FileFingerprints(tmp_path / "cache.json").of(str(tmp_path / "data"))) == 64
+    assert len(FileFingerprints(tmp_path / "cache.json").of(files.resolve(tmp_path / "data"))) == 64
+
+
+def test_a_cache_that_cannot_be_written_is_no_trouble(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "data").write_bytes(b"one")
+    known = FileFingerprints(tmp_path / "file" / "cache.json")
+    known.of(files.resolve(tmp_path / "data"))
+    known.save()
+
+
+def test_remote_files_are_known_by_what_their_store_says(monkeypatch, tmp_path):
+    path = files.resolve("memory://fingerprints/data")
+    files.write(path, b"one")
+    monkeypatch.setattr(files, "sha256", lambda path: pytest.fail("it was read"))
+    known = FileFingerprints(tmp_path / "cache.json")
+    before = known.of(path)
+    assert known.of(path) == before
+    files.write(path, b"two")
+    assert known.of(path) != before
+
+
+def state(folder, **splits):
+    sources = find_sources(IngestConfig(files=splits), "classification")
+    return DataState.of(sources, FileFingerprints(folder / "cache.json")), sources
+
+
+def test_data_are_known_split_by_split_by_content_format_and_compression(tmp_path):
+    for name in ("a.tsv", "b.tsv", "a.csv"):
+        (tmp_path / name).write_bytes(b"text\tlabel\n")
+    with gzip.open(tmp_path / "a.tsv.gz", "wb") as file:
+        file.write(b"text\tlabel\n")
+    (tmp_path / "c.tsv.gz").write_bytes(b"text\tlabel\n")
+    prints = {}
+    for name in ("a.tsv", "b.tsv", "a.csv", "a.tsv.gz", "c.tsv.gz"):
+        found, _ = state(tmp_path, train=str(tmp_path / name), test=str(tmp_path / "a.tsv"))
+        assert set(found.fingerprints) == {"train", "test"}
+        assert found.fingerprints["test"] == prints.get("a.tsv", found.fingerprints["test"])
+        prints[name] = found.fingerprints["train"]
+    assert prints.pop("a.tsv") == prints["b.tsv"]
+    assert len(set(prints.values())) == 4
+
+
+def test_data_that_change_meanwhile_are_noticed(tmp_path, monkeypatch):
+    (tmp_path / "a.tsv").write_bytes(b"text\tlabel\n")
+    found, sources = state(tmp_path, train=str(tmp_path / "a.tsv"))
+    assert found.unchanged(sources)
+    (tmp_path / "a.tsv").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write", lambda *arguments: pytest.fail("looking wrote something"))
+        assert found.unchanged(sources)
+    (tmp_path / "a.tsv").write_bytes(b"text\tlabel\na\tb\n")
+    assert not found.unchanged(sources)
+    (tmp_path / "a.tsv").unlink()
+    assert not found.unchanged(sources)
 
 
 def test_source_is_followed_through_imports_of_the_packages_alone(tmp_path, monkeypatch):
-    files = {
+    sources = {
         "components/__init__.py": "",
         "components/a.py": "import numpy\ndef f():\n    from components.b import thing\n",
         "components/b.py": "from . import c\n",
         "components/c.py": "x = 1\n",
         "components/d.py": "y = 1\n",
-        "pipeline/fingerprint.py": "",
+        "pipeline/plan/fingerprint.py": "",
     }
 
     def write(name, text):
@@ -47,7 +120,7 @@ def test_source_is_followed_through_imports_of_the_packages_alone(tmp_path, monk
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
-    for name, text in files.items():
+    for name, text in sources.items():
         write(name, text)
     monkeypatch.setattr(fingerprint, "__file__", str(tmp_path / "pipeline" / "plan" / "fingerprint.py"))
     before = source_fingerprint("components.a")

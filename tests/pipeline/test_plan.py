@@ -1,96 +1,121 @@
-import dataclasses
 import io
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from made_nodes import carry_out
+from rich.console import Console
 
+from components import files
 from pipeline.config import load_config
+from pipeline.config.places import Places
 from pipeline.plan import planning
 from pipeline.plan.planning import make_plan
 from pipeline.run.console import plan_table
 from pipeline.store.store import Store
 
+STAGES = ["ingest", "tokenize", "train", "evaluate", "export"]
+
 YAML = """\
 name: plan
 task: classification
-root: {root}
-ingest: {{files: {data}}}
+root: {folder}/runs
+ingest:
+  files: {{train: {folder}/train.tsv, validation: {folder}/validation.tsv, test: {folder}/test.tsv}}
 model: {{encoder: {{type: gru, units: 4}}}}
 train: {{epochs: 1}}
 """
 
 
 @pytest.fixture
-def place(tmp_path):
-    (tmp_path / "data.tsv").write_text("text\tlabel\na\tb\n", encoding="utf-8")
-    path = tmp_path / "pipeline.yaml"
-    path.write_text(YAML.format(root=tmp_path / "runs", data=tmp_path / "data.tsv"), encoding="utf-8")
+def folder(tmp_path):
+    for split in ("train", "validation", "test"):
+        (tmp_path / f"{split}.tsv").write_text(f"text\tlabel\tsource\n{split}\tb\tc\n", encoding="utf-8")
+    (tmp_path / "pipeline.yaml").write_text(YAML.format(folder=tmp_path), encoding="utf-8")
     return tmp_path
 
 
-def planned(place, *overrides, **arguments):
-    return make_plan(load_config(place / "pipeline.yaml", overrides), Store(place / "runs"), **arguments)
+def planned(folder, *overrides, **arguments):
+    config = load_config(folder / "pipeline.yaml", overrides)
+    places = Places.of(config)
+    return make_plan(config, places, Store(places.root), **arguments)
 
 
-def carry_out(place, plans):
-    """Commits an artifact for every stage, as a run would."""
-    store = Store(place / "runs")
-    for plan in plans:
-        staging = store.staging(plan.stage.name)
-        (staging / "file").write_text("content", encoding="utf-8")
-        store.commit(staging, plan.stage.name, plan.key, plan.ingredients, {}, 1.0, replaces=plan.replaces)
+def store_of(folder):
+    return Store(files.resolve(folder / "runs"))
+
+
+def run(folder, *overrides, content="content", **arguments):
+    return carry_out(store_of(folder), planned(folder, *overrides, **arguments), content)
 
 
 def states(plans):
-    return {plan.stage.name: "runs" if plan.runs else "reused" for plan in plans}
+    return {plan.name: "runs" if plan.runs else "reused" for plan in plans}
+
+
+def running(plans):
+    return [plan.name for plan in plans if plan.runs]
 
 
 def reasons(plans):
-    return {plan.stage.name: plan.reason for plan in plans}
+    return {plan.name: plan.reason for plan in plans}
 
 
-def test_at_first_everything_runs_and_then_nothing(place):
-    first = planned(place)
-    assert set(states(first).values()) == {"runs"}
+def keys(plans):
+    return {plan.name: plan.key for plan in plans}
+
+
+def edit(folder, split):
+    with (folder / f"{split}.tsv").open("a", encoding="utf-8") as file:
+        file.write("more\tb\tc\n")
+
+
+def test_at_first_everything_runs_and_then_nothing(folder):
+    first = planned(folder)
+    assert running(first) == STAGES
     assert set(reasons(first).values()) == {"first run"}
-    carry_out(place, first)
-    second = planned(place)
-    assert set(states(second).values()) == {"reused"}
-    assert [plan.key for plan in second] == [plan.key for plan in first]
+    run(folder)
+    second = planned(folder)
+    assert running(second) == []
+    assert not any(plan.in_job for plan in second)
+    assert keys(second) == keys(first)
     assert all(plan.reason.startswith("same key, made 20") for plan in second)
+    assert {plan.number for plan in second} == {1}
 
 
-def test_a_changed_setting_reruns_its_stage_and_what_builds_on_it(place):
-    carry_out(place, planned(place))
-    changed = planned(place, "train.epochs=2")
-    assert states(changed) == {
-        "ingest": "reused",
-        "tokenize": "reused",
-        "train": "runs",
-        "evaluate": "runs",
-        "export": "runs",
-    }
-    assert reasons(changed)["train"] == "train.epochs: 1 -> 2"
-    assert reasons(changed)["evaluate"] == "train differs"
+def test_a_plan_is_the_same_every_time(folder):
+    assert [replace(plan, data=None) for plan in planned(folder)] == [
+        replace(plan, data=None) for plan in planned(folder)
+    ]
+
+
+# What a key covers.
 
 
 @pytest.mark.parametrize(
-    ("override", "first", "reason"),
+    ("override", "runs", "reason"),
     [
-        ("ingest.max_characters=5", "ingest", "ingest.max_characters: 10000 -> 5"),
-        ("tokenize={text: {type: words}}", "tokenize", None),
-        ("seed=8", "train", "seed: 7 -> 8"),
-        ("model.encoder.units=8", "train", "model.encoder.units: 4 -> 8"),
-        ("evaluate.resamples=9", "evaluate", "evaluate.resamples: 1000 -> 9"),
-        ("export.replay_examples=99", "export", "export.replay_examples: 64 -> 99"),
+        ("ingest.max_characters=5", STAGES, "ingest.max_characters: 10000 -> 5"),
+        ("tokenize={text: {type: words}}", STAGES[1:], None),
+        ("seed=8", STAGES[2:], "seed: 7 -> 8"),
+        ("model.encoder.units=8", STAGES[2:], "model.encoder.units: 4 -> 8"),
+        ("train.epochs=2", STAGES[2:], "train.epochs: 1 -> 2"),
+        ("evaluate.batch_size=9", STAGES[3:], "evaluate.batch_size: 128 -> 9"),
+        ("evaluate.resamples=9", ["evaluate"], "evaluate.resamples: 1000 -> 9"),
+        ("export.replay_examples=99", ["export"], "export.replay_examples: 64 -> 99"),
     ],
 )
-def test_each_setting_reaches_the_stage_it_shapes_and_none_before(place, override, first, reason):
-    carry_out(place, planned(place))
-    changed = planned(place, override)
-    running = [name for name, state in states(changed).items() if state == "runs"]
-    assert running[0] == first
-    assert running == [plan.stage.name for plan in changed][-len(running) :]
-    assert reason is None or reasons(changed)[first] == reason
+def test_each_setting_reaches_what_it_shapes_and_nothing_else(folder, override, runs, reason):
+    before = run(folder)
+    changed = planned(folder, override)
+    own = [plan.name for plan in changed if plan.key != before[plan.name].manifest.key]
+    assert own == runs
+    assert running(changed) == runs
+    assert reason is None or reasons(changed)[runs[0]] == reason
 
 
 @pytest.mark.parametrize(
@@ -100,106 +125,309 @@ def test_each_setting_reaches_the_stage_it_shapes_and_none_before(place, overrid
         "export.keep_versions=2",
         "tracking.enabled=false",
         "evaluate.bless={accuracy: {min: 0.5}}",
+        "ingest.holdout={validation: 0.3}",  # these splits have files of their own
+        "beam.runner=processes",
+        "name=other",
     ],
 )
-def test_where_things_go_and_what_is_good_enough_is_in_no_key(place, override):
-    carry_out(place, planned(place))
-    assert set(states(planned(place, override)).values()) == {"reused"}
+def test_where_things_go_and_what_is_good_enough_is_in_no_key(folder, override):
+    run(folder)
+    assert running(planned(folder, override)) == []
 
 
-def test_data_count_by_their_content_and_not_by_their_place(place):
-    carry_out(place, planned(place))
-    (place / "data.tsv").rename(place / "moved.tsv")
-    assert set(states(planned(place, f"ingest.files={place / 'moved.tsv'}")).values()) == {"reused"}
-    with (place / "moved.tsv").open("a", encoding="utf-8") as file:
-        file.write("c\td\n")
-    changed = planned(place, f"ingest.files={place / 'moved.tsv'}")
-    assert reasons(changed)["ingest"] == "the train files differ"
-    assert set(states(changed).values()) == {"runs"}
+def test_another_test_file_reaches_what_reads_the_test_split(folder):
+    before = run(folder)
+    edit(folder, "test")
+    changed = planned(folder)
+    assert running(changed) == ["ingest", "tokenize", "evaluate", "export"]
+    assert reasons(changed)["ingest"] == "the test files differ"
+    assert reasons(changed)["tokenize"] == "ingest differs (test)"
+    by_name = {plan.name: plan for plan in changed}
+    assert by_name["train"].key == before["train"].manifest.key
+    assert by_name["train"].artifact.manifest == before["train"].manifest
+    # That the others come out as before is foreseen, and seen to while the job runs.
+    assert by_name["train"].in_job
+    assert not by_name["train"].settled
 
 
-def test_files_that_change_splits_are_another_key(place):
-    (place / "other.tsv").write_text("text\tlabel\nc\td\n", encoding="utf-8")
-    a, b = place / "data.tsv", place / "other.tsv"
-    carry_out(place, planned(place, f"ingest.files={{train: {a}, test: {b}}}"))
-    swapped = planned(place, f"ingest.files={{train: {b}, test: {a}}}")
+def test_another_test_file_that_changes_the_answers_is_exported_again(folder):
+    run(folder)
+    edit(folder, "test")
+
+    def content(name):
+        return "other" if name in ("predictions.jsonl", "metrics.json") or "test" in name else "content"
+
+    made = run(folder, content=content)
+    after = planned(folder)
+    assert running(after) == []
+    assert made["train"].manifest.number == 1
+    assert len(store_of(folder).made("train", made["train"].manifest.key)) == 1
+    assert len(files.names(files.resolve(folder / "runs" / "artifacts" / "export"))) == 2 + 1  # and digests
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_another_training_or_validation_file_trains_again(folder, split):
+    run(folder)
+    edit(folder, split)
+    changed = planned(folder)
+    assert running(changed) == STAGES
+    assert reasons(changed)["ingest"] == f"the {split} files differ"
+    assert split in reasons(changed)["train"]
+
+
+def test_what_is_kept_reaches_ingest_and_evaluate_only(folder):
+    before = run(folder)
+    changed = planned(folder, "ingest.keep={origin: source}")
+    assert running(changed) == ["ingest", "evaluate"]
+    assert reasons(changed)["ingest"] == 'ingest.keep.origin: absent -> "source"'
+    assert reasons(changed)["evaluate"] == "ingest differs (kept)"
+    same = {plan.name: plan.key == before[plan.name].manifest.key for plan in changed}
+    assert same == {"ingest": False, "tokenize": True, "train": True, "evaluate": False, "export": True}
+
+
+def test_how_much_may_be_rejected_reaches_ingest_at_most(folder):
+    run(folder)
+    assert running(planned(folder, "ingest.max_rejected=0.5")) == ["ingest"]
+
+
+def test_splits_without_files_of_their_own_follow_the_training_files_and_the_fractions(folder):
+    files_of_train = f"ingest.files={folder}/train.tsv"
+    run(folder, files_of_train)
+    edit(folder, "test")
+    edit(folder, "validation")
+    assert running(planned(folder, files_of_train)) == []
+    assert running(planned(folder, files_of_train, "ingest.holdout={test: 0.3}")) == STAGES
+    own = f"ingest.files={{train: {folder}/train.tsv, test: {folder}/test.tsv}}"
+    run(folder, own)
+    assert running(planned(folder, own, "ingest.holdout={test: 0.3, validation: 0.1}")) == []
+    assert running(planned(folder, own, "ingest.holdout={validation: 0.3}")) == STAGES
+    edit(folder, "train")
+    assert running(planned(folder, own)) == STAGES
+
+
+def test_data_count_by_their_content_and_not_by_their_place(folder):
+    run(folder)
+    (folder / "train.tsv").rename(folder / "moved.tsv")
+    moved = f"ingest.files.train={folder / 'moved.tsv'}"
+    assert running(planned(folder, moved)) == []
+
+
+def test_how_a_file_is_read_counts_as_well(folder):
+    run(folder)
+    (folder / "test.tsv").rename(folder / "test.csv")
+    changed = planned(folder, f"ingest.files.test={folder / 'test.csv'}")
+    assert reasons(changed)["ingest"] == "the test files differ"
+
+
+def test_files_that_change_splits_are_another_key(folder):
+    a, b = folder / "train.tsv", folder / "test.tsv"
+    run(folder)
+    swapped = planned(folder, f"ingest.files.train={b}", f"ingest.files.test={a}")
     assert reasons(swapped)["ingest"] == "the test files differ; the train files differ"
 
 
-def test_source_code_and_libraries_are_in_the_key(place, monkeypatch):
-    carry_out(place, planned(place))
+def test_an_edit_of_data_that_keeps_size_and_time_is_noticed(folder):
+    run(folder)
+    before = (folder / "test.tsv").stat()
+    time.sleep(0.02)  # what the clock of the file system needs to move on
+    (folder / "test.tsv").write_text("text\tlabel\tsource\ntset\tb\tc\n", encoding="utf-8")
+    os.utime(folder / "test.tsv", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert reasons(planned(folder))["ingest"] == "the test files differ"
+
+
+def test_source_code_and_libraries_are_in_the_key(folder, monkeypatch):
+    run(folder)
     fingerprint = planning.source_fingerprint
     monkeypatch.setattr(
         planning,
         "source_fingerprint",
         lambda module: "other" if module.startswith("components.export") else fingerprint(module),
     )
-    assert reasons(planned(place))["export"] == "the stage's source code differs"
+    assert running(planned(folder)) == ["export"]
+    assert reasons(planned(folder))["export"] == "the stage's source code differs"
     monkeypatch.setattr(planning, "library_versions", lambda names: dict.fromkeys(names, "0.1"))
-    assert reasons(planned(place))["ingest"].startswith("apache-beam ")
-    assert reasons(planned(place))["ingest"].split(";")[0].endswith(" -> 0.1")
+    said = reasons(planned(folder))["ingest"].split(";")[0]
+    assert said.startswith("apache-beam ")
+    assert said.endswith(" -> 0.1")
 
 
-def test_many_differences_are_cut_short(place):
-    carry_out(place, planned(place))
-    changed = planned(place, "train.epochs=2", "seed=1", "train.batch_size=7", "model.embedding_size=9")
-    assert reasons(changed)["train"].endswith("; and 1 more")
+# Which artifact of a key.
 
 
-def test_a_damaged_artifact_is_made_anew(place):
-    plans = planned(place)
-    carry_out(place, plans)
-    artifact = Store(place / "runs").find("tokenize", plans[1].key)
-    (artifact.directory / "file").unlink()
-    damaged = planned(place)
-    assert reasons(damaged)["tokenize"] == "the artifact is damaged: file is missing"
-    assert states(damaged)["train"] == "reused"
-    carry_out(place, [plan for plan in damaged if plan.runs])
-    assert set(states(planned(place)).values()) == {"reused"}
-
-
-def test_force_runs_a_stage_and_what_builds_on_it(place):
-    carry_out(place, planned(place))
-    forced = planned(place, force=["train"])
-    assert states(forced)["tokenize"] == "reused"
+def test_force_makes_another_artifact_and_so_does_what_builds_on_it(folder):
+    run(folder)
+    forced = planned(folder, force=["train"])
+    assert running(forced) == STAGES[2:]
     assert reasons(forced)["train"] == "forced"
     assert reasons(forced)["evaluate"] == "forced, with train"
     assert reasons(forced)["export"] == "forced, with train"
-    assert all(plan.replaces and plan.forced for plan in forced if plan.runs)
+    assert {plan.name: plan.number for plan in forced} == {
+        "ingest": 1,
+        "tokenize": 1,
+        "train": 2,
+        "evaluate": 2,
+        "export": 2,
+    }
+    made = run(folder, content="other", force=["train"])
+    assert made["train"].manifest.number == 2
+    after = planned(folder)
+    assert running(after) == []
+    assert after[2].artifact.manifest == made["train"].manifest
+    assert planned(folder, force=["train"])[2].number == 3
 
 
-def test_how_a_file_is_read_counts_as_well(place):
-    carry_out(place, planned(place))
-    (place / "data.tsv").rename(place / "data.csv")
-    changed = planned(place, f"ingest.files={place / 'data.csv'}")
-    assert reasons(changed)["ingest"] == "the train files differ"
+def test_forcing_what_was_never_made_makes_the_first(folder):
+    assert {plan.number for plan in planned(folder, force=["ingest"])} == {1}
 
 
-def test_the_reason_is_told_by_the_likest_artifact_of_the_task(place):
-    carry_out(place, planned(place))
-    carry_out(place, planned(place, "train.epochs=5", "model.encoder.units=9", "train.batch_size=3"))
-    assert reasons(planned(place, "train.epochs=2"))["train"] == "train.epochs: 1 -> 2"
-    other = planned(place, "task=seq2seq", "ingest.columns={source: text, target: label}")
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda path: path.unlink(), "is missing"),
+        (lambda path: path.write_bytes(b"c"), "has 1 bytes instead of 7"),
+        (lambda path: path.write_bytes(b"CONTENT"), "was changed after it was made"),
+    ],
+)
+def test_a_damaged_artifact_is_named_and_rebuilt(folder, harm, said):
+    made = run(folder)
+    harm(files.local(made["tokenize"].place("statistics.json")))
+    damaged = planned(folder)
+    assert running(damaged) == ["tokenize"]
+    assert reasons(damaged)["tokenize"] == f"the artifact is damaged: statistics.json {said}"
+    assert [plan.number for plan in damaged] == [1, 2, 1, 1, 1]
+    # Its parts are expected to come out as they were, and whoever reads them waits for that.
+    assert [plan.name for plan in damaged if plan.in_job] == STAGES[1:]
+    carry_out(store_of(folder), damaged)
+    assert running(planned(folder)) == []
+
+
+def test_what_comes_out_otherwise_when_it_is_rebuilt_reaches_what_reads_it(folder):
+    made = run(folder)
+    files.delete([made["tokenize"].place("statistics.json")])
+    store = store_of(folder)
+    carry_out(store, planned(folder)[:2], lambda name: "other" if "train" in name else "content")
+    changed = planned(folder)
+    assert running(changed)[0] == "train"
+    assert reasons(changed)["train"] == "what it reads was rebuilt, with other files"
+    assert all(plan.in_job for plan in changed[2:])
+    # Two have been seen: what will come out is not foreseen any more.
+    assert store.known_digest("tokenize", changed[1].part_keys["train"]) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
+def test_an_unreadable_manifest_is_damage_with_a_reason(folder, content):
+    made = run(folder)
+    files.write(made["train"].reference.manifest, content)
+    damaged = planned(folder)
+    assert running(damaged) == ["train"]
+    assert reasons(damaged)["train"].startswith("the artifact is damaged: its manifest cannot be read: ")
+    assert damaged[2].number == 2
+    carry_out(store_of(folder), damaged)
+    assert running(planned(folder)) == []
+
+
+def test_figures_of_one_training_are_never_put_beside_another(folder):
+    run(folder)
+    store = store_of(folder)
+    plans = planned(folder, force=["train"])
+    carry_out(store, plans[:3], "other")  # and evaluate was killed
+    after = planned(folder)
+    assert running(after) == ["evaluate", "export"]
+    weights = after[2].artifact.manifest.digests["model"]
+    made = carry_out(store, after)
+    assert made["evaluate"].manifest.read["train model"] == weights
+    assert made["export"].manifest.read["train model"] == weights
+
+
+# What people are told.
+
+
+def test_many_differences_are_cut_short(folder):
+    run(folder)
+    changed = planned(folder, "train.epochs=2", "seed=1", "train.batch_size=7", "model.embedding_size=9")
+    assert reasons(changed)["train"].endswith("; and 1 more")
+
+
+def test_the_reason_is_told_by_the_likest_artifact_of_the_task(folder):
+    run(folder)
+    run(folder, "train.epochs=5", "model.encoder.units=9", "train.batch_size=3")
+    assert reasons(planned(folder, "train.epochs=2"))["train"] == "train.epochs: 1 -> 2"
+    other = planned(folder, "task=seq2seq", "ingest.columns={source: text, target: label}")
     assert set(reasons(other).values()) == {"first run"}
 
 
-def test_until_ends_the_plan(place):
-    assert list(states(planned(place, until="tokenize"))) == ["ingest", "tokenize"]
+def test_until_ends_the_plan(folder):
+    assert list(states(planned(folder, until="tokenize"))) == ["ingest", "tokenize"]
 
 
-def test_the_table_says_stage_key_state_and_reason(place):
-    from rich.console import Console
-
-    plans = planned(place)
-    carry_out(place, plans[:1])
+def test_the_table_says_stage_key_state_and_reason(folder):
+    plans = planned(folder)
+    carry_out(store_of(folder), plans[:1])
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(plan_table(planned(place)))
+    console.print(plan_table(planned(folder)))
     lines = console.export_text().splitlines()
     assert lines[0].split() == ["stage", "key", "why"]
-    assert lines[1].split()[:3] == ["ingest", plans[0].key[:12], "reused"]
-    assert lines[2].split()[:3] == ["tokenize", plans[1].key[:12], "runs"]
+    assert lines[1].split()[:3] == ["ingest", plans[0].key, "reused"]
+    assert lines[2].split()[:3] == ["tokenize", plans[1].key, "runs"]
 
 
-def test_the_key_is_the_hash_of_the_ingredients_alone(place):
-    first, again = planned(place), planned(place)
-    assert [dataclasses.replace(plan, artifact=None) for plan in first] == again
+# The name of a training up to any epoch.
+
+
+def lineage(folder, *overrides):
+    return planned(folder, *overrides, until="train")[2].lineage
+
+
+def test_a_training_goes_on_after_its_last_epoch(folder):
+    before = lineage(folder)
+    assert before
+    assert lineage(folder, "train.epochs=9") == before
+    assert planned(folder, "train.epochs=9")[2].key != planned(folder)[2].key
+    for override in ("seed=8", "train.batch_size=9", "model.encoder.units=9", "ingest.max_characters=5"):
+        assert lineage(folder, override) != before
+    assert {plan.lineage for plan in planned(folder) if plan.name != "train"} == {""}
+
+
+def test_a_training_whose_epochs_depend_on_the_last_one_does_not(folder):
+    cosine = "train.schedule=cosine"
+    assert lineage(folder, cosine) == lineage(folder, cosine)
+    assert lineage(folder, cosine, "train.epochs=9") != lineage(folder, cosine)
+
+
+# How it starts.
+
+
+@pytest.mark.parametrize("module", ["pipeline.plan.planning", "pipeline.store.clean"])
+def test_planning_imports_nothing_heavy(module):
+    heavy = ("tensorflow", "apache_beam", "mlflow", "pyarrow", "numpy", "s3fs", "gcsfs", "aiohttp", "pandas")
+    program = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_plan_imports_nothing_heavy(folder):
+    run(folder)
+    program = (
+        "import pathlib, sys; from pipeline.config import load_config\n"
+        "from pipeline.config.places import Places\n"
+        "from pipeline.plan.planning import make_plan; from pipeline.store.store import Store\n"
+        f"config = load_config(pathlib.Path({str(folder / 'pipeline.yaml')!r})); places = Places.of(config)\n"
+        "plans = make_plan(config, places, Store(places.root))\n"
+        "assert not any(plan.in_job for plan in plans)\n"
+        "heavy = ('tensorflow', 'apache_beam', 'mlflow', 'pyarrow', 'numpy')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "[]", done.stderr

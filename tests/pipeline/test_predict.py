@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from made_models import push
 
 from components.errors import UserError
-from components.export.push import Note, push
 from components.export.saved_model import export_saved_model
 from components.export.session import SavedModelSession
 from pipeline.serving import predict as predict_module
@@ -204,7 +204,7 @@ def test_a_slow_stream_is_answered_line_by_line(model):
 def test_the_newest_version_answers(model, tmp_path):
     base = tmp_path / "serving"
     for key in "abc":
-        push(model, base, Note(key))
+        push(model, base, key)
     (base / ".half").mkdir()
     (base / "12").mkdir()
     assert find_model(str(base)) == base / "3"
@@ -227,7 +227,7 @@ def test_what_is_no_model_is_said_with_what_was_found(model, tmp_path):
     for name in ("b.txt", "a.txt"):
         (tmp_path / "empty" / name).touch()
     refused(tmp_path / "empty", r"empty holds a.txt, b.txt, and no saved_model.pb")
-    push(model, tmp_path / "serving" / "name", Note("k"))
+    push(model, tmp_path / "serving" / "name", "k")
     refused(tmp_path / "serving", rf"serving is no model; {expected}\. Did you mean .*serving/name\?")
     shutil.copytree(model, tmp_path / "artifact" / "model")
     refused(tmp_path / "artifact", r"artifact is no model; .*Did you mean .*artifact/model\?")

@@ -1,41 +1,141 @@
+"""The record of a run, as it is computed from what the run and its workers have left."""
+
+import os
 import subprocess
 import sys
 
-from components.events import EpochFinished, StageFinished, StageStarted
-from pipeline.run.record import Recorder, read_records
+import pytest
+from made_runs import COUNTS, MadeRun
+
+from components import files, reports
+from components.errors import UserError
+from components.heartbeat import Heartbeat
+from components.reports import Progress, Warned, emit
+from pipeline.run.folder import RunFolder
+from pipeline.run.observe import read_records
 
 
-def test_a_run_is_on_disk_at_every_moment(tmp_path):
-    recorder = Recorder(tmp_path, "dates", {"name": "dates"})
-    recorder.stage("ingest", state="waiting", key="k")
-    recorder(StageStarted("ingest", "attempt"))
-    assert read_records(tmp_path)[0].stages["ingest"] == {
-        "state": "running",
-        "key": "k",
-        "directory": "attempt",
+@pytest.fixture(params=["disk", "memory"])
+def root(request, tmp_path, monkeypatch):
+    monkeypatch.setenv("RNNPIPE_CACHE", str(tmp_path / "cache"))
+    return files.resolve(tmp_path if request.param == "disk" else f"memory://records/{tmp_path.name}")
+
+
+def states(run):
+    return {name: node.state for name, node in run.record().nodes.items()}
+
+
+def test_a_run_is_known_at_every_moment(root):
+    run = MadeRun(root)
+    assert set(states(run).values()) == {"waiting"}
+    with run.work("ingest").attempt("read"):
+        emit(Warned("ingest", "there are duplicates"))
+        emit(Warned("ingest", "there are duplicates"))
+        assert states(run)["ingest"] == "running"
+        assert run.record().nodes["ingest"].warnings == ("there are duplicates",)
+    run.make("ingest", seconds=1.5)
+    node = run.record().nodes["ingest"]
+    assert (node.state, node.seconds, node.reason) == ("finished", 1.5, "first run")
+    assert run.observer.artifact("ingest").summary["examples"] == COUNTS
+    run.make("tokenize").train(1)
+    assert run.record().at_work.name == "train"
+    assert (run.record().epochs, run.record().planned_epochs) == (1, 2)
+    run.train(2)
+    run.make("train", "evaluate").end(served="serving/made/1")
+    (record,) = read_records(root)
+    assert record == run.record()
+    assert (record.status, record.epochs, record.served) == ("finished", 2, "serving/made/1")
+    assert [epoch["loss"] for epoch in record.history] == [0.5, 0.4]
+    assert record.metrics["exact_match"] == 0.8
+    assert states(run)["export"] == "not reached"
+    assert record.nodes["evaluate"].reference.digests == run.observer.artifact("evaluate").manifest.digests
+
+
+def test_what_another_run_has_made_is_reused(root):
+    MadeRun(root, "a").make("ingest", "tokenize", "train").end()
+    second = MadeRun(root, "b").make("train")
+    record = second.record()
+    found = {name: (node.state, node.seconds) for name, node in record.nodes.items()}
+    assert found["ingest"] == found["tokenize"] == ("reused", None)
+    assert found["train"] == ("finished", 12.0)
+
+
+def test_how_far_it_is_comes_from_the_newest_report(root, monkeypatch):
+    monkeypatch.setattr(reports, "_SECONDS", 0.0)  # what is emitted soon after a report would wait
+    run = MadeRun(root)
+    with run.work("ingest").attempt("read"):
+        for done in (10, 20):
+            emit(Progress("ingest", done, 100, "records"))
+            progress = run.record().nodes["ingest"].progress
+            assert progress == {"done": done, "total": 100, "message": "records"}
+
+
+def test_an_error_means_nothing_as_long_as_the_job_goes_on(root):
+    run = MadeRun(root)
+    with pytest.raises(UserError), run.work("ingest").attempt("read"):
+        raise UserError("ingest: the disk is full")
+    node = run.record().nodes["ingest"]
+    assert (node.state, node.error, node.unexpected) == ("running", "ingest: the disk is full", False)
+    run.make("ingest")
+    assert states(run)["ingest"] == "finished"
+    with pytest.raises(ZeroDivisionError), run.work("tokenize").attempt():
+        print(1 / 0)
+    run.end("failed", "tokenize: division by zero")
+    assert states(run) == {
+        "ingest": "finished",
+        "tokenize": "failed",
+        **dict.fromkeys(("train", "evaluate", "export", "champion"), "not reached"),
     }
-    recorder(StageFinished("ingest", "somewhere", 1.5))
-    recorder(StageStarted("evaluate"))
-    recorder(StageFinished("evaluate", "elsewhere", 0.5, {"metrics": {"accuracy": 0.9}}))
-    recorder(EpochFinished(1, 2, {"loss": 0.5}, 3.0))
-    recorder.finish("finished")
-    (record,) = read_records(tmp_path)
-    assert record.stages["ingest"]["state"] == "finished"
-    assert record.stages["ingest"]["seconds"] == 1.5
-    assert record.metrics == {"accuracy": 0.9}
-    assert (record.epochs, record.status, record.state) == (1, "finished", "finished")
+    node = run.record().nodes["tokenize"]
+    assert node.unexpected
+    assert "ZeroDivisionError" in node.traceback
+    assert run.record().at_work == node
+
+
+def test_a_run_ends_once(root):
+    run = MadeRun(root)
+    run.end("interrupted", "by Ctrl-C")
+    run.end("failed", "of something else")
+    assert (run.record().status, run.record().message) == ("interrupted", "by Ctrl-C")
+
+
+def test_a_run_that_shows_no_sign_of_life_was_killed(root):
+    run = MadeRun(root)
+    with Heartbeat(run.folder.heartbeat):
+        assert run.record().status == "running"
+    assert run.record().status == "killed"
 
 
 def test_a_run_whose_process_is_gone_was_killed(tmp_path):
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    recorder = Recorder(tmp_path, "dates", {})
-    recorder.note()
-    assert read_records(tmp_path)[0].state == "running"
-    recorder.record.pid = gone.pid
-    recorder.note()
-    assert read_records(tmp_path)[0].state == "killed"
+    run = MadeRun(tmp_path)
+    beating = "import sys, time; from components import files; from components.heartbeat import Heartbeat\n"
+    beating += "Heartbeat(files.resolve(sys.argv[1])).__enter__(); print('beats', flush=True); time.sleep(60)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", beating, str(run.folder.heartbeat)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    assert process.stdout.readline() == b"beats\n"
+    assert run.record().status == "running"
+    process.kill()
+    process.wait()
+    assert run.record().status == "killed"
+
+
+def test_where_the_mlflow_run_is_can_be_noted_again(root):
+    run = MadeRun(root)
+    assert run.record().tracking == {}
+    run.folder.note_tracking("uri", "id")
+    assert run.record().tracking == {"uri": "uri", "run": "id", "missing": "the end"}
+    run.folder.note_tracking("uri", "id", "")
+    assert run.record().tracking["missing"] == ""
+
+
+def test_a_folder_without_a_start_is_no_run(root):
+    folder = RunFolder.new(root)
+    files.write(folder.heartbeat, b"{}")
+    assert read_records(root) == []
 
 
 def test_no_runs_no_records(tmp_path):
-    assert read_records(tmp_path / "none") == []
+    assert read_records(files.resolve(tmp_path / "none")) == []

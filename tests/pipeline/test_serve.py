@@ -16,10 +16,10 @@ import tensorflow as tf
 import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_models import push
 
 from components.errors import UserError
 from components.export import tf_serving
-from components.export.push import Note, push
 from components.export.saved_model import export_saved_model
 from components.export.session import SavedModelSession
 from pipeline.serving.server import choose_server, serving
@@ -47,7 +47,7 @@ def base(tmp_path_factory):
             {"serving_default": Answers(float(version))}, [], str(folder / f"m{version}" / "model")
         )
     base = folder / "serving" / "größer"
-    push(folder / "m1" / "model", base, Note("1"))
+    push(folder / "m1" / "model", base, "1")
     return base
 
 
@@ -144,7 +144,7 @@ def test_five_hundred_clients_ask_on_while_a_version_is_pushed(server, base):
     with ThreadPoolExecutor(clients) as threads:
         asking = [threads.submit(client, number) for number in range(clients)]
         started.wait(60)
-        push(base.parents[1] / "m2" / "model", base, Note("2"))
+        push(base.parents[1] / "m2" / "model", base, "2")
         answered = [each.result() for each in asking]
     assert {version for versions in answered for version in versions} == {1.0, 2.0}
     assert ask(server, ["x"])[0]["prediction"] == "2.000000:x"

@@ -1,5 +1,6 @@
 """Every example trains and exports, and as seq2seq models so does every encoder and kind of decoding."""
 
+import itertools
 import json
 import re
 import shutil
@@ -9,10 +10,13 @@ from typing import get_args
 import pytest
 import tiny
 
+from components import files
+from components.artifacts.evaluation import Evaluation
 from components.models.encoders import Encoder
 from components.strict import FIELDS
 from pipeline.config import load_config
 from pipeline.serving.predict import predict
+from pipeline.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.yaml"))
@@ -44,9 +48,9 @@ def test_an_example_trains_and_exports(name, tmp_path):
             (tmp_path / f"{split}.tsv").write_text("".join(lines), encoding="utf-8")
     else:
         tiny.write_data(tmp_path)
-    files = {split: f"{tmp_path}/{split}.tsv" for split in config.ingest.files}
+    paths = {split: f"{tmp_path}/{split}.tsv" for split in config.ingest.files}
     overrides = [
-        f"ingest.files={files}",
+        f"ingest.files={paths}",
         f"ingest.columns={columns}",
         f"root={tmp_path}/runs",
         f"export.directory={tmp_path}/serving",
@@ -59,8 +63,8 @@ def test_an_example_trains_and_exports(name, tmp_path):
     for tier in ("structure", "replay", "warm-up"):
         assert re.search(rf"{tier} +passed: ", said)
     served = tmp_path / "serving" / config.name / "1"
-    evaluated = next((tmp_path / "runs" / "artifacts" / "evaluate").iterdir()) / "predictions.jsonl"
-    rows = [json.loads(line) for line in evaluated.read_text(encoding="utf-8").splitlines()][:8]
+    (evaluated,) = Store(files.resolve(tmp_path / "runs")).recent(Evaluation)
+    rows = list(itertools.islice(evaluated.predictions(), 8))
     for place in ("a b", "größer 東京/in it"):
         moved = tmp_path / place
         moved.parent.mkdir(exist_ok=True)

@@ -11,20 +11,25 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
+from made_runs import MadeRun
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepository
 
+from components import files
 from components.errors import UserError
 from components.evaluate.verdict import Blessing
-from components.events import EpochFinished, StageFinished, Warned
+from components.reports import Warned, emit
+from pipeline.report.facts import find_runs
 from pipeline.run import code_version as code_version_module
 from pipeline.run.code_version import code_version
 from pipeline.tracking import delivery
 from pipeline.tracking.delivery import Failure
 from pipeline.tracking.mlflow_client import database_path, judge, quiet_mlflow, ui_command
 from pipeline.tracking.mlflow_run import params, published
+from pipeline.tracking.sender import Sender
 from pipeline.tracking.system_metrics import SystemMetrics
 from pipeline.tracking.tracker import Tracker
 
@@ -33,50 +38,12 @@ EPOCHS = [
     {"epoch": 1, "loss": 0.5, "val_loss": 0.75, "seconds": 2.0},
     {"epoch": 2, "loss": 0.25, "val_loss": math.nan, "seconds": 3.0},
 ]
-FILES = {
-    "ingest": {
-        "statistics.json": {
-            "splits": {"train": {"examples": 9}, "validation": {"examples": 0}, "test": {"examples": 3}}
-        },
-    },
-    "tokenize": {"statistics.json": {}},
-    "train": {"history.json": {"epochs": EPOCHS, "best_epoch": 2}},
-    "evaluate": {
-        "metrics.json": {
-            "split": "test",
-            "examples": 3,
-            "metrics": {"exact_match": 0.97},
-            "intervals": {"exact_match": [0.95, 0.99]},
-        },
-        "predictions.jsonl": {},
-        "worst.jsonl": {},
-        "plots/by_length.png": "a picture",
-    },
-    "export": {
-        "validation.json": {"latency_milliseconds": {"32": {"p50": 4.0, "p99": 9.0, "calls": 20}}},
-    },
-}
+STAGES = ("ingest", "tokenize", "train", "evaluate", "export")
 
 
-@pytest.fixture
-def artifact(tmp_path):
-    """Makes a stage's artifact and returns its directory."""
-
-    def make(stage):
-        manifest = {
-            "key": f"key of {stage}",
-            "summary": {"bytes": 77},
-        }
-        for name, content in {
-            **FILES[stage],
-            "artifact.json": manifest,
-        }.items():
-            path = tmp_path / stage / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(content))
-        return str(tmp_path / stage)
-
-    return make
+def update(tracker, run):
+    """Has the tracker see what is known of a run now, as the watcher does."""
+    tracker.update(run.record(), run.observer.artifact)
 
 
 SCRIPT = """
@@ -114,7 +81,7 @@ def uri(tmp_path, made_by_two):
 def finished(tracker, status="FINISHED", message=""):
     """Ends the run, and returns it and its trial."""
     assert tracker.finish(status, message, timeout=300) == []
-    client = MlflowClient(tracker._uri)
+    client = MlflowClient(tracker._sender.uri)
     return client.get_run(tracker.run_id), client.get_run(tracker.trial_id)
 
 
@@ -127,19 +94,21 @@ def losses(uri, run):
     return sorted((metric.step, metric.value) for metric in history)
 
 
-def test_a_whole_run(uri, artifact, tmp_path, capfd):
+def test_a_whole_run(uri, tmp_path, capfd):
+    MadeRun(tmp_path, "another").make("ingest")
+    made = MadeRun(tmp_path, epochs=EPOCHS).make("tokenize", seconds=1.5)
     tracker = Tracker(uri, "dates/été", "20260321-120000-ab12", "gru")
     params = {"train.epochs": 2, "odd name*[0]": None, "..": True, "long": "x" * 7000}
     tracker.start({**params, **{f"p{i}": i for i in range(150)}}, {"task": "seq2seq"}, "name: dates\n")
-    tracker(Warned("train", "which is nothing to log"))
-    tracker(StageFinished("ingest", artifact("ingest"), 1.5))
-    tracker.stage("tokenize", artifact("tokenize"), None)
+    with made.work("train").attempt():
+        emit(Warned("train", "which is nothing to log"))
+    update(tracker, made)
     for epoch in EPOCHS:
-        metrics = {name: value for name, value in epoch.items() if name != "epoch"}
-        tracker(EpochFinished(epoch["epoch"], 2, metrics, epoch["seconds"]))
-    for stage in ("train", "evaluate", "export"):
-        tracker(StageFinished(stage, artifact(stage), 2.5))
-    tracker(StageFinished("champion", "nowhere", 2.5))  # is another run's
+        made.train(epoch["epoch"])
+        update(tracker, made)
+    made.make("train", "evaluate", "export", seconds=2.5)
+    made.make("champion")  # whose figures are another run's
+    update(tracker, made)
     tracker.judged(Blessing(True, ["exact_match 0.97 >= 0.9 (min)"]).as_json())
     run, trial = finished(tracker)
 
@@ -153,8 +122,10 @@ def test_a_whole_run(uri, artifact, tmp_path, capfd):
     assert run.data.params["odd name__0_"] == "None"
     assert run.data.params["_.."] == "True"
     assert run.data.params["long"] == "x" * 6000
+    measured = made.record().metrics
     assert run.data.metrics == {
-        "test/exact_match": 0.97,
+        **{f"test/{name}": value for name, value in measured.items()},
+        "seconds.tokenize": 1.5,
         "seconds.evaluate": 2.5,
         "seconds.export": 2.5,
         "model.bytes": 77,
@@ -162,21 +133,23 @@ def test_a_whole_run(uri, artifact, tmp_path, capfd):
         "latency.batch_32.p99_ms": 9.0,
         "best_epoch": 2,
         "seconds.train": 5.0,  # an interrupted run had trained the first epoch
-        "seconds.ingest": 1.5,
         "loss": 0.25,
         "val_loss": 0.75,
         "epoch_seconds": 3.0,
     }
     # MLflow's parallel coordinates begin with the metric that came first.
     assert next(iter(run.data.metrics)) == "test/exact_match"
-    bounds = {"test/exact_match.low": 0.95, "test/exact_match.high": 0.99}
-    assert trial.data.metrics == {**run.data.metrics, **bounds}
+    assert run.data.metrics["test/exact_match"] == 0.8
+    low, high = (trial.data.metrics[f"test/exact_match.{end}"] for end in ("low", "high"))
+    assert 0.7 < low < 0.8 < high < 0.9
+    bounds = {f"test/{name}.{end}" for name in measured for end in ("low", "high")}
+    assert trial.data.metrics.keys() == run.data.metrics.keys() | bounds
     for each in (run, trial):
         assert losses(uri, each) == [(1, 0.5), (2, 0.25)]
         assert each.data.tags["task"] == "seq2seq"
-    assert run.data.tags["stage.ingest"] == "ran"
-    assert run.data.tags["stage.tokenize"] == "reused"
-    assert run.data.tags["key.train"] == "key of train"
+    assert run.data.tags["stage.ingest"] == "reused"
+    assert run.data.tags["stage.tokenize"] == "ran"
+    assert run.data.tags["key.train"] == made.record().nodes["train"].key
     assert run.data.tags["blessed"] == "true"
     assert run.data.tags["blessing"] == "exact_match 0.97 >= 0.9 (min)"
     assert listed(uri, run) == {"pipeline.yaml", "ingest", "tokenize", "evaluate", "export"}
@@ -184,10 +157,11 @@ def test_a_whole_run(uri, artifact, tmp_path, capfd):
     assert listed(uri, trial) == {"train", "evaluate", "plots"}
     evaluated = {"metrics.json", "predictions.jsonl", "worst.jsonl"}
     assert listed(uri, trial, "evaluate") == {f"evaluate/{name}" for name in evaluated}
-    assert listed(uri, trial, "plots") == {"plots/by_length.png"}
+    assert listed(uri, trial, "plots") == {"plots/training_curves.png", "plots/by_length.png"}
     data = {entry.tags[0].value: entry.dataset for entry in run.inputs.dataset_inputs}
     assert set(data) == {"training", "testing"}
-    assert len({each.digest for each in data.values()}) == 2
+    digests = made.made("ingest").manifest.digests
+    assert {each.digest for each in data.values()} == {digests["train"][:16], digests["test"][:16]}
     assert data["testing"].name == "dates/été-testing"
     assert json.loads(data["testing"].profile) == {"num_rows": 3}
     place = Path(urllib.parse.unquote(urllib.parse.urlsplit(run.info.artifact_uri).path))
@@ -196,23 +170,136 @@ def test_a_whole_run(uri, artifact, tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_reused_stages_are_logged_so_that_runs_compare(uri, artifact):
+def test_reused_stages_are_logged_so_that_runs_compare(uri, tmp_path):
+    MadeRun(tmp_path, epochs=EPOCHS).make(*STAGES)
     tracker = Tracker(uri, "dates", "again")
     tracker.start({}, {}, "")
-    for stage in FILES:
-        tracker.stage(stage, artifact(stage), None)
+    update(tracker, MadeRun(tmp_path, epochs=EPOCHS))
     run, _ = finished(tracker)
     assert losses(uri, run) == [(1, 0.5), (2, 0.25)]
-    assert run.data.metrics["test/exact_match"] == 0.97
+    assert run.data.metrics["test/exact_match"] == 0.8
     assert not any(name.startswith("seconds.") for name in run.data.metrics)
-    assert {run.data.tags[f"stage.{stage}"] for stage in FILES} == {"reused"}
+    assert {run.data.tags[f"stage.{stage}"] for stage in STAGES} == {"reused"}
 
 
-def test_epochs_trained_before_an_interruption_are_taken_from_the_history(uri, artifact):
+def known(uri, tracker):
+    """What MLflow has of a run and of its trial, without times and drawn ids."""
+    found = []
+    for run in finished(tracker):
+        client = MlflowClient(uri)
+        histories = {
+            name: sorted((each.step, each.value) for each in client.get_metric_history(run.info.run_id, name))
+            for name in run.data.metrics
+        }
+        folders = ("", *STAGES, "plots")
+        own = ("mlflow.", "rnnpipe.run")
+        found.append(
+            {
+                "metrics": list(histories.items()),
+                "tags": {name: each for name, each in run.data.tags.items() if not name.startswith(own)},
+                "params": run.data.params,
+                "files": {folder: listed(uri, run, folder) for folder in folders},
+                "data": sorted(
+                    (each.dataset.name, each.dataset.digest) for each in run.inputs.dataset_inputs
+                ),
+            }
+        )
+    return found
+
+
+def test_a_run_is_the_same_however_often_it_is_looked_at(uri, tmp_path):
+    """Live, with every step looked at several times; or at once, when all is over, from the store alone."""
+    made = MadeRun(tmp_path, epochs=EPOCHS)
+    live, once, often = (Tracker(uri, "dates", name, watch=False) for name in ("live", "once", "often"))
+    for tracker in (live, once, often):
+        tracker.start({"a": 1}, {"task": "seq2seq"}, "name: dates")
+    for step in (
+        lambda: None,
+        lambda: made.make("ingest"),
+        lambda: made.make("tokenize"),
+        lambda: made.train(1),
+        lambda: made.train(2),
+        lambda: made.make("train"),
+        lambda: made.make("evaluate", "champion"),
+        lambda: made.make("export"),
+        lambda: made.end(),
+    ):
+        step()
+        update(live, made)
+        update(live, made)
+    (run,) = find_runs(tmp_path, [made.id])
+    once.update(run.record, run.artifact)
+    for _ in range(20):
+        update(often, made)
+    expected = known(uri, live)
+    assert known(uri, once) == expected
+    assert known(uri, often) == expected
+    assert dict(expected[1]["metrics"])["loss"] == [(1, 0.5), (2, 0.25)]
+
+
+def test_two_threads_that_look_at_once_send_everything_once(uri, tmp_path, monkeypatch):
+    made = MadeRun(tmp_path, epochs=EPOCHS).make("ingest", "tokenize", "train").end()
+    made.train(1, 2)
+    labels = []
+    put = delivery.Delivery.put
+    monkeypatch.setattr(
+        delivery.Delivery, "put", lambda self, label, send: (labels.append(label), put(self, label, send))
+    )
+    tracker = Tracker(uri, "dates", "twice", watch=False)
+    tracker.start({}, {}, "")
+    record = made.record()
+    threads = [
+        threading.Thread(target=tracker.update, args=(record, made.observer.artifact)) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    finished(tracker)
+    assert labels[3:8] == ["ingest", "tokenize", "epoch 1", "epoch 2", "train"]
+    assert labels[8:] == ["the trial's figures", "the end"]
+
+
+def test_two_runs_that_note_the_same_data_at_once(uri, tmp_path, monkeypatch):
+    """Both look, and find no such data set; the database takes the first one's and refuses the other's."""
+    log_inputs, refused = MlflowClient.log_inputs, []
+
+    def refuse_once(client, *arguments):
+        if not refused:
+            refused.append(arguments)
+            raise MlflowException("UNIQUE constraint failed: datasets.name", BAD_REQUEST)
+        log_inputs(client, *arguments)
+
+    monkeypatch.setattr(MlflowClient, "log_inputs", refuse_once)
+    tracker = Tracker(uri, "dates", "second", watch=False)
+    tracker.start({}, {}, "")
+    update(tracker, MadeRun(tmp_path).make("ingest"))
+    run, _ = finished(tracker)
+    assert refused
+    assert len(run.inputs.dataset_inputs) == 2
+
+
+def test_what_lies_in_an_object_store_arrives_under_its_own_name(uri, tmp_path, monkeypatch):
+    monkeypatch.setenv("RNNPIPE_CACHE", str(tmp_path / "cache"))
+    made = MadeRun("memory://tracked/runs", epochs=EPOCHS).make("ingest", "tokenize", "train", "evaluate")
+    tracker = Tracker(uri, "dates", "remote")
+    tracker.start({}, {}, "")
+    update(tracker, made)
+    run, trial = finished(tracker)
+    assert listed(uri, run, "ingest") == {"ingest/statistics.json"}
+    assert listed(uri, trial, "train") == {"train/history.json"}
+    assert listed(uri, trial, "plots") == {"plots/training_curves.png", "plots/by_length.png"}
+    sources = [json.loads(each.dataset.source)["uri"] for each in run.inputs.dataset_inputs]
+    assert sources[0].startswith("memory://tracked/runs/artifacts/ingest/")
+
+
+def test_epochs_trained_before_an_interruption_are_taken_from_the_history(uri, tmp_path):
+    made = MadeRun(tmp_path, epochs=EPOCHS).make("ingest", "tokenize")
+    made.train(2)
     tracker = Tracker(uri, "dates", "resumed")
     tracker.start({}, {}, "")
-    tracker(EpochFinished(2, 2, {"loss": 0.25}, 3.0))
-    tracker(StageFinished("train", artifact("train"), 2.5))
+    update(tracker, made)
+    update(tracker, made.make("train"))
     for run in finished(tracker):
         assert losses(uri, run) == [(1, 0.5), (2, 0.25)]
 
@@ -225,14 +312,16 @@ def test_a_failed_run(uri):
     assert run.data.tags["message"] == "the loss is no number"
 
 
-def test_a_run_that_is_sent_again_keeps_its_trial(uri, artifact):
+def test_a_run_that_is_sent_again_keeps_its_trial(uri, tmp_path):
+    made = MadeRun(tmp_path, epochs=EPOCHS).make("ingest", "tokenize")
+    made.train(1)
     first = Tracker(uri, "dates", "again")
     first.start({}, {}, "")
-    first(EpochFinished(1, 2, {"loss": 0.5}, 2.0))
+    update(first, made)
     run, trial = finished(first, "KILLED")
     second = Tracker(uri, "dates", "again", run_id=run.info.run_id)
     second.start({}, {}, "")
-    second(StageFinished("train", artifact("train"), 2.5))
+    update(second, made.make("train"))
     finished(second)
     assert (second.run_id, second.trial_id) == (run.info.run_id, trial.info.run_id)
     for each in (run, trial):
@@ -285,12 +374,14 @@ def test_a_run_whose_answer_was_lost_is_found_again(uri, monkeypatch):
 
 
 def test_an_artifact_that_cannot_be_read_costs_only_itself(uri, tmp_path):
+    made = MadeRun(tmp_path).make(*STAGES)
     tracker = Tracker(uri, "dates", "holes")
     tracker.start({"a": 1}, {}, "")
-    tracker.stage("train", str(tmp_path / "gone"), None)
+    gone = made.made("train").place("history.json")
+    files.delete([gone])
+    update(tracker, made)
     (message,) = tracker.finish("FINISHED", timeout=300)
-    assert "did not get train: " in message
-    assert "gone/artifact.json" in message
+    assert f"did not get train: {gone} is missing" in message
     assert MlflowClient(uri).get_run(tracker.run_id).info.status == "FINISHED"
 
 
@@ -311,13 +402,14 @@ def test_a_file_that_is_no_database(tmp_path):
     assert "file is not a database" in message
 
 
-def test_a_server_that_is_away_only_costs_a_message(artifact):
+def test_an_unreachable_server_only_costs_a_message(tmp_path):
+    made = MadeRun(tmp_path)
+    made.train(1)
     tracker = Tracker(NOWHERE, "dates", "alone")
     tracker.start({"a": 1}, {}, "")
-    tracker(EpochFinished(1, 1, {"loss": 0.5}, 2.0))
-    tracker(StageFinished("ingest", artifact("ingest"), 1.5))
+    update(tracker, made.make("ingest"))
     (message,) = tracker.finish("FINISHED", timeout=300)
-    missing = "the run, its parameters, pipeline.yaml, epoch 1, ingest, the trial's figures, the end: "
+    missing = "the run, its parameters, pipeline.yaml, ingest, epoch 1, the trial's figures, the end: "
     assert message.startswith(f"MLflow at http://127.0.0.1:9 did not get {missing}")
     assert "Connection refused" in message
     assert "secret" not in message
@@ -366,12 +458,13 @@ def troubled():
 @pytest.mark.parametrize(
     ("status", "kinds"),
     [
-        (403, [Failure.WRONG] * 3),
-        (404, [Failure.WRONG] * 3),
-        (413, [Failure.TROUBLE, Failure.TROUBLE, Failure.WRONG]),  # MLflow's client takes it for a 500
-        (429, [Failure.TROUBLE] * 3),
-        (500, [Failure.TROUBLE] * 3),
-        (503, [Failure.TROUBLE] * 3),
+        (403, [Failure.PERMANENT] * 3),
+        (404, [Failure.PERMANENT] * 3),
+        # MLflow's client takes it for a 500.
+        (413, [Failure.TEMPORARY, Failure.TEMPORARY, Failure.PERMANENT]),
+        (429, [Failure.TEMPORARY] * 3),
+        (500, [Failure.TEMPORARY] * 3),
+        (503, [Failure.TEMPORARY] * 3),
     ],
 )
 def test_what_a_server_answers_is_no_silence(troubled, status, kinds):
@@ -384,19 +477,19 @@ def test_silence_and_faults_of_this_side():
     for call in (lambda: MlflowClient(NOWHERE).get_run("run"), lambda: artifacts.log_artifact(__file__)):
         with pytest.raises(Exception, match="refused") as refused:
             call()
-        assert judge(refused.value) is Failure.AWAY
-    assert judge(ConnectionRefusedError()) is Failure.AWAY
+        assert judge(refused.value) is Failure.UNREACHABLE
+    assert judge(ConnectionRefusedError()) is Failure.UNREACHABLE
     full = OSError(errno.ENOSPC, "no space left on device")
     for error in (FileNotFoundError("artifact.json"), full, ImportError("mlflow"), ValueError()):
-        assert judge(error) is Failure.WRONG
-    assert judge(MlflowException("database is locked")) is Failure.TROUBLE
+        assert judge(error) is Failure.PERMANENT
+    assert judge(MlflowException("database is locked")) is Failure.TEMPORARY
 
 
-def test_what_is_sent_late_is_not_missing_from_the_figures(uri, artifact, monkeypatch):
+def test_what_is_sent_late_is_not_missing_from_the_figures(uri, tmp_path, monkeypatch):
     """An epoch that MLflow cannot take until the end, which the figures are sent before."""
     monkeypatch.setattr(delivery, "_FIRST_PAUSE", 0.001)
     tracker = Tracker(uri, "dates", "late")
-    send, refused = Tracker._send, []
+    send, refused = Sender._send, []
 
     def send_all_but_the_last_epoch(self, run, **entities):
         if len(refused) < 4 and any(each.step == 2 for each in entities.get("metrics", ())):
@@ -404,10 +497,11 @@ def test_what_is_sent_late_is_not_missing_from_the_figures(uri, artifact, monkey
             raise MlflowException("database is locked")
         send(self, run, **entities)
 
-    monkeypatch.setattr(Tracker, "_send", send_all_but_the_last_epoch)
+    monkeypatch.setattr(Sender, "_send", send_all_but_the_last_epoch)
     tracker.start({}, {}, "")
-    for epoch in EPOCHS:
-        tracker(EpochFinished(epoch["epoch"], 2, {"loss": epoch["loss"]}, epoch["seconds"]))
+    made = MadeRun(tmp_path, epochs=EPOCHS)
+    made.train(1, 2)
+    update(tracker, made)
     deadline = time.monotonic() + 60
     while len(refused) < 4:
         assert time.monotonic() < deadline

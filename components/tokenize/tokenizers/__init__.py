@@ -7,9 +7,8 @@ A new type is a configuration class in `components.tokenize.config` and a subcla
 from __future__ import annotations
 
 import json
-import os
+from pathlib import Path
 
-import tensorflow as tf
 from pydantic import TypeAdapter
 
 from components.errors import UserError
@@ -57,7 +56,7 @@ def load_tokenizer(directory: str) -> Tokenizer:
     """Loads what `Tokenizer.save` wrote.
 
     Args:
-        directory: one tokenizer's folder, such as `tokenizer/text` in the tokenize stage's artifact.
+        directory: one tokenizer's folder on this machine, such as `tokenizer/text` of the artifact.
 
     Returns:
         The tokenizer, giving the same ids as the one that was saved.
@@ -65,13 +64,12 @@ def load_tokenizer(directory: str) -> Tokenizer:
     Raises:
         UserError: there is no tokenizer in that folder.
     """
-    path = os.path.join(directory, SETTINGS_FILE)
-    if not tf.io.gfile.exists(path):
+    path = Path(directory, SETTINGS_FILE)
+    if not path.is_file():
         raise UserError(
             f"{directory} holds no tokenizer: expected a file {SETTINGS_FILE} in it. Name the folder of one "
             f"field, such as tokenizer/text in the artifact of the tokenize stage."
         )
-    with tf.io.gfile.GFile(path) as file:
-        settings = json.load(file)
+    settings = json.loads(path.read_bytes())
     config: TokenizerConfig = TypeAdapter(TokenizerConfig).validate_python(settings["config"])
     return TOKENIZERS[config.type].load(directory, config, settings["pieces"])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import tensorflow as tf
@@ -85,14 +85,14 @@ class Tokenizer(tf.Module, ABC, Generic[Config]):
         return self.prepare(texts, self.config)
 
     def save(self, directory: str) -> None:
-        """Writes the tokenizer into a folder, which is made if need be; `load_tokenizer` reads it.
+        """Writes the tokenizer into a local folder, which is made if need be; `load_tokenizer` reads it.
 
         JSON, because any character may be a token: line breaks would split it in a plain list of lines.
         """
-        tf.io.gfile.makedirs(directory)
+        Path(directory).mkdir(parents=True, exist_ok=True)
         settings = {"config": self.config.model_dump(), "pieces": self.pieces}
-        with tf.io.gfile.GFile(os.path.join(directory, SETTINGS_FILE), "w") as file:
-            file.write(json.dumps(settings, ensure_ascii=False, indent=1) + "\n")
+        as_json = json.dumps(settings, ensure_ascii=False, indent=1) + "\n"
+        Path(directory, SETTINGS_FILE).write_bytes(as_json.encode())
 
     @classmethod
     def load(cls, directory: str, config: Config, pieces: Sequence[str]) -> Tokenizer[Config]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import tensorflow as tf
 import tensorflow_text
@@ -48,14 +48,12 @@ class SentencePieceTokenizer(SubwordTokenizer[SentencePiece]):
     def save(self, directory: str) -> None:
         """Writes the tokenizer and sentencepiece's model into a folder, which is made if need be."""
         super().save(directory)
-        with tf.io.gfile.GFile(os.path.join(directory, _MODEL_FILE), "wb") as file:
-            file.write(self._model)
+        Path(directory, _MODEL_FILE).write_bytes(self._model)
 
     @classmethod
     def load(cls, directory: str, config: SentencePiece, pieces: Sequence[str]) -> SentencePieceTokenizer:
         """Builds the tokenizer from the model, which also holds the pieces."""
-        with tf.io.gfile.GFile(os.path.join(directory, _MODEL_FILE), "rb") as file:
-            return cls(config, file.read())
+        return cls(config, Path(directory, _MODEL_FILE).read_bytes())
 
     @classmethod
     def prepare(cls, texts: tf.Tensor, config: SentencePiece) -> tf.Tensor:

@@ -5,9 +5,14 @@ from google.protobuf import text_format
 from ruamel.yaml import YAML
 from tensorflow_serving.config import model_server_config_pb2
 
-from components.export.serving_files import write_serving_files
+from components import files
+from pipeline.serving import serving_files
 
 FILES = ["models.config", "batching.config", "monitoring.config", "docker-compose.yaml"]
+
+
+def write_serving_files(directory):
+    return serving_files.write_serving_files(files.resolve(directory))
 
 
 @pytest.fixture
@@ -46,3 +51,12 @@ def test_changes_of_others_are_kept(serving):
     (serving / "models.config").write_text((serving / "models.config").read_text().splitlines()[0] + "\n")
     assert write_serving_files(serving) == [name for name in FILES if name != "batching.config"]
     assert "dates" in (serving / "models.config").read_text()
+
+
+def test_they_are_written_where_the_models_are():
+    place = files.resolve("memory://somewhere/serving")
+    files.write(place / "dates" / "1" / "saved_model.pb", b"graph")
+    assert write_serving_files(place) == FILES
+    assert b'"/models/dates"' in files.read(place / "models.config")
+    files.write(place / "models.config", b"mine")
+    assert "models.config" not in write_serving_files(place)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import uuid
-from pathlib import Path
+from upath import UPath
 
-from components.export.push import versions
+from components import files
+from pipeline.serving.versions import versions
 
 _MARK = "# Written by rnnpipe at each push. Remove this line to keep your own changes.\n"
 
@@ -49,7 +48,7 @@ services:
 """
 
 
-def write_serving_files(directory: Path) -> list[str]:
+def write_serving_files(directory: UPath) -> list[str]:
     """Writes models.config, batching.config, monitoring.config and docker-compose.yaml beside the models.
 
     Files that were changed by somebody, who has removed their first line, are left alone.
@@ -60,7 +59,7 @@ def write_serving_files(directory: Path) -> list[str]:
     Returns:
         The names of the files that were written.
     """
-    models = sorted(path.name for path in directory.iterdir() if path.is_dir() and versions(path))
+    models = [name for name in files.names(directory) if versions(directory / name)]
     listed = "".join(_MODEL.format(name=name) for name in models)
     contents = {
         "models.config": f"model_config_list {{\n{listed}}}\n",
@@ -70,11 +69,9 @@ def write_serving_files(directory: Path) -> list[str]:
     }
     written = [name for name in contents if _is_ours(directory / name)]
     for name in written:
-        temporary = directory / f".{uuid.uuid4().hex}"
-        temporary.write_text(_MARK + contents[name], encoding="utf-8")
-        os.replace(temporary, directory / name)  # a server may be reading it
+        files.write(directory / name, (_MARK + contents[name]).encode())  # whole: a server may be reading it
     return written
 
 
-def _is_ours(path: Path) -> bool:
-    return not path.exists() or path.read_text(encoding="utf-8").startswith(_MARK)
+def _is_ours(path: UPath) -> bool:
+    return not files.exists(path) or files.read(path).startswith(_MARK.encode())

@@ -1,0 +1,174 @@
+"""Answers the examples that are evaluated, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.utils.shared import Shared
+
+from components.artifacts.artifact import FileRef, Reference
+from components.artifacts.evaluation import AnswerWriter, Evaluation, plot_name
+from components.artifacts.examples import Examples
+from components.artifacts.tokens import Tokens
+from components.artifacts.trained_model import TrainedModel
+from components.evaluate.answers import Answers
+from components.evaluate.config import EvaluateConfig
+from components.evaluate.slices import LABEL, LENGTH
+from components.models.decode import DecodeConfig
+from components.reports import Progress, emit
+from components.strict import FIELDS, Task
+from components.work import Attempt, Work
+
+
+class Served(Protocol):
+    """What is evaluated; components.predictor.Predictor."""
+
+    @property
+    def signatures(self) -> Mapping[str, Callable[[Any], Any]]:
+        """Its functions of texts by name; `explain` says what the decoder looked at."""
+
+    def __call__(self, text: Any) -> Any:
+        """Answers a batch of texts."""
+
+
+Loader = Callable[[Mapping[str, Reference], Task, DecodeConfig | None], Served]
+
+
+def load_trained(inputs: Mapping[str, Reference], task: Task, decode: DecodeConfig | None) -> Served:
+    """Loads what was trained, as it is exported."""
+    from components.predictor import load_predictor
+
+    model: TrainedModel = TrainedModel.load(inputs["train"])
+    return load_predictor(Tokens.load(inputs["tokenize"]), model.model_file(), task, decode)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file of the evaluated split: what is predicted in one piece.
+
+    Args:
+        inputs: what is read, by stage.
+        name: its logical name.
+        index: its place among the files.
+        before: examples in the files before it.
+        total: examples in all files.
+    """
+
+    inputs: Mapping[str, Reference]
+    name: str
+    index: int
+    before: int
+    total: int
+
+
+def kept_columns(slices: Sequence[str]) -> list[str]:
+    """Those that are columns of the examples beside the two of the task."""
+    return [column for column in slices if column not in (LENGTH, LABEL)]
+
+
+class Predict(beam.DoFn):
+    """Answers the examples of each part, writes the answers to files, and passes them on."""
+
+    FILES, PLOTS = "files", "plots"
+
+    def __init__(
+        self, task: Task, decode: DecodeConfig | None, config: EvaluateConfig, work: Work, load: Loader
+    ) -> None:
+        self._task = task
+        self._decode = decode
+        self._config = config
+        self._maps = config.attention_maps if work.stage == Evaluation.stage else 0
+        self._work = work
+        self._load = load
+        self._model = Shared()
+
+    def process(self, part: Part) -> Iterator[Answers | TaggedOutput]:
+        """Yields answers in batches, and, tagged, the files that hold them and plots."""
+        with self._work.attempt("predict") as attempt:
+            yield from self._predict(part, attempt)
+
+    def _predict(self, part: Part, attempt: Attempt) -> Iterator[Answers | TaggedOutput]:
+        import tensorflow as tf
+
+        read, expected = FIELDS[self._task]
+        columns = kept_columns(self._config.slices)
+        positive = self._positive_label(part.inputs)
+        predictor = self._predictor(part.inputs)
+        explain = predictor.signatures.get("explain") if part.before < self._maps else None
+        done = part.before
+        writer = AnswerWriter(attempt, part.index, bool(columns))
+        examples: Examples = Examples.load(part.inputs["ingest"])
+        for batch in examples.batches(part.name, [read, expected, *columns], self._config.batch_size):
+            texts = tf.constant(batch[read], tf.string)
+            if explain and done < self._maps:
+                for plot in self._draw_attention(explain, texts, done, attempt):
+                    yield TaggedOutput(self.PLOTS, plot)
+            answered = {name: values.numpy() for name, values in predictor(texts).items()}
+            predictions = _decoded(answered["prediction"])
+            answers = Answers.of(
+                batch[read],
+                batch[expected],
+                predictions,
+                numbers=np.arange(done, done + len(predictions)),
+                scores=answered["score"],
+                columns={column: batch[column] for column in columns},
+                **_ranks(positive, batch[expected], predictions, answered.get("probabilities")),
+            )
+            writer.write(answers)
+            done += len(predictions)
+            emit(Progress(self._work.stage, done, part.total))
+            yield answers
+        for file in writer.close():
+            yield TaggedOutput(self.FILES, file)
+
+    def _predictor(self, inputs: Mapping[str, Reference]) -> Served:
+        """The predictor, which all threads of a worker share."""
+        tag = str(inputs["train"].manifest) if "train" in inputs else ""
+        predictor: Served = self._model.acquire(lambda: self._load(inputs, self._task, self._decode), tag=tag)
+        return predictor
+
+    def _positive_label(self, inputs: Mapping[str, Reference]) -> str | None:
+        """The greater of two labels, as scikit-learn has it; None if there are others."""
+        if self._task != "classification":
+            return None
+        labels = Tokens.load(inputs["tokenize"]).labels()
+        return max(labels) if len(labels) == 2 else None
+
+    def _draw_attention(
+        self, explain: Callable[[Any], Any], texts: Any, before: int, attempt: Attempt
+    ) -> Iterator[FileRef]:
+        """Draws the maps of those of the texts that are among the first examples of the split."""
+        from components.evaluate.plots import attention_map
+
+        explained = explain(texts[: self._maps - before])
+        columns = (explained[name].numpy() for name in ("source_tokens", "target_tokens", "attention"))
+        for number, (source, target, weights) in enumerate(zip(*columns, strict=True), start=before + 1):
+            source, target = ([token for token in _decoded(tokens) if token] for tokens in (source, target))
+            if source and target:
+                name = plot_name(f"attention_{number:02}")
+                attention_map(source, target, weights[: len(target), : len(source)], attempt.path(name))
+                yield attempt.add(name)
+
+
+def _ranks(
+    positive: str | None, expected: list[str], predictions: list[str], probabilities: Any
+) -> dict[str, Any]:
+    """What roc_auc needs to know, if there are two labels."""
+    if positive is None or probabilities is None or probabilities.shape[1] != 2:
+        return {}
+    # Whatever the order of the labels in the model: the greater probability is that of its answer.
+    both = np.sort(probabilities, axis=1)
+    says_positive = np.asarray([label == positive for label in predictions])
+    return {
+        "probabilities": np.where(says_positive, both[:, 1], both[:, 0]),
+        "positives": np.asarray([label == positive for label in expected]),
+    }
+
+
+def _decoded(texts: Iterable[bytes]) -> list[str]:
+    return [text.decode("utf-8", errors="replace") for text in texts]

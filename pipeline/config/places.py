@@ -1,0 +1,40 @@
+"""Where a run's things are, resolved where the command is given: a worker may stand in another folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from upath import UPath
+
+from components import files
+from components.ingest.sources import Source, find_sources
+from pipeline.config.models import PipelineConfig
+
+
+@dataclass(frozen=True)
+class Places:
+    """Absolute places.
+
+    Args:
+        root: of the artifacts and the runs.
+        serving: where models are pushed to.
+        sources: the user's files.
+    """
+
+    root: UPath
+    serving: UPath
+    sources: Sequence[Source]
+
+    @classmethod
+    def of(cls, config: PipelineConfig) -> Places:
+        """Finds them.
+
+        Raises:
+            UserError: if an address cannot be used, or a file is not there.
+        """
+        return cls(
+            files.resolve(config.root),
+            files.resolve(config.export.directory),
+            find_sources(config.ingest, config.task),
+        )

@@ -1,0 +1,109 @@
+"""What a key is the hash of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+KEY_LENGTH = 16  # hexadecimal characters: 64 bits, no clash within one root
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """Everything that shapes an artifact, or a part of one.
+
+    Args:
+        settings: as JSON, by the path of the key in pipeline.yaml.
+        upstream: the keys of what is read, by "stage part".
+        libraries: versions by distribution.
+        source: hash of the code that makes it.
+        data: hashes of the user's files by split.
+    """
+
+    settings: Mapping[str, str]
+    upstream: Mapping[str, str] = field(default_factory=dict)
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+    data: Mapping[str, str] = field(default_factory=dict)
+
+    def key(self, part: str = "") -> str:
+        """Returns the hash of all of it.
+
+        Args:
+            part: the name of a part of the artifact; empty for the whole.
+        """
+        text = json.dumps([part, self.as_json()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+
+    def reduced(
+        self,
+        without: Collection[str] = (),
+        upstream: Collection[str] | None = None,
+        data: Collection[str] | None = None,
+    ) -> Ingredients:
+        """Returns what shapes only a part.
+
+        Args:
+            without: settings that do not, each with all keys below it.
+            upstream: what of it is read; None: all.
+            data: which splits are read; None: all.
+        """
+        settings = {
+            name: value
+            for name, value in self.settings.items()
+            if not any(name == other or name.startswith(f"{other}.") for other in without)
+        }
+        return replace(
+            self,
+            settings=settings,
+            upstream=_only(self.upstream, upstream),
+            data=_only(self.data, data),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """As data that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Ingredients:
+        """Reads what `as_json` gave."""
+        return cls(**values)
+
+    def likeness(self, other: Ingredients) -> int:
+        """Counts what is the same in both."""
+        pairs = zip(asdict(self).values(), asdict(other).values(), strict=True)
+        return sum(
+            len(ours.items() & theirs.items()) if isinstance(ours, dict) else ours == theirs
+            for ours, theirs in pairs
+        )
+
+    def differences(self, previous: Ingredients) -> list[str]:
+        """Says what has changed, own settings first."""
+        changed = [
+            f"{name}: {old or 'absent'} -> {new or 'absent'}"
+            for name, new, old in _changes(self.settings, previous.settings)
+        ]
+        changed += [f"the {split} files differ" for split, _, _ in _changes(self.data, previous.data)]
+        changed += [
+            f"{name} {old or 'absent'} -> {new or 'absent'}"
+            for name, new, old in _changes(self.libraries, previous.libraries)
+        ]
+        if self.source != previous.source:
+            changed.append("the stage's source code differs")
+        upstream = [name.partition(" ") for name, _, _ in _changes(self.upstream, previous.upstream)]
+        by_stage: dict[str, list[str]] = {}
+        for stage, _, part in upstream:
+            by_stage.setdefault(stage, []).append(part)
+        return changed + [f"{stage} differs ({', '.join(parts)})" for stage, parts in by_stage.items()]
+
+
+def _only(values: Mapping[str, str], names: Collection[str] | None) -> Mapping[str, str]:
+    return values if names is None else {name: value for name, value in values.items() if name in names}
+
+
+def _changes(new: Mapping[str, str], old: Mapping[str, str]) -> list[tuple[str, str | None, str | None]]:
+    names = sorted(new.keys() | old.keys())
+    return [(name, new.get(name), old.get(name)) for name in names if new.get(name) != old.get(name)]

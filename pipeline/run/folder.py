@@ -1,0 +1,119 @@
+"""The folder of one run under the root: start.json, end.json, and what its workers report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from upath import UPath
+
+from components import files
+from pipeline.plan.planning import NodePlan
+
+THE_END = "the end"  # what is missing in MLflow of a run that is not over
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder.
+
+    Args:
+        root: of the pipeline.
+        id: of the run.
+    """
+
+    root: UPath
+    id: str
+
+    @classmethod
+    def new(cls, root: UPath) -> RunFolder:
+        """Names a run that begins now."""
+        return cls(root, f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}")
+
+    @property
+    def place(self) -> UPath:
+        """Where it is."""
+        return self.root / "runs" / self.id
+
+    @property
+    def card(self) -> UPath:
+        """Where the run's page belongs."""
+        return self.place / "card.html"
+
+    @property
+    def heartbeat(self) -> UPath:
+        """Where its launcher shows signs of life."""
+        return self.place / "heartbeat"
+
+    def status(self, node: str) -> UPath:
+        """Where the workers of a node report."""
+        return self.place / "work" / node
+
+    def start(
+        self, name: str, config: dict[str, Any], code: dict[str, str], plans: Sequence[NodePlan]
+    ) -> None:
+        """Creates start.json: what the run is to do."""
+        self._create(
+            "start.json",
+            {
+                "name": name,
+                "started": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+                "config": config,
+                "code": code,
+                "nodes": [
+                    {
+                        "name": plan.name,
+                        "key": plan.key,
+                        "number": plan.number,
+                        "reason": plan.reason,
+                        "reads": {stage: list(parts) for stage, parts in plan.stage.reads.items()},
+                        "reused": None
+                        if plan.artifact is None or plan.in_job
+                        else plan.artifact.manifest.inputs,
+                    }
+                    for plan in plans
+                ],
+            },
+        )
+
+    def end(self, status: str, message: str, blessing: dict[str, Any], served: str) -> None:
+        """Creates end.json: how the run ended. The first end stays."""
+        ended = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        found = {"status": status, "message": message, "ended": ended, "blessing": blessing, "served": served}
+        with contextlib.suppress(FileExistsError):
+            self._create("end.json", found)
+
+    def note_tracking(self, uri: str, run: str, missing: str = THE_END) -> None:
+        """Keeps where the MLflow run is, and what of it has not arrived there."""
+        noted = {"uri": uri, "run": run, "missing": missing}
+        files.write(self.place / "tracking.json", json.dumps(noted).encode())
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """Returns what one of these files holds; None if it is not there, or is none."""
+        try:
+            found: dict[str, Any] = json.loads(files.read(self.place / name))
+        except (FileNotFoundError, ValueError):
+            return None
+        return found
+
+    def reports(self, node: str) -> list[dict[str, Any]]:
+        """Returns what the workers of a node have reported, by when they began."""
+        found = []
+        for entry in files.entries(self.status(node)):
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                found.append(json.loads(files.read(entry.path)))
+        return sorted(found, key=lambda report: report["began"])
+
+    def _create(self, name: str, values: dict[str, Any]) -> None:
+        text = json.dumps(values, indent=1, ensure_ascii=False)
+        files.create(self.place / name, text.encode())
+
+
+def run_folders(root: UPath) -> list[RunFolder]:
+    """Returns the folders of all runs under a root, oldest first."""
+    return [RunFolder(root, name) for name in files.names(root / "runs")]

@@ -1,0 +1,75 @@
+"""What a run says at its end: what there is now, and what to do with it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from rich.console import Console
+from upath import UPath
+
+from components import files
+from components.artifacts.artifact import Artifact
+from components.artifacts.evaluation import Evaluation
+from components.artifacts.exported_model import ExportedModel
+from components.evaluate.verdict import Blessing
+from pipeline.config import PipelineConfig
+from pipeline.run.console import command_line, format_metrics
+
+NOT_BLESSED = 3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run.
+
+    Args:
+        evaluated: what was measured; None if the run did not come to that.
+        exported: the SavedModel; None if the run did not come to that.
+        last: the artifact of the plan's last node.
+        blessing: the verdict.
+        served: where the model is served; None if it is not.
+        card: where the run's page belongs.
+    """
+
+    evaluated: Evaluation | None
+    exported: ExportedModel | None
+    last: Artifact | None
+    blessing: Blessing
+    served: UPath | None
+    card: UPath
+
+
+def summarize(config: PipelineConfig, console: Console, config_file: str, outcome: Outcome) -> int:
+    """Prints the summary; returns the exit code: 0, or 3 if the model is not good enough to be pushed."""
+    evaluated, exported, blessing = outcome.evaluated, outcome.exported, outcome.blessing
+    lines = []
+    code = 0
+    if evaluated:
+        lines.append(f"metrics      {format_metrics(evaluated.summary['metrics'])}")
+    if evaluated and exported and blessing.blessed:
+        question = shlex.quote(evaluated.example_question() or "your text")
+        assert outcome.served is not None
+        ask = command_line("predict", files.relative(outcome.served.parent))
+        lines += [
+            f"model        {files.relative(outcome.served)}",
+            f"ask it       echo {question} | {ask}",
+        ]
+    elif evaluated and exported:
+        code = NOT_BLESSED
+        lines += [
+            f"not pushed   {blessing.reasons[0]}",
+            *(f"             {reason}" for reason in blessing.reasons[1:]),
+            f"model        {files.relative(exported.place('model/saved_model.pb').parent)}",
+        ]
+        if outcome.served:
+            lines.append(f"still served {files.relative(outcome.served)} (pushed before)")
+    elif outcome.last is not None:
+        lines.append(f"artifact     {files.relative(outcome.last.reference.manifest)}")
+    if files.exists(outcome.card):
+        lines.append(f"card         {files.relative(outcome.card)}")
+    if config.tracking.enabled:
+        compare = command_line("compare", *([] if config.root == "runs" else ["--root", config.root]))
+        lines.append(f"see the run  {command_line('ui', config_file)}   (compare: {compare})")
+    console.print("\n" + "\n".join(lines), highlight=False, soft_wrap=True, markup=False)
+    return code

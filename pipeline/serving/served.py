@@ -1,0 +1,241 @@
+"""A model where it is served: its versions, and the claims by which they came.
+
+<directory>/<name>/<N>/saved_model.pb ...   what TensorFlow Serving watches
+<directory>/<name>.rnnpipe/                 the claims
+
+Who wants to push looks, judges, and claims the next number; whoever fails there looks and judges again.
+Nothing is locked, and every step may be repeated by anybody.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from upath import UPath
+
+from components import files
+from components.artifacts.exported_model import ModelId
+from components.errors import UserError
+from pipeline.serving.claims import ADVICE, CLOSED, PUSHED, Claim, Claims
+from pipeline.serving.versions import (
+    GRAPH,
+    Content,
+    TakenError,
+    damage,
+    local_copy,
+    numbered,
+    publish,
+    read_note,
+    remove,
+    remove_stale,
+    versions,
+)
+
+# A claim whose artifact only its own machine can read is left to that machine for so many seconds.
+_PATIENCE, _PAUSE = 60.0, 1.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What there was at one moment.
+
+    Args:
+        versions: that are served, and their directories.
+        highest: number of any claim or version; 0 if there is none.
+        unfinished: the claims that nobody has finished.
+    """
+
+    versions: Mapping[int, UPath]
+    highest: int
+    unfinished: tuple[int, ...]
+
+    @property
+    def newest(self) -> int | None:
+        """The version that answers; None if there is none."""
+        return max(self.versions, default=None)
+
+
+class Served:
+    """One model where it is served.
+
+    Args:
+        directory: of all models.
+        name: of this one.
+    """
+
+    def __init__(self, directory: UPath, name: str) -> None:
+        self.name = name
+        self.directory = directory
+        self.base = directory / name
+        """The directory of its versions."""
+        self.claims = Claims(self.base)
+        """Of its versions, and what is noted beside them."""
+
+    def look(self) -> Seen:
+        """Lists what is there."""
+        claimed, done = self.claims.numbers()
+        there = {
+            number: place
+            for number, place in versions(self.base).items()
+            if not (number in done and self._is_leftover(number, place))
+        }
+        highest = max(claimed | numbered(self.base).keys(), default=0)
+        return Seen(there, highest, tuple(sorted(claimed - done)))
+
+    def complete_unfinished(self) -> Seen:
+        """Finishes what others have begun, and looks; to be called before judging.
+
+        Raises:
+            UserError: if that is not possible here and now.
+        """
+        while True:
+            for number, place in versions(self.base).items():
+                if self._is_leftover(number, place):
+                    remove(place)
+            seen = self.look()
+            if not seen.unfinished:
+                return seen
+            for number in seen.unfinished:
+                self._complete_or_close(number)
+
+    def claim(self, seen: Seen, claim: Claim) -> Claim | None:
+        """Claims the next version.
+
+        Args:
+            seen: what was there before it was judged.
+            claim: what is to be pushed; its number is set here.
+
+        Returns:
+            The claim; None if somebody else has got the number: look and judge again.
+
+        Raises:
+            UserError: if nothing can be written there.
+        """
+        numbered_claim = replace(claim, number=seen.highest + 1)
+        return numbered_claim if self.claims.create(numbered_claim) else None
+
+    def complete(self, claim: Claim, source: Path) -> bool:
+        """Puts the files of a claimed version where they are served.
+
+        Args:
+            claim: of the version.
+            source: a local directory with the SavedModel.
+
+        Returns:
+            Whether it is served; False if the claim was closed: look and judge again.
+
+        Raises:
+            UserError: if the files could not be copied whole; what is served stays as it was.
+        """
+        number, place = claim.number, self.base / str(claim.number)
+        if self.claims.state(number) == CLOSED:
+            return False
+        try:
+            remove_stale(self.base)
+            publish(source, place, claim.note, lambda: self.claims.state(number) != CLOSED)
+        except TakenError:
+            self.claims.end(number, CLOSED, f"{place} holds something else")
+            return False
+        except OSError as error:
+            raise UserError(f"could not push {source} to {self.base}: {error}. {ADVICE}") from error
+        if self.claims.end(number, PUSHED) == PUSHED:
+            return True
+        if self._is_leftover(number, place):
+            remove(place)
+        return False
+
+    def prune(self, keep: int) -> None:
+        """Removes all but the newest versions; claims stay."""
+        there = self.look().versions
+        for _, place in sorted(there.items())[:-keep]:
+            remove(place)
+        for number, place in numbered(self.base).items():
+            # What a removal that was killed has left.
+            if number not in there and number < max(there, default=0) and self.claims.state(number) == PUSHED:
+                remove(place)
+
+    def content(self, number: int, place: UPath) -> Content | None:
+        """What the files of a version should be; None where rnnpipe has not pushed it.
+
+        Raises:
+            UserError: if what was noted of it cannot be read.
+        """
+        claim = self.claims.of(number)
+        if claim is not None:
+            return claim.content
+        note = read_note(place)
+        return note.content if note else None
+
+    def damage(self, seen: Seen) -> str:
+        """Says what has become of the newest version since it was pushed; empty if it is whole."""
+        if seen.newest is None:
+            return ""
+        place = seen.versions[seen.newest]
+        content = self.content(seen.newest, place)
+        return damage(place, content) if content else ""
+
+    def given_up(self, seen: Seen) -> tuple[ModelId, ...]:
+        """The models that gave way to earlier ones, and have not been pushed since."""
+        for number in range(seen.highest, 0, -1):
+            claim = self.claims.of(number)
+            if claim is not None:  # each was made in sight of those before
+                return claim.given_up
+        return ()
+
+    def whole(self, number: int, content: Content) -> Path:
+        """Returns a version's directory on this machine.
+
+        Raises:
+            UserError: if it is not there, or not what it should be.
+        """
+        place = versions(self.base).get(number)
+        if place is None:
+            raise UserError(f"{self.base / str(number)} is not there")
+        if found := damage(place, content):
+            raise UserError(f"{place} is damaged: {found}")
+        return local_copy(place)
+
+    def _complete_or_close(self, number: int) -> None:
+        try:
+            claim = self.claims.of(number)
+        except UserError as error:
+            self.claims.end(number, CLOSED, str(error))
+            return
+        if claim is None:
+            return  # closed meanwhile
+        place = self.base / str(number)
+        if files.exists(place / GRAPH) and not damage(place, claim.content):
+            self.claims.end(number, PUSHED)
+            return
+        try:
+            source = self._source(claim)
+        except (UserError, PermissionError) as error:
+            at_hand = claim.is_at_hand and isinstance(error, UserError)
+            if at_hand or self.claims.age(number) > _PATIENCE:
+                self.claims.end(number, CLOSED, str(error))
+            else:
+                time.sleep(_PAUSE)
+            return
+        self.complete(claim, source)
+
+    def _source(self, claim: Claim) -> Path:
+        """Where the files of a claim can be copied from."""
+        if claim.brings_back is not None:
+            return self.whole(claim.brings_back, claim.content)
+        exported = claim.exported()
+        if exported.thorough_damage() or exported.manifest.digests["model"] != claim.content.digest:
+            raise UserError(f"{exported.reference.manifest} does not hold what was claimed")
+        return exported.saved_model()
+
+    def _is_leftover(self, number: int, place: UPath) -> bool:
+        """Whether a version came too late, when its claim had been closed."""
+        if self.claims.state(number) != CLOSED:
+            return False
+        try:
+            note = read_note(place)
+        except UserError:
+            return False
+        return note is not None and note.claim == self.claims.id_of(number)

@@ -1,0 +1,336 @@
+"""The versions of a served model: which there are, what is in them, and how they are copied whole.
+
+A version is a directory with a number for its name. It is there for TensorFlow Serving as soon as it holds
+saved_model.pb; so that file comes last and goes first, and on a disk the whole directory is renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from upath import UPath
+
+from components import files
+from components.artifacts.artifact import cache_folder
+from components.artifacts.exported_model import ExportedModel, ModelId, model_digest
+from components.errors import UserError
+
+GRAPH = "saved_model.pb"
+# TensorFlow Serving passes over assets.extra/, so what is noted there travels with the version.
+_NOTE = "assets.extra/rnnpipe.json"
+_ASIDE = re.compile(r"\.[0-9a-f]{32}")
+_STALE_SECONDS = 3600.0
+_REMEMBERED = 100  # versions whose checksums are remembered
+
+
+class TakenError(Exception):
+    """A version's place holds something else."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the files of a served model are.
+
+    Args:
+        model: which model it is; None where nobody has noted it.
+        digest: of the files, as in the manifest of the export artifact.
+        files: size in bytes and SHA-256, by the name in the SavedModel's directory.
+    """
+
+    model: ModelId | None
+    digest: str
+    files: Mapping[str, tuple[int, str]]
+
+    @classmethod
+    def of_export(cls, exported: ExportedModel) -> Content:
+        """What an export artifact says of its SavedModel."""
+        found = {name: (each.size, each.sha256) for name, each in exported.model_files().items()}
+        return cls(exported.model_id, exported.manifest.digests["model"], found)
+
+    @classmethod
+    def of_files(cls, place: UPath) -> Content:
+        """Reads the files of a version that nothing was noted of."""
+        listed = {
+            entry.path.relative_to(place).as_posix(): (entry.size, files.sha256(entry.path))
+            for entry in files.entries(place)
+        }
+        listed.pop(_NOTE, None)
+        digest = model_digest({name: sha256 for name, (_, sha256) in listed.items()})
+        return cls(None, digest, listed)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Content:
+        """Reads what `as_json` gave."""
+        model = ModelId(*values["model"]) if values["model"] else None
+        listed = {name: (size, sha256) for name, (size, sha256) in values["files"].items()}
+        for name in listed:
+            if name.startswith("/") or ".." in name.split("/"):
+                raise ValueError(f"{name!r} leads out of the version's directory")
+        return cls(model, values["digest"], listed)
+
+    def as_json(self) -> dict[str, Any]:
+        """As data that JSON can hold."""
+        return {"model": self.model, "digest": self.digest, "files": self.files}
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is noted in a version, so that a copy of it can be told.
+
+    Args:
+        number: which version it was pushed as.
+        claim: the id of the claim that it was pushed by.
+        content: what its files are.
+    """
+
+    number: int
+    claim: str
+    content: Content
+
+    def as_bytes(self) -> bytes:
+        """As JSON, for a file."""
+        values = {"number": self.number, "claim": self.claim, **self.content.as_json()}
+        return json.dumps(values, indent=1).encode()
+
+
+def versions(base: UPath) -> dict[int, UPath]:
+    """The directory of each version under a served model's directory, as TensorFlow Serving sees them."""
+    return {number: place for number, place in numbered(base).items() if files.exists(place / GRAPH)}
+
+
+def numbered(base: UPath) -> dict[int, UPath]:
+    """Whatever has a number for its name."""
+    return {int(name): base / name for name in files.names(base) if re.fullmatch(r"[0-9]+", name)}
+
+
+def read_note(place: UPath) -> Note | None:
+    """What was noted in a version; None if it was not pushed by rnnpipe.
+
+    Raises:
+        UserError: if the note is there, but is none.
+    """
+    try:
+        values = json.loads(files.read(place / _NOTE))
+        return Note(values["number"], values["claim"], Content.of(values))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"{place / _NOTE} cannot be read: {error!r}; expected what was noted of this version when it was "
+            "pushed. Remove the file, and the version counts as pushed by somebody else."
+        ) from error
+
+
+def damage(place: UPath, content: Content) -> str:
+    """Says which file of a version is not what was pushed; empty if all are.
+
+    Files are read again only if their signature has changed since they were last read on this machine.
+    """
+    checksums = _Checksums(place)
+    try:
+        for name, (_, sha256) in content.files.items():
+            if checksums.of(name) != sha256:
+                return f"{name} was changed after it was pushed"
+    except FileNotFoundError:
+        return f"{name} is missing"
+    checksums.save()
+    return ""
+
+
+def publish(source: Path, place: UPath, note: Note, wanted: Callable[[], bool]) -> None:
+    """Copies a SavedModel to where it is served, whole or not at all; what is there whole is left alone.
+
+    Args:
+        source: its directory.
+        place: of the version.
+        note: travels with it, and says what its files are.
+        wanted: asked before the version becomes visible, whether it still should.
+
+    Raises:
+        TakenError: if there is something else.
+        OSError: if it cannot be copied.
+    """
+    if not damage(place, note.content):
+        return
+    names = sorted(note.content.files, key=lambda name: name == GRAPH)
+    if not files.is_local(place):
+        _check_free(place, note.content)
+        for name in names:
+            if name == GRAPH:
+                files.write(place / _NOTE, note.as_bytes())
+                if not wanted():
+                    return
+            _copy(source / name, place / name, note.content.files[name][1])
+        return
+    with _aside(files.local(place.parent)) as aside:
+        for name in names:
+            _copy(source / name, UPath(aside) / name, note.content.files[name][1])
+        files.write(UPath(aside) / _NOTE, note.as_bytes())
+        if wanted():
+            _rename(aside, files.local(place), note.content)
+
+
+def local_copy(place: UPath) -> Path:
+    """Returns a version's directory on this machine; what is remote is copied into the cache, and checked.
+
+    Raises:
+        UserError: if a file of it is missing, or not what was pushed.
+    """
+    if files.is_local(place):
+        return files.local(place)
+    note = read_note(place)
+    content = note.content if note else Content.of_files(place)
+    copy = cache_folder() / "served" / content.digest
+    if not copy.is_dir():
+        with _aside(copy.parent) as aside:
+            download(place, aside, content)
+            _rename(aside, copy, None)
+    return copy
+
+
+def download(place: UPath, folder: Path, content: Content) -> None:
+    """Copies a version's files into a local directory.
+
+    Raises:
+        UserError: if a file of it is missing, or not what was pushed.
+    """
+    for name, (_, sha256) in content.files.items():
+        try:
+            files.download(place / name, folder / name)
+        except FileNotFoundError as error:
+            raise UserError(f"{place} is damaged: {name} is missing") from error
+        files.sync(folder / name)
+        if files.sha256(folder / name) != sha256:
+            raise UserError(f"{place} is damaged: {name} is not what was pushed")
+
+
+def mirror(place: UPath, target: Path, note: Note) -> None:
+    """Copies a version to a disk, whole or not at all, in place of a damaged one.
+
+    Raises:
+        UserError: if a file of it is missing, or not what was pushed.
+    """
+    with _aside(target.parent) as aside:
+        download(place, aside, note.content)
+        files.write(UPath(aside) / _NOTE, note.as_bytes())
+        if target.exists():
+            remove(UPath(target))
+        _rename(aside, target, None)
+
+
+def remove(place: UPath) -> None:
+    """Removes a version; a server sees it whole or not at all."""
+    if files.is_local(place):
+        hidden = files.local(place).with_name(f".{uuid.uuid4().hex}")
+        with contextlib.suppress(OSError):  # somebody else may be removing it
+            files.local(place).rename(hidden)
+            shutil.rmtree(hidden, ignore_errors=True)
+        return
+    listed = [entry.path for entry in files.entries(place)]
+    files.delete(sorted(listed, key=lambda path: path != place / GRAPH))
+
+
+def remove_stale(base: UPath) -> None:
+    """Removes what killed copies have left on a disk, once nothing in it has changed for an hour."""
+    if files.is_local(base) and files.local(base).is_dir():
+        oldest = time.time() - _STALE_SECONDS
+        for path in files.local(base).iterdir():
+            if _ASIDE.fullmatch(path.name) and _last_change(path) < oldest:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _check_free(place: UPath, content: Content) -> None:
+    """Refuses to write between the files of somebody else."""
+    sizes = {entry.path.relative_to(place).as_posix(): entry.size for entry in files.entries(place)}
+    sizes.pop(_NOTE, None)
+    expected = {name: content.files.get(name, (None,))[0] for name in sizes}
+    # The graph is the last one: with it the version should be whole.
+    if sizes != expected or (GRAPH in sizes and damage(place, content)):
+        raise TakenError
+
+
+def _copy(source: Path, target: UPath, sha256: str) -> None:
+    files.upload(source, target)
+    if files.sha256(target) != sha256:
+        raise OSError(f"the copy of {source} differs from it")
+
+
+@contextlib.contextmanager
+def _aside(folder: Path) -> Iterator[Path]:
+    """A new directory, under a name that TensorFlow Serving does not see."""
+    aside = folder / f".{uuid.uuid4().hex}"
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _rename(aside: Path, target: Path, content: Content | None) -> None:
+    """Renames a directory, unless the same is there already."""
+    try:
+        aside.rename(target)
+    except OSError as error:
+        if not target.is_dir():
+            raise
+        if content is not None and damage(UPath(target), content):
+            raise TakenError from error
+        return
+    descriptor = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _last_change(directory: Path) -> float:
+    """When anything in a directory was last written, so that a long copy is not taken for a dead one."""
+    try:
+        return max(path.stat().st_mtime for path in (directory, *directory.rglob("*")))
+    except FileNotFoundError:  # published or removed meanwhile
+        return time.time()
+
+
+class _Checksums:
+    """SHA-256 of a version's files, remembered on this machine with their signatures."""
+
+    def __init__(self, place: UPath) -> None:
+        self._place = place
+        self._known: dict[str, list[str]] = self._all().get(str(place), {})
+        self._changed = False
+
+    def of(self, name: str) -> str:
+        signature = files.signature(self._place / name)
+        known = self._known.get(name)
+        if known is None or known[0] != signature:
+            known = self._known[name] = [signature, files.sha256(self._place / name)]
+            self._changed = True
+        return known[1]
+
+    def save(self) -> None:
+        if self._changed:
+            others = {place: known for place, known in self._all().items() if place != str(self._place)}
+            kept = dict([*others.items(), (str(self._place), self._known)][-_REMEMBERED:])
+            with contextlib.suppress(OSError):  # it costs time only
+                files.write(self._cache, json.dumps(kept).encode())
+
+    @property
+    def _cache(self) -> UPath:
+        return UPath(cache_folder()) / "served.json"
+
+    def _all(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(files.read(self._cache))
+        except (OSError, ValueError):
+            return {}
+        return found

@@ -1,0 +1,273 @@
+"""Deletes what no run needs any more. Nothing else deletes artifacts.
+
+What is younger than a day, by the clock of the store, stays, and so does all that a run works with which is
+not over. Manifests go before the files that they list: what is half deleted is no artifact. Who commits files
+that were deleted meanwhile makes a damaged artifact, which is named and rebuilt as any other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from upath import UPath
+
+from components import files
+from components.artifacts.artifact import Manifest, artifact_folder
+from components.artifacts.trained_model import TrainedModel
+from components.errors import UserError
+from components.files import Entry
+
+DAY = 24 * 3600.0
+SILENT = 7 * DAY  # a run without an end that has said nothing for so long does not go on
+
+_MANIFEST = re.compile(r"([^/]+)-(\d+)\.json")
+_CHECKPOINT = re.compile(r"(\d+)-\w+\.ckpt")
+_CLEANED = ".cleaned"  # its date says when a local root was cleaned last
+
+Key = tuple[str, str]  # stage and key
+
+
+class Cleaned(NamedTuple):
+    """What was deleted.
+
+    Args:
+        artifacts: how many manifests.
+        files: how many others.
+        size: bytes of all of them.
+    """
+
+    artifacts: int = 0
+    files: int = 0
+    size: int = 0
+
+    def __str__(self) -> str:
+        """For people."""
+        if not self.artifacts and not self.files:
+            return "nothing to delete"
+        return f"deleted {self.artifacts} artifacts and {self.files} files, {self.size / 1e6:.1f} MB"
+
+
+class _Listed(NamedTuple):
+    """A manifest that was listed."""
+
+    entry: Entry
+    inputs: str
+    number: int
+
+
+@dataclass
+class _Folder:
+    """What is in the folder of a key."""
+
+    manifests: list[_Listed] = field(default_factory=list)
+    attempts: dict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
+
+
+def clean(root: UPath, keep: int | None, now: float | None = None) -> Cleaned:
+    """Deletes attempts without a manifest, and artifacts that were rebuilt, older than a day.
+
+    Never what a run without an end refers to, unless it has been silent for a week, nor the newest checkpoint
+    of a training that has not finished.
+
+    Args:
+        root: under which all artifacts are.
+        keep: how many of the newest keys of each stage keep their artifacts; None: all.
+        now: in seconds since 1970; None: what the store says.
+
+    Raises:
+        UserError: if it cannot be read what a run works with that is not over.
+    """
+    folders, checkpoints = _look(root)  # first: what is made from now on is not among it
+    now = files.clock(root / "artifacts") if now is None else now
+    in_use = _in_use(root, now)
+    free = {key: folder for key, folder in folders.items() if key not in in_use}
+    gone = [listed for folder in free.values() for listed in _superseded(folder, now)]
+    if keep is not None:
+        gone += [listed for key in _old_keys(folders, keep) & free.keys() for listed in free[key].manifests]
+    manifests = {str(each.entry.path): each.entry for each in gone if _is_old(each.entry, now)}
+    wanted, released, unreadable = _listed_files(root, folders, manifests)
+    files.delete(entry.path for entry in manifests.values())
+    leftovers = _left_aside(root, now)
+    for key, folder in free.items():
+        # What cannot be read may list anything.
+        if key not in unreadable and _as_seen(root, key, folder):
+            leftovers += _unlisted(folder, wanted, now)
+    if not any(stage == TrainedModel.stage for stage, _ in unreadable):
+        for states in checkpoints.values():
+            leftovers += _old_checkpoints(states, wanted, released, now)
+    _delete(root, leftovers)
+    deleted = [*manifests.values(), *leftovers]
+    return Cleaned(len(manifests), len(leftovers), sum(entry.size for entry in deleted))
+
+
+def clean_cheaply(root: UPath) -> None:
+    """Deletes what killed runs have left of keys without any manifest, once a day, of local roots only.
+
+    That it cannot be done costs space, and no more.
+    """
+    if not files.is_local(root):
+        return
+    with contextlib.suppress(Exception):
+        now, cleaned = files.clock(root), root / "artifacts" / _CLEANED
+        if not files.local(cleaned.parent).is_dir():
+            return
+        if files.exists(cleaned) and now - files.local(cleaned).stat().st_mtime < DAY:
+            return
+        files.write(cleaned, b"")
+        folders, _ = _look(root)
+        in_use = _in_use(root, now)
+        leftovers = _left_aside(root, now)
+        for key, folder in folders.items():
+            if key not in in_use and not folder.manifests and _as_seen(root, key, folder):
+                leftovers += _unlisted(folder, (), now)
+        _delete(root, leftovers)
+
+
+def _look(root: UPath) -> tuple[dict[Key, _Folder], dict[str, list[Entry]]]:
+    """Lists what is in the folder of each key, and in that of each training's checkpoints."""
+    folders: dict[Key, _Folder] = defaultdict(_Folder)
+    checkpoints: dict[str, list[Entry]] = defaultdict(list)
+    base = root / "artifacts"
+    for stage in files.names(base):
+        for entry in files.entries(base / stage):
+            key, *inside = entry.path.relative_to(base / stage).parts
+            if key == "digests" or not inside:
+                continue
+            if stage == TrainedModel.stage and key == "checkpoints":
+                checkpoints[str(entry.path.parent)].append(entry)
+            elif len(inside) > 1:
+                folders[stage, key].attempts[inside[0]].append(entry)
+            elif match := _MANIFEST.fullmatch(inside[0]):
+                folders[stage, key].manifests.append(_Listed(entry, match[1], int(match[2])))
+    return dict(folders), dict(checkpoints)
+
+
+def _in_use(root: UPath, now: float) -> set[Key]:
+    """The keys that runs work with which are not over."""
+    runs: dict[str, dict[str, Entry]] = defaultdict(dict)
+    for entry in files.entries(root / "runs"):
+        run, *inside = entry.path.relative_to(root / "runs").parts
+        runs[run]["/".join(inside)] = entry
+    found: set[Key] = set()
+    for said in runs.values():
+        heard = max(entry.modified for entry in said.values())
+        if "end.json" in said or "start.json" not in said or now - heard > SILENT:
+            continue
+        place = said["start.json"].path
+        try:
+            start: dict[str, Any] = json.loads(files.read(place))
+            found |= {(node["name"], node["key"]) for node in start["nodes"]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{place} cannot be read, so nobody knows what that run works with: {error!r}. Nothing was "
+                f"deleted. If the run is over, delete {place.parent}."
+            ) from error
+    return found
+
+
+def _superseded(folder: _Folder, now: float) -> list[_Listed]:
+    """The manifests of lower numbers than another one of the same inputs that is older than a day."""
+    highest: dict[str, int] = {}
+    for listed in folder.manifests:
+        if _is_old(listed.entry, now):
+            highest[listed.inputs] = max(listed.number, highest.get(listed.inputs, 0))
+    return [listed for listed in folder.manifests if listed.number < highest.get(listed.inputs, 0)]
+
+
+def _old_keys(folders: Mapping[Key, _Folder], keep: int) -> set[Key]:
+    """All but the newest keys of each stage, by when their newest artifact was made."""
+    by_stage: dict[str, list[tuple[float, Key]]] = defaultdict(list)
+    for key, folder in folders.items():
+        if folder.manifests:
+            newest = max(listed.entry.modified for listed in folder.manifests)
+            by_stage[key[0]].append((newest, key))
+    return {key for made in by_stage.values() for _, key in sorted(made, reverse=True)[keep:]}
+
+
+def _listed_files(
+    root: UPath, folders: Mapping[Key, _Folder], gone: Collection[str]
+) -> tuple[set[str], set[str], set[Key]]:
+    """The files of artifacts that stay, those of artifacts that go, and where a manifest cannot be read."""
+    wanted: set[str] = set()
+    released: set[str] = set()
+    unreadable: set[Key] = set()
+    for key, folder in folders.items():
+        for listed in folder.manifests:
+            goes = str(listed.entry.path) in gone
+            try:
+                manifest = Manifest.of(files.read(listed.entry.path))
+            except FileNotFoundError:  # somebody else is cleaning
+                continue
+            except ValueError:
+                unreadable |= set() if goes else {key}
+                continue
+            places = {str(root / each.path) for each in manifest.files.values()}
+            if goes:
+                released |= places
+            else:
+                wanted |= places
+    return wanted, released - wanted, unreadable
+
+
+def _as_seen(root: UPath, key: Key, folder: _Folder) -> bool:
+    """Whether no manifest has been created since the folder was listed: it may list any file there."""
+    known = {listed.entry.path.name for listed in folder.manifests}
+    there = files.names(artifact_folder(root, *key))
+    return all(name in known or not _MANIFEST.fullmatch(name) for name in there)
+
+
+def _unlisted(folder: _Folder, wanted: Collection[str], now: float) -> list[Entry]:
+    """The files that no manifest lists, of attempts that have written nothing for a day."""
+    return [
+        entry
+        for entries in folder.attempts.values()
+        if all(_is_old(entry, now) for entry in entries)
+        for entry in entries
+        if str(entry.path) not in wanted
+    ]
+
+
+def _old_checkpoints(
+    states: list[Entry], wanted: Collection[str], released: Collection[str], now: float
+) -> list[Entry]:
+    """The checkpoints of a folder that no artifact lists, but the newest of an unfinished training."""
+    epochs = {
+        str(entry.path): int(match[1])
+        for entry in states
+        if (match := _CHECKPOINT.fullmatch(entry.path.name))
+    }
+    finished = max((epoch for path, epoch in epochs.items() if path in wanted or path in released), default=0)
+    newest = max(epochs, key=lambda path: (epochs[path], path), default="")
+    goes_on = {newest} if epochs.get(newest, 0) > finished else set()
+    return [
+        entry
+        for entry in states
+        if _is_old(entry, now) and str(entry.path) not in wanted and str(entry.path) not in goes_on
+    ]
+
+
+def _left_aside(root: UPath, now: float) -> list[Entry]:
+    found = [*files.left_aside(root / "artifacts"), *files.left_aside(root / "runs")]
+    return [entry for entry in found if _is_old(entry, now)]
+
+
+def _delete(root: UPath, entries: Collection[Entry]) -> None:
+    """Deletes files, and the local folders of attempts and keys that are empty then."""
+    files.delete(entry.path for entry in entries)
+    if not files.is_local(root):
+        return
+    stages = [root / "artifacts" / stage for stage in files.names(root / "artifacts")]
+    for folder in {entry.path.parent for entry in entries}:
+        while any(stage in folder.parents for stage in stages) and not files.names(folder):
+            files.delete_empty_folders(folder)
+            folder = folder.parent
+
+
+def _is_old(entry: Entry, now: float) -> bool:
+    return now - entry.modified > DAY

@@ -1,0 +1,119 @@
+"""Small trainings: data, a trainer without the stage around it, and the stage itself."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from made_artifacts import make_tokens
+from stage_runner import run_stage
+
+from components import files
+from components.artifacts.trained_model import TrainedModel
+from components.models.build import build_model
+from components.models.config import ModelConfig
+from components.reports import EpochFinished
+from components.tokenize.config import Characters
+from components.tokenize.tokenizers import SPECIAL_TOKENS, CharacterTokenizer
+from components.train.checkpoint import Checkpoints
+from components.train.config import TrainConfig
+from components.train.dataset import TokenData
+from components.train.loop import Trainer
+from components.train.transform import Train
+
+TOKENIZER = CharacterTokenizer(Characters(type="characters"), [*SPECIAL_TOKENS, *"abcdef"])
+MODEL = ModelConfig.model_validate(
+    {"embedding_size": 8, "dropout": 0.2, "encoder": {"type": "gru", "units": 8, "dropout": 0.1}}
+)
+HARD = ModelConfig.model_validate(
+    {
+        "embedding_size": 4,
+        "dropout": 0.1,
+        "encoder": {"type": "simple_rnn", "units": 4},
+        "attention": {"type": "hard"},
+        "decoder": {"type": "simple_rnn", "units": 4, "dropout": 0.1},
+    }
+)
+
+
+class KilledError(Exception):
+    pass
+
+
+def make_texts(root):
+    """A classification data set: is the first letter also the last?"""
+    random = np.random.default_rng(1)
+
+    def rows(count):
+        texts = [random.integers(4, 10, random.integers(1, 12)) for _ in range(count)]
+        return [(text, int(text[0] == text[-1])) for text in texts]
+
+    splits = {"train": [rows(60), rows(60)], "validation": [rows(30)]}
+    return make_tokens(root, "classification", splits, {"text": TOKENIZER}, ["no", "yes"])
+
+
+def make_pairs(root):
+    """A seq2seq data set: the text backwards."""
+    random = np.random.default_rng(1)
+
+    def rows(count):
+        return [(text, text[::-1]) for text in random.integers(4, 10, (count, 3))]
+
+    splits = {"train": [rows(60)], "validation": [rows(20)]}
+    return make_tokens(root, "seq2seq", splits, {"source": TOKENIZER, "target": TOKENIZER})
+
+
+def data(tokens, split="train", batch_size=16, buckets=3, task="classification"):
+    return TokenData(tokens, split, task, batch_size, buckets)
+
+
+def trainer(tokens, folder, seed=3, model=MODEL, attempt="a", **settings):
+    """Makes a trainer whose checkpoints are in a folder."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    config = TrainConfig.model_validate({"batch_size": 16, "buckets": 3, **settings})
+    task = "seq2seq" if model.decoder else "classification"
+    sizes = {"text": 10, "label": 2, "source": 10, "target": 10}
+    place = files.resolve(folder)
+    return Trainer(
+        build_model(model, task, sizes),
+        config,
+        data(tokens, task=task),
+        data(tokens, "validation", task=task),
+        seed,
+        Checkpoints(place, place / "checkpoints", attempt),
+    )
+
+
+def checkpoints(folder):
+    """The names of the checkpoints that a trainer left in a folder."""
+    return files.names(files.resolve(folder) / "checkpoints")
+
+
+def train(tokens, root, key="key", model=MODEL, task="classification", seed=3, **settings) -> TrainedModel:
+    """Runs the stage."""
+    config = TrainConfig.model_validate({"batch_size": 32, **settings})
+    return run_stage(
+        lambda work: Train(config, ModelConfig.model_validate(model), task, seed, work),
+        TrainedModel,
+        {"tokenize": tokens.reference},
+        root,
+        key,
+    )
+
+
+def kill_after(epoch):
+    """A listener that ends the training after an epoch."""
+
+    def kill(event):
+        if isinstance(event, EpochFinished) and event.epoch == epoch:
+            raise KilledError
+
+    return kill
+
+
+def without_times(history):
+    return [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in history["epochs"]]
+
+
+def assert_same_weights(model, other):
+    for value, same in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(same, value)

@@ -1,0 +1,108 @@
+"""Steps that an engine tries twice, at once or too late: one manifest, and no file of it touched."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+import tiny
+from stage_runner import run_transform
+
+from components import files
+from components.artifacts.artifact import artifact_folder
+from components.work import Work
+from pipeline.config import load_config
+from pipeline.config.places import Places
+from pipeline.plan.planning import make_plan
+from pipeline.run.folder import RunFolder
+from pipeline.run.job import Commit, begin, to_do
+from pipeline.store.store import Store
+
+pytestmark = pytest.mark.slow
+
+STAGES = ("ingest", "tokenize", "train", "evaluate", "export")
+
+
+class Steps:
+    """The steps of the nodes of one run, called by hand."""
+
+    def __init__(self, config):
+        self.config = config
+        self.places = Places.of(config)
+        self.store = Store(self.places.root)
+        self.folder = RunFolder.new(self.places.root)
+        self.plans = {plan.name: plan for plan in make_plan(config, self.places, self.store)}
+        self.references = {}
+
+    def work(self, name):
+        plan = self.plans[name]
+        return Work(self.places.root, name, plan.key, self.folder.status(name), plan.lineage, plan.number)
+
+    def begin(self, name):
+        return begin(name, replace(self.plans[name], artifact=None), self.work(name), self.references)
+
+    def make(self, name, begun):
+        """What the transform makes: attempts of its own each time it is called."""
+        transform = self.plans[name].stage.transform(self.config, self.places.sources, self.work(name))
+        (made,) = run_transform(transform, to_do(begun))
+        return made
+
+    def commit(self, name, begun, made):
+        ((_, reference),) = Commit(
+            self.places.sources, replace(self.plans[name], artifact=None), self.work(name), self.folder.id
+        ).process(made, begun)
+        self.references[name] = reference
+        return reference
+
+    def state(self, reference):
+        """The manifest, and the signature of each of its files."""
+        plan = self.plans[reference.stage]
+        artifact = plan.stage.kind.load(reference)
+        listed = [reference.manifest, *(artifact.place(name) for name in artifact.names())]
+        return {str(place): files.signature(place) for place in listed}
+
+
+@pytest.fixture(scope="module")
+def steps(tmp_path_factory):
+    """A run of which nothing has been done."""
+    return Steps(load_config(tiny.make(tmp_path_factory.mktemp("attempts"))))
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_step_that_is_tried_again_changes_nothing(steps, name):
+    begun = steps.begin(name)
+    assert begun.found is None
+    made, straggler = [], steps.make(name, begun)  # it has done its work, and is slow to commit
+    threads = [threading.Thread(target=lambda: made.append(steps.make(name, begun))) for _ in range(2)]
+    if name in ("ingest", "tokenize", "evaluate"):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    else:  # what is global in TensorFlow keeps two at once in one process apart
+        made = [steps.make(name, begun) for _ in range(2)]
+    assert len(made) == 2
+    first = steps.commit(name, begun, made[0])
+    state = steps.state(first)
+    for late in (made[1], straggler, made[0]):  # the last: the commit itself is tried again
+        assert steps.commit(name, begun, late) == first
+    assert steps.state(first) == state
+    assert len(steps.store.made(name, first.key)) == 1
+    again = steps.begin(name)
+    assert again.found == first
+    assert to_do(again) == []
+
+
+def test_different_attempts_never_share_a_name(steps):
+    written = {}
+    for name in STAGES:
+        for entry in files.entries(artifact_folder(steps.places.root, name, steps.plans[name].key)):
+            if entry.path.suffix != ".json" or len(entry.path.relative_to(steps.places.root).parts) > 4:
+                written.setdefault(entry.path.relative_to(steps.places.root).parts[3], 0)
+                written[entry.path.relative_to(steps.places.root).parts[3]] += 1
+    assert len(written) >= 3 * len(STAGES), written  # three attempts of each, under ids of their own
+
+
+def test_after_that_a_plan_reuses_all_of_it(steps):
+    plans = make_plan(steps.config, steps.places, steps.store)
+    assert [plan.reason[:8] for plan in plans] == ["same key"] * 5
+    assert not any(plan.in_job for plan in plans)
