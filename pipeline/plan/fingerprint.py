@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -114,10 +115,10 @@ def source_fingerprint(module: str) -> str:
         Hex digest, 16 characters.
     """
     files: dict[str, bytes] = {}
-    waiting = [module]
+    root, waiting = str(Path(__file__).parents[2]), [module]
     while waiting:
         name = waiting.pop()
-        path = _source(name)
+        path = _source(root, name)
         if path is None or name in files:
             continue
         files[name] = path.read_bytes()
@@ -149,11 +150,12 @@ def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
             yield from _statements(getattr(statement, inner, ()))
 
 
-def _source(name: str) -> Path | None:
-    path = Path(__file__).parents[2].joinpath(*name.split("."))
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if candidate.is_file():
-            return candidate
+@cache
+def _source(root: str, name: str) -> Path | None:
+    path = os.path.join(root, *name.split("."))
+    for candidate in (f"{path}.py", os.path.join(path, "__init__.py")):
+        if os.path.isfile(candidate):
+            return Path(candidate)
     return None
 
 

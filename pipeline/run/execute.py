@@ -8,7 +8,7 @@ import threading
 import traceback
 from collections.abc import Collection, Sequence
 from functools import cached_property
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -41,9 +41,10 @@ from pipeline.serving.serving_files import write_serving_files
 from pipeline.store.clean import clean_cheaply
 from pipeline.store.store import Store
 from pipeline.tracking.mlflow_client import absolute_uri
-from pipeline.tracking.mlflow_run import start_tracker
-from pipeline.tracking.registry import Champion as ChampionModel
-from pipeline.tracking.tracker import Status, Tracker
+
+if TYPE_CHECKING:
+    from pipeline.tracking.registry import Champion as ChampionModel
+    from pipeline.tracking.tracker import Status, Tracker
 
 FAILED = 1
 
@@ -262,6 +263,8 @@ class _Run:
         return found.summary if found else None
 
     def _start_tracking(self) -> None:
+        from pipeline.tracking.mlflow_run import start_tracker
+
         tracking = self._config.tracking
         record = self._observer.record()
         if tracking.enabled and record is not None:

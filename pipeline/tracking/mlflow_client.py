@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from components.errors import UserError
 from pipeline.tracking.delivery import Failure
 
@@ -66,6 +64,8 @@ def _alone(database: Path | None) -> Iterator[None]:
     if database is None:
         yield
         return
+    from filelock import FileLock
+
     database.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{database}.lock", timeout=60):
         # MLflow would try a file that is no database for minutes.
