@@ -9,6 +9,7 @@ An id is drawn for each attempt, so that a bundle which an engine runs twice nev
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 import uuid
@@ -22,6 +23,7 @@ from upath import UPath
 
 from components import files
 from components.artifacts.artifact import FileRef, artifact_folder
+from components.errors import UserError
 from components.reports import reporting
 
 Result = TypeVar("Result")
@@ -65,7 +67,15 @@ class Work:
         attempt = Attempt(self)
         try:
             with reporting(self.stage, self.status, attempt.id, step):
-                yield attempt
+                try:
+                    yield attempt
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    raise UserError(
+                        f"{self.stage}: no space is left on a disk ({error}). Make room under {self.root} or "
+                        f"{tempfile.gettempdir()}, and run again: what is finished is kept."
+                    ) from error
         finally:
             attempt.close()
 

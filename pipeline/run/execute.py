@@ -177,6 +177,8 @@ class _Run:
             try:
                 self._work()
                 self._deliver()
+                self._end("finished")
+                self._finish_tracking("FINISHED")
             except KeyboardInterrupt:
                 heard()
                 self._stop("interrupted", "by Ctrl-C")
@@ -184,8 +186,6 @@ class _Run:
             except Exception as error:
                 self._stop("failed", self._explain(error))
                 return FAILED
-            self._end("finished")
-            self._finish_tracking("FINISHED")
         return 0
 
     def _work(self) -> None:
@@ -258,6 +258,13 @@ class _Run:
             found = plan.artifact
         return found if isinstance(found, kind) else None
 
+    def _record(self) -> RunRecord | None:
+        """What is known now; None where the store cannot be asked."""
+        try:
+            return self._observer.record()
+        except OSError:
+            return None
+
     def _summary(self, node: str) -> dict[str, object] | None:
         found = self._observer.artifact(node)
         return found.summary if found else None
@@ -281,7 +288,7 @@ class _Run:
     def _finish_tracking(self, status: Status, timeout: float = 120.0) -> None:
         if self._tracker is None:
             return
-        record = self._observer.record()
+        record = self._record()
         message = record.message if record else ""
         missing = THE_END
         problems = ["interrupted while MLflow was waited for: `rnnpipe track` sends the rest."]
@@ -290,7 +297,8 @@ class _Run:
             missing = ", ".join(self._tracker.missing)
         for problem in problems:
             self._console.print(f"[yellow]tracking:[/] {escape(problem)}", highlight=False, soft_wrap=True)
-        self._note_tracking(self._tracker.run_id or "", missing)
+        with contextlib.suppress(OSError):  # `rnnpipe track` finds out what MLflow has
+            self._note_tracking(self._tracker.run_id or "", missing)
 
     def _end(self, status: str, message: str = "") -> None:
         """Ends the record, and writes the run's page; without the page the run is no failure."""
@@ -298,7 +306,10 @@ class _Run:
         from pipeline.report.pages import card_page
 
         blessing = self.blessing.as_json() if self.blessing.reasons else {}
-        self._folder.end(status, message, blessing, self._served)
+        try:
+            self._folder.end(status, message, blessing, self._served)
+        except OSError as error:
+            self._warn(f"the end of the run could not be noted: {error}")
         try:
             record = self._observer.record()
             assert record is not None
@@ -306,14 +317,14 @@ class _Run:
             page = card_page(RunFacts(record, self._store))
             files.write(self._folder.card, page.encode())
         except Exception as error:
-            self._console.print(f"[yellow]no card:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+            self._warn(f"no card: {error}")
             return
         if self._tracker:
             self._tracker.card(page)
 
     def _explain(self, error: Exception) -> str:
         """What went wrong, for people: as the worker reported it, wherever that was."""
-        record = self._observer.record()
+        record = self._record()
         node = record.at_work if record else None
         if node is not None and node.error:
             message, expected, trace = node.error, not node.unexpected, node.traceback
@@ -334,7 +345,7 @@ class _Run:
         from components.export.server_check import end_servers
 
         end_servers()
-        record = self._observer.record()
+        record = self._record()
         nodes = record.nodes if record else {}
         at_work = record.at_work.name if record and record.at_work else None
         kept = [name for name, node in nodes.items() if node.state in DONE]

@@ -42,22 +42,23 @@ class Observer:
         if self._start is None:
             return None
         start, end = self._start, self._folder.read("end.json")
+        status = end["status"] if end else self._silent_or_running()
+        ended = self._ended(start, end, status)
         nodes: dict[str, NodeRecord] = {}
         reports = {}
         for planned in start["nodes"]:
             name = planned["name"]
-            self._find(planned)
+            self._find(planned, ended)
             reports[name] = self._folder.reports(name) if planned["reused"] is None else []
             nodes[name] = self._node(planned, reports[name], end)
         evaluated = self._artifacts.get("evaluate")
         history = _history(reports.get("train", []))
-        status = end["status"] if end else self._silent_or_running()
         return RunRecord(
             id=self._folder.id,
             name=start["name"],
             status=status,
             started=start["started"],
-            seconds=self._seconds(start, end, status),
+            seconds=round(max((ended - _time(start["started"])).total_seconds(), 0.0), 1),
             config=start["config"],
             nodes=nodes,
             metrics=dict(evaluated.summary["metrics"]) if evaluated else {},
@@ -75,8 +76,8 @@ class Observer:
         """Returns a node's artifact, once `record` has seen it."""
         return self._artifacts.get(node)
 
-    def _find(self, planned: dict[str, Any]) -> None:
-        """Looks for the manifest of what this run has read."""
+    def _find(self, planned: dict[str, Any], ended: datetime) -> None:
+        """Looks for the manifest of what this run has read; what others made later is not of this run."""
         name = planned["name"]
         if name in self._artifacts:
             return
@@ -95,7 +96,9 @@ class Observer:
             found = self._store.find(KINDS[name], planned["key"], inputs, planned["number"])
         except ValueError:
             return
-        if found is not None:
+        if found is not None and (
+            planned["reused"] or found.manifest.run == self._folder.id or _time(found.manifest.made) <= ended
+        ):
             self._artifacts[name] = found
 
     def _node(
@@ -135,16 +138,18 @@ class Observer:
     def _silent_or_running(self) -> str:
         return "running" if is_beating(self._folder.heartbeat) else "killed"
 
-    def _seconds(self, start: dict[str, Any], end: dict[str, Any] | None, status: str) -> float:
-        began = datetime.fromisoformat(start["started"])
+    def _ended(self, start: dict[str, Any], end: dict[str, Any] | None, status: str) -> datetime:
+        """When the run ended; of one that was killed its last sign of life, of one that runs now."""
         if end is not None:
-            ended = datetime.fromisoformat(end["ended"])
-        elif status == "killed":  # it ended after its last sign of life
-            last = max((entry.modified for entry in files.entries(self.place)), default=began.timestamp())
-            ended = datetime.fromtimestamp(last, timezone.utc)
-        else:
-            ended = datetime.now(timezone.utc)
-        return round(max((ended - began).total_seconds(), 0.0), 1)
+            return _time(end["ended"])
+        if status == "killed":
+            signs = [entry.modified for entry in files.entries(self.place)]
+            return datetime.fromtimestamp(max(signs), timezone.utc) if signs else _time(start["started"])
+        return datetime.now(timezone.utc)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _history(reports: list[dict[str, Any]]) -> list[dict[str, float]]:

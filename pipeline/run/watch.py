@@ -44,7 +44,7 @@ class Watcher:
         self._stopped.set()
         if kind is not KeyboardInterrupt:  # a look that hangs must not keep the user waiting
             self._thread.join()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):
             self.look()
 
     def look(self) -> RunRecord | None:

@@ -12,7 +12,7 @@ from components.errors import UserError
 from components.heartbeat import Heartbeat
 from components.reports import Progress, Warned, emit
 from pipeline.run.folder import RunFolder
-from pipeline.run.observe import read_records
+from pipeline.run.observe import Observer, read_records
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -139,3 +139,15 @@ def test_a_folder_without_a_start_is_no_run(root):
 
 def test_no_runs_no_records(tmp_path):
     assert read_records(files.resolve(tmp_path / "none")) == []
+
+
+def test_what_another_run_makes_later_is_none_of_a_failed_run(tmp_path):
+    failed = MadeRun(tmp_path).make("ingest")
+    failed.end("failed", "no luck")
+    before = failed.record()
+    assert before.nodes["tokenize"].state == "not reached"
+    later = MadeRun(tmp_path).make("tokenize")
+    assert later.record().nodes["ingest"].state == "reused"
+    assert later.record().nodes["tokenize"].state == "finished"
+    seen_again = Observer(failed.folder, failed.store).record()
+    assert seen_again.nodes["tokenize"].state == "not reached"

@@ -1,6 +1,8 @@
 """Whole runs, of a pipeline small enough for a test."""
 
+import errno
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -19,6 +21,7 @@ from mlflow import MlflowClient
 from components import files
 from components.evaluate.config import METRICS
 from components.tokenize import encode
+from components.work import Attempt
 from pipeline.config import load_config
 from pipeline.config.places import Places
 from pipeline.plan.planning import make_plan
@@ -278,6 +281,22 @@ def test_data_that_change_while_they_are_read_are_not_kept(copy, monkeypatch):
     assert code == 1
     assert "The data changed while they were read" in said
     assert artifacts(copy)["ingest"] is None
+
+
+def test_a_full_disk_is_told_and_costs_nothing_that_is_finished(copy, monkeypatch):
+    def full(attempt, name):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Attempt, "add", full)
+        code, said = tiny.run(copy / "pipeline.yaml", "evaluate.resamples=99")
+    assert code == 1
+    assert "failed in evaluate: no space is left on a disk" in said
+    assert f"Make room under {copy}/runs" in said
+    assert "kept: ingest, tokenize, train" in said
+    code, said = tiny.run(copy / "pipeline.yaml", "evaluate.resamples=99")
+    assert code == 0, said
+    assert ran(copy) == ["evaluate"]
 
 
 def test_a_failing_stage_keeps_the_ones_before(copy):
