@@ -71,7 +71,11 @@ def resolve(place: str | os.PathLike[str] | UPath) -> UPath:
     if isinstance(place, UPath) and place.protocol:
         return place
     text = str(place)
-    scheme, separator, _ = text.partition("://")
+    scheme, separator, rest = text.partition("://")
+    if separator and "::" in rest:
+        raise UserError(
+            f"received {text!r}, expected an address without ::, which means something else here."
+        )
     if not separator:
         return UPath(os.path.abspath(os.path.expanduser(text)))
     if scheme == "file":

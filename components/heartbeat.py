@@ -61,7 +61,7 @@ class Heartbeat:
             files.write(self._place, json.dumps(said).encode())
 
 
-def is_beating(place: UPath, others_than: str = "", stale: float = 20.0) -> bool:
+def is_beating(place: UPath, others_than: str = "", stale: float = 20.0, unknown: bool = False) -> bool:
     """Whether somebody works there.
 
     Args:
@@ -69,8 +69,7 @@ def is_beating(place: UPath, others_than: str = "", stale: float = 20.0) -> bool
         others_than: a name that does not count.
         stale: seconds without a beat, by the clock of the store, after which nobody does.
 
-    Returns:
-        False also where that cannot be known.
+        unknown: what is returned where that cannot be known.
     """
     try:
         said = json.loads(files.read(place))
@@ -78,8 +77,10 @@ def is_beating(place: UPath, others_than: str = "", stale: float = 20.0) -> bool
             return False
         beaten = [entry for entry in files.entries(place.parent) if str(entry.path) == str(place)]
         return bool(beaten) and files.clock(place.parent) - beaten[0].modified < stale
-    except Exception:
+    except FileNotFoundError:
         return False
+    except Exception:
+        return unknown
 
 
 def _has_ended(said: dict[str, object]) -> bool:

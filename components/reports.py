@@ -7,7 +7,6 @@ too, which only makes the bar smoother.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import threading
@@ -120,6 +119,7 @@ class _Reporter:
         self._path = place / f"{_PROCESS}-{os.getpid()}.json"
         self._lock = threading.Lock()
         self._written = 0.0
+        self._lost = False
         self._status: dict[str, Any] = {
             "stage": stage,
             "state": "running",
@@ -155,7 +155,7 @@ class _Reporter:
                 )
             if not self.at_work:
                 self._set(state="idle")
-            self._put(at_once=error is not None)
+            self._put(at_once=error is not None or self._lost)
 
     def note(self, event: Event) -> None:
         with self._lock:
@@ -177,6 +177,8 @@ class _Reporter:
         now = time.time()
         if not at_once and now - self._written < _SECONDS:
             return
-        self._written = now
-        with contextlib.suppress(Exception):  # a failure to report is no failure of the run
+        try:
             files.write(self._path, json.dumps(self._status, ensure_ascii=False, default=str).encode())
+            self._written, self._lost = now, False
+        except Exception:  # a failure to report is no failure of the run
+            self._lost = True

@@ -10,6 +10,7 @@ An id is drawn for each attempt, so that a bundle which an engine runs twice nev
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import tempfile
 import uuid
@@ -69,8 +70,8 @@ class Work:
             with reporting(self.stage, self.status, attempt.id, step):
                 try:
                     yield attempt
-                except OSError as error:
-                    if error.errno != errno.ENOSPC:
+                except Exception as error:
+                    if not _is_full(error):
                         raise
                     raise UserError(
                         f"{self.stage}: no space is left on a disk ({error}). Make room under {self.root} or "
@@ -83,6 +84,13 @@ class Work:
         """Calls a function as an attempt that makes no files."""
         with self.attempt():
             return function(*arguments)
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether a disk is full; TensorFlow has errors of its own for it."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return os.strerror(errno.ENOSPC) in str(error) or os.strerror(errno.EDQUOT) in str(error)
 
 
 class Attempt:

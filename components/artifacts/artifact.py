@@ -7,6 +7,7 @@ artifact.file("statistics.json")      # a checked path on this machine
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -23,6 +24,8 @@ from upath import UPath
 
 from components import files
 from components.errors import UserError
+
+_checked: set[Path] = set()  # copies of remote files that this process has read
 
 
 @dataclass(frozen=True, order=True)
@@ -275,16 +278,37 @@ def local_file(root: UPath, reference: FileRef) -> Path:
         # With its suffix, by which Keras knows what a file is.
         suffix = PurePosixPath(reference.name).suffix
         copy = cache_folder() / reference.sha256[:2] / f"{reference.sha256}{suffix}"
-        if not copy.is_file():
+        if not _is_whole(copy, reference):
             aside = copy.with_name(f".{copy.name}.{uuid.uuid4().hex}")
             files.download(place, aside)
             if files.sha256(aside) != reference.sha256:
                 aside.unlink()
+                with contextlib.suppress(OSError):  # a plan does not read what is remote
+                    files.create(damage_mark(place), b"")
                 raise UserError(_changed(place, "is not what was written"))
             os.replace(aside, copy)
         return copy
     except FileNotFoundError as error:
         raise UserError(_changed(place, "is missing")) from error
+
+
+def damage_mark(place: UPath) -> UPath:
+    """Where it is noted of a remote file that somebody found it damaged."""
+    return place.with_name(f"{place.name}.damaged")
+
+
+def _is_whole(copy: Path, reference: FileRef) -> bool:
+    """Whether a copy on this machine is what was written; each process reads it once."""
+    try:
+        if copy.stat().st_size != reference.size:
+            return False
+        if copy not in _checked:
+            if files.sha256(copy) != reference.sha256:
+                return False
+            _checked.add(copy)
+        return True
+    except FileNotFoundError:
+        return False
 
 
 def _changed(place: UPath, what: str) -> str:
@@ -302,7 +326,12 @@ def _assembled(root: UPath, chosen: list[FileRef], inside: list[str]) -> Path:
     digest = digest_of(FileRef(name, "", 0, each.sha256) for each, name in zip(chosen, inside, strict=True))
     whole = cache_folder() / "folders" / digest
     if whole.is_dir():
-        return whole
+        if all(_is_whole(whole / name, each) for each, name in zip(chosen, inside, strict=True)):
+            return whole
+        gone = whole.with_name(f".{uuid.uuid4().hex}")  # somebody has cleaned there
+        with contextlib.suppress(OSError):
+            whole.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
     aside = whole.with_name(f".{uuid.uuid4().hex}")
     try:
         for each, name in zip(chosen, inside, strict=True):

@@ -92,7 +92,7 @@ class Checkpoints:
                 variables, state = _unpacked(files.read(place))
             except FileNotFoundError:  # its attempt has gone on meanwhile
                 continue
-            except (OSError, ValueError) as error:
+            except ValueError as error:
                 emit(Warned("train", f"{place} is left out: {error}"))
                 continue
             for variable, value in zip(_variables(model), variables, strict=True):

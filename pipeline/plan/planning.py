@@ -136,6 +136,16 @@ def _node(
     )
 
 
+def next_number(kind: type[Artifact], store: Store, key: str) -> int:
+    """Returns which artifact of a key is meant: the highest, or one more if that is damaged."""
+    made = store.made(kind.stage, key)
+    highest = max((each.number for each in made), default=1)
+    for each in made:
+        if each.number == highest and store.trouble(kind, key, each):
+            return highest + 1
+    return highest
+
+
 def _found(stage: Stage, store: Store, key: str, inputs: str, number: int) -> tuple[Artifact | None, str]:
     """The artifact if it is there and whole; else what is damaged, or nothing."""
     try:

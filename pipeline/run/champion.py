@@ -15,7 +15,7 @@ from components.artifacts.evaluation import Champion, Evaluation
 from components.artifacts.exported_model import ExportedModel
 from pipeline.config import PipelineConfig
 from pipeline.plan.ingredients import Ingredients
-from pipeline.plan.planning import NodePlan, known_digests
+from pipeline.plan.planning import NodePlan, known_digests, next_number
 from pipeline.store.store import Store
 
 if TYPE_CHECKING:
@@ -50,13 +50,11 @@ def champion_plan(
     transform = partial(_measure, model)
     stage = replace(evaluate.stage, kind=Champion, reads=_reads(evaluate), transform=transform, parts=_whole)
     ingredients = _ingredients(champion.identity, evaluate)
-    key = ingredients.key()
-    number = max((each.number for each in store.made(Champion.stage, key)), default=1)
     return NodePlan(
         stage,
         ingredients,
         {part: ingredients.key(part) for part in Champion.parts},
-        number,
+        next_number(Champion, store, ingredients.key()),
         artifact=None,
         reason=f"{champion.title}, on the same examples",
     )
@@ -82,10 +80,11 @@ def measured_champion(
     if not examples:
         return None
     ingredients = _ingredients(champion.identity, evaluate)
-    for made in store.made(Champion.stage, ingredients.key()):
-        if made.inputs == inputs_hash(examples):
-            found = store.find(Champion, ingredients.key(), *made)
-            if isinstance(found, Evaluation) and not store.damage(found):
+    key = ingredients.key()
+    for made in store.made(Champion.stage, key):
+        if made.inputs == inputs_hash(examples) and not store.trouble(Champion, key, made):
+            found = store.find(Champion, key, *made)
+            if isinstance(found, Evaluation):
                 return found
     return _evaluation_of(champion.digest, examples, ingredients, store) if champion.digest else None
 

@@ -6,7 +6,7 @@ import contextlib
 import re
 import threading
 import traceback
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
@@ -177,8 +177,6 @@ class _Run:
             try:
                 self._work()
                 self._deliver()
-                self._end("finished")
-                self._finish_tracking("FINISHED")
             except KeyboardInterrupt:
                 heard()
                 self._stop("interrupted", "by Ctrl-C")
@@ -186,7 +184,19 @@ class _Run:
             except Exception as error:
                 self._stop("failed", self._explain(error))
                 return FAILED
+            self._finish(heard)
         return 0
+
+    def _finish(self, heard: Callable[[], None]) -> None:
+        """Ends a run in which all is done: an interrupt now only ends the waiting."""
+        self._stopping.acquire(blocking=False)
+        timeout = 120.0
+        try:
+            self._end("finished")
+        except KeyboardInterrupt:
+            heard()
+            timeout = 1.0
+        self._finish_tracking("FINISHED", timeout, heard)
 
     def _work(self) -> None:
         self.gate.ask()
@@ -285,16 +295,20 @@ class _Run:
         """Keeps which MLflow run it is, so that it can be completed even if this process is killed."""
         self._folder.note_tracking(absolute_uri(self._config.tracking.uri), run_id, missing)
 
-    def _finish_tracking(self, status: Status, timeout: float = 120.0) -> None:
+    def _finish_tracking(
+        self, status: Status, timeout: float = 120.0, heard: Callable[[], None] = lambda: None
+    ) -> None:
         if self._tracker is None:
             return
         record = self._record()
         message = record.message if record else ""
         missing = THE_END
         problems = ["interrupted while MLflow was waited for: `rnnpipe track` sends the rest."]
-        with contextlib.suppress(KeyboardInterrupt):
+        try:
             problems = self._tracker.finish(status, message, timeout)
             missing = ", ".join(self._tracker.missing)
+        except KeyboardInterrupt:
+            heard()
         for problem in problems:
             self._console.print(f"[yellow]tracking:[/] {escape(problem)}", highlight=False, soft_wrap=True)
         with contextlib.suppress(OSError):  # `rnnpipe track` finds out what MLflow has

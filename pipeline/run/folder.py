@@ -93,6 +93,15 @@ class RunFolder:
         noted = {"uri": uri, "run": run, "missing": missing}
         files.write(self.place / "tracking.json", json.dumps(noted).encode())
 
+    def signs_of_life(self) -> list[float]:
+        """When its launcher and its workers have last written something, by the clock of the store."""
+        own = [self.place / "start.json", self.heartbeat]
+        return [
+            entry.modified
+            for entry in files.entries(self.place)
+            if entry.path in own or entry.path.is_relative_to(self.place / "work")
+        ]
+
     def read(self, name: str) -> dict[str, Any] | None:
         """Returns what one of these files holds; None if it is not there, or is none."""
         try:
@@ -110,8 +119,13 @@ class RunFolder:
         return sorted(found, key=lambda report: report["began"])
 
     def _create(self, name: str, values: dict[str, Any]) -> None:
-        text = json.dumps(values, indent=1, ensure_ascii=False)
-        files.create(self.place / name, text.encode())
+        data = json.dumps(values, indent=1, ensure_ascii=False).encode()
+        try:
+            files.create(self.place / name, data)
+        except OSError:
+            # An answer may be lost on its way: what is there decides.
+            if not files.exists(self.place / name) or files.read(self.place / name) != data:
+                raise
 
 
 def run_folders(root: UPath) -> list[RunFolder]:

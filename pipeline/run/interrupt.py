@@ -12,6 +12,7 @@ from types import FrameType
 
 EXIT_CODE = 130
 _GRACE = 1.5  # seconds for Python to hear of the interrupt before the process is ended
+_LAST_WORDS = 10.0  # seconds to write them
 
 
 @contextmanager
@@ -34,10 +35,10 @@ def interruptible(last_words: Callable[[], None]) -> Iterator[Callable[[], None]
     def watch() -> None:
         while woken_by := sleeper.recv(1):
             if woken_by[0] == signal.SIGINT and not heard.wait(_GRACE):
-                try:
-                    last_words()
-                finally:
-                    os._exit(EXIT_CODE)
+                speaking = threading.Thread(target=last_words, daemon=True, name="last-words")
+                speaking.start()
+                speaking.join(_LAST_WORDS)  # a store that hangs must not keep the process alive
+                os._exit(EXIT_CODE)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         # Beam builds the exception anew from its one argument.

@@ -169,13 +169,14 @@ def begin(name: str, plan: NodePlan, work: Work, upstream: Mapping[str, Referenc
             for part in parts
         }
         inputs = inputs_hash(read)
+        store = Store(work.root)
         try:
-            found = Store(work.root).find(plan.stage.kind, plan.key, inputs, plan.number)
+            found = store.find(plan.stage.kind, plan.key, inputs, plan.number)
+            trouble = store.damage(found) if found else ""
         except ValueError as error:
-            raise UserError(
-                f"{plan.name}: the manifest of its artifact was created while the run went on, and cannot be "
-                f"read: {error}. Run again: it is rebuilt."
-            ) from error
+            trouble = f"its manifest cannot be read: {error}"
+        if trouble:
+            raise UserError(f"{plan.name}: the artifact is damaged: {trouble}. Run again: it is rebuilt.")
         return Begun(references, read, inputs, found.reference if found else None, time.time())
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from upath import UPath
 
-from components import files
 from components.artifacts.artifact import Artifact, Reference, inputs_hash
 from components.heartbeat import is_beating
 from pipeline.plan.kinds import KINDS
@@ -50,7 +49,7 @@ class Observer:
             name = planned["name"]
             self._find(planned, ended)
             reports[name] = self._folder.reports(name) if planned["reused"] is None else []
-            nodes[name] = self._node(planned, reports[name], end)
+            nodes[name] = self._node(planned, reports[name], status)
         evaluated = self._artifacts.get("evaluate")
         history = _history(reports.get("train", []))
         return RunRecord(
@@ -101,9 +100,7 @@ class Observer:
         ):
             self._artifacts[name] = found
 
-    def _node(
-        self, planned: dict[str, Any], reports: list[dict[str, Any]], end: dict[str, Any] | None
-    ) -> NodeRecord:
+    def _node(self, planned: dict[str, Any], reports: list[dict[str, Any]], status: str) -> NodeRecord:
         artifact = self._artifacts.get(planned["name"])
         reference: Reference | None = None
         seconds = None
@@ -112,10 +109,12 @@ class Observer:
             ours = artifact.manifest.run == self._folder.id
             state = "finished" if ours else "reused"
             seconds = artifact.manifest.seconds if ours else None
-        elif end is None:
+        elif status == "running":
             state = "running" if reports else "waiting"
+        elif status == "finished":
+            state = "cleaned" if reports or planned["reused"] else "not reached"
         else:
-            stopped = "interrupted" if end["status"] == "interrupted" else "failed"
+            stopped = "failed" if status == "failed" else "interrupted"
             state = stopped if reports else "not reached"
         failed = [report for report in reports if report["error"]]
         latest = next((report["progress"] for report in reversed(reports) if report["progress"]), None)
@@ -136,14 +135,14 @@ class Observer:
         )
 
     def _silent_or_running(self) -> str:
-        return "running" if is_beating(self._folder.heartbeat) else "killed"
+        return "running" if is_beating(self._folder.heartbeat, unknown=True) else "killed"
 
     def _ended(self, start: dict[str, Any], end: dict[str, Any] | None, status: str) -> datetime:
         """When the run ended; of one that was killed its last sign of life, of one that runs now."""
         if end is not None:
             return _time(end["ended"])
         if status == "killed":
-            signs = [entry.modified for entry in files.entries(self.place)]
+            signs = self._folder.signs_of_life()
             return datetime.fromtimestamp(max(signs), timezone.utc) if signs else _time(start["started"])
         return datetime.now(timezone.utc)
 

@@ -20,7 +20,8 @@ class NodeRecord:
         key: what its artifact should be.
         number: which artifact of this key.
         reason: why it runs or is reused.
-        state: waiting, running, finished (by this run), reused, failed, interrupted or not reached.
+        state: waiting, running, finished (by this run), reused, failed, interrupted, not reached, or cleaned,
+            where its artifact was there and has been deleted since.
         reference: its artifact, once it is there.
         seconds: how long it took; None if this run did not finish it.
         began: when its first attempt began, in seconds since 1970 by its worker's clock; None if none did.
@@ -88,6 +89,7 @@ class RunRecord:
 
     @property
     def at_work(self) -> NodeRecord | None:
-        """The node that is at work, or was when the run ended."""
+        """The node that is at work, or was when the run ended; of several the one that reports an error."""
         states = ("running", "failed", "interrupted")
-        return next((node for node in self.nodes.values() if node.state in states), None)
+        nodes = [node for node in self.nodes.values() if node.state in states]
+        return next((node for node in nodes if node.error), nodes[0] if nodes else None)

@@ -42,8 +42,9 @@ class Watcher:
     ) -> None:
         """Stops it, and looks once more."""
         self._stopped.set()
-        if kind is not KeyboardInterrupt:  # a look that hangs must not keep the user waiting
-            self._thread.join()
+        if kind is KeyboardInterrupt:  # a look that hangs must not keep the user waiting
+            return
+        self._thread.join()
         with contextlib.suppress(Exception):
             self.look()
 

@@ -156,8 +156,11 @@ def _in_use(root: UPath, now: float) -> set[Key]:
         runs[run]["/".join(inside)] = entry
     found: set[Key] = set()
     for said in runs.values():
-        heard = max(entry.modified for entry in said.values())
-        if "end.json" in said or "start.json" not in said or now - heard > SILENT:
+        if "end.json" in said or "start.json" not in said:
+            continue
+        # What is noted of it later, in tracking.json for one, is no sign of life.
+        signs = [name for name in said if name in ("start.json", "heartbeat") or name.startswith("work/")]
+        if now - max(said[name].modified for name in signs) > SILENT:
             continue
         place = said["start.json"].path
         try:

@@ -21,6 +21,7 @@ from components.artifacts.artifact import (
     Reference,
     artifact_folder,
     cache_folder,
+    damage_mark,
     manifest_path,
 )
 from components.errors import UserError
@@ -139,6 +140,14 @@ class Store:
         self.fingerprints.save()
         return ""
 
+    def trouble(self, kind: type[Artifact], key: str, made: Made) -> str:
+        """Says why an artifact that was listed cannot be used; empty if it can."""
+        try:
+            found = self.find(kind, key, *made)
+        except ValueError as error:
+            return f"its manifest cannot be read: {error}"
+        return self.damage(found) if found is not None else "its manifest is missing"
+
     def recent(self, kind: type[Artifact]) -> list[Artifact]:
         """Returns the most recent artifacts of a stage, the newest first; unreadable ones are left out."""
         folder = self.root / "artifacts" / kind.stage
@@ -159,6 +168,8 @@ class Store:
         sizes = {entry.path.path: entry.size for entry in files.entries(folder)}
         for each in artifact.manifest.files.values():
             place = self.root / each.path
+            if damage_mark(place).path in sizes:
+                return f"{each.name} is not what was written"
             if place.path not in sizes:
                 if not files.exists(place):
                     return f"{each.name} is missing"
@@ -170,5 +181,5 @@ class Store:
         return self.root / "artifacts" / stage / "digests" / part_key
 
     def _note_digest(self, stage: str, part_key: str, digest: str) -> None:
-        with contextlib.suppress(FileExistsError):
+        with contextlib.suppress(OSError):  # without it a plan only knows less
             files.create(self._digests(stage, part_key) / digest, b"")

@@ -8,9 +8,11 @@ import pytest
 from made_runs import COUNTS, MadeRun
 
 from components import files, reports
+from components.artifacts.evaluation import Champion
 from components.errors import UserError
 from components.heartbeat import Heartbeat
 from components.reports import Progress, Warned, emit
+from pipeline.plan.planning import next_number
 from pipeline.run.folder import RunFolder
 from pipeline.run.observe import Observer, read_records
 
@@ -27,19 +29,20 @@ def states(run):
 
 def test_a_run_is_known_at_every_moment(root):
     run = MadeRun(root)
-    assert set(states(run).values()) == {"waiting"}
-    with run.work("ingest").attempt("read"):
-        emit(Warned("ingest", "there are duplicates"))
-        emit(Warned("ingest", "there are duplicates"))
-        assert states(run)["ingest"] == "running"
-        assert run.record().nodes["ingest"].warnings == ("there are duplicates",)
-    run.make("ingest", seconds=1.5)
-    node = run.record().nodes["ingest"]
-    assert (node.state, node.seconds, node.reason) == ("finished", 1.5, "first run")
-    assert run.observer.artifact("ingest").summary["examples"] == COUNTS
-    run.make("tokenize").train(1)
-    assert run.record().at_work.name == "train"
-    assert (run.record().epochs, run.record().planned_epochs) == (1, 2)
+    with Heartbeat(run.folder.heartbeat):
+        assert set(states(run).values()) == {"waiting"}
+        with run.work("ingest").attempt("read"):
+            emit(Warned("ingest", "there are duplicates"))
+            emit(Warned("ingest", "there are duplicates"))
+            assert states(run)["ingest"] == "running"
+            assert run.record().nodes["ingest"].warnings == ("there are duplicates",)
+        run.make("ingest", seconds=1.5)
+        node = run.record().nodes["ingest"]
+        assert (node.state, node.seconds, node.reason) == ("finished", 1.5, "first run")
+        assert run.observer.artifact("ingest").summary["examples"] == COUNTS
+        run.make("tokenize").train(1)
+        assert run.record().at_work.name == "train"
+        assert (run.record().epochs, run.record().planned_epochs) == (1, 2)
     run.train(2)
     run.make("train", "evaluate").end(served="serving/made/1")
     (record,) = read_records(root)
@@ -74,7 +77,8 @@ def test_an_error_means_nothing_as_long_as_the_job_goes_on(root):
     run = MadeRun(root)
     with pytest.raises(UserError), run.work("ingest").attempt("read"):
         raise UserError("ingest: the disk is full")
-    node = run.record().nodes["ingest"]
+    with Heartbeat(run.folder.heartbeat):
+        node = run.record().nodes["ingest"]
     assert (node.state, node.error, node.unexpected) == ("running", "ingest: the disk is full", False)
     run.make("ingest")
     assert states(run)["ingest"] == "finished"
@@ -151,3 +155,39 @@ def test_what_another_run_makes_later_is_none_of_a_failed_run(tmp_path):
     assert later.record().nodes["tokenize"].state == "finished"
     seen_again = Observer(failed.folder, failed.store).record()
     assert seen_again.nodes["tokenize"].state == "not reached"
+
+
+def test_tracking_a_killed_run_later_is_no_sign_of_life(tmp_path):
+    killed = MadeRun(tmp_path).make("ingest")
+    with killed.work("tokenize").attempt("count"):
+        pass
+    for entry in files.entries(killed.folder.place):
+        os.utime(entry.path, (entry.modified - 3600, entry.modified - 3600))
+    later = MadeRun(tmp_path).make("tokenize").end()
+    killed.folder.note_tracking("sqlite:///mlflow.db", "run")
+    record = killed.record()
+    assert record.status == "killed"
+    assert record.nodes["tokenize"].state == "interrupted"
+    assert record.nodes["train"].state == "not reached"
+    assert later.record().nodes["tokenize"].state == "finished"
+
+
+def test_the_node_at_work_is_the_one_with_the_error(tmp_path):
+    run = MadeRun(tmp_path).make("ingest", "tokenize")
+    with run.work("train").attempt("begin"):
+        pass
+    with pytest.raises(UserError), run.work("champion").attempt("predict"):
+        raise UserError("no answer")
+    assert run.record().at_work.name == "champion"
+    assert run.end("failed", "no answer").record().at_work.name == "champion"
+
+
+@pytest.mark.parametrize("harm", ["file", "manifest"])
+def test_a_damaged_champion_is_measured_again_under_the_next_number(tmp_path, harm):
+    run = MadeRun(tmp_path).make("ingest", "tokenize", "train", "evaluate", "champion")
+    champion = run.made("champion")
+    key = champion.manifest.key
+    assert next_number(Champion, run.store, key) == 1
+    place = champion.place("metrics.json") if harm == "file" else champion.reference.manifest
+    files.local(place).write_bytes(b"{")
+    assert next_number(Champion, run.store, key) == 2

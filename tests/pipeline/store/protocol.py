@@ -139,7 +139,7 @@ class Protocol(RuleBasedStateMachine):
         try:
             begun = begin(name, run.plans[name], work, run.references)
         except UserError:
-            assert self.place(work, run) in self.unreadable()
+            assert self.place(work, run) in self.damaged()
             return multiple()
         if not to_do(begun):
             self.hand_on(run, name, begun.found)
