@@ -7,9 +7,6 @@ there already, works if it is not, and creates the manifest, exclusively.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,9 +25,8 @@ from pipeline.config import PipelineConfig
 from pipeline.config.places import Places
 from pipeline.plan.planning import NodePlan
 from pipeline.run.folder import RunFolder
+from pipeline.run.workers import OPTIONS, worker_processes
 from pipeline.store.store import Store
-
-_WORKER = "pipeline.run.worker"  # what worker processes import first
 
 
 def run_job(config: PipelineConfig, places: Places, plans: Sequence[NodePlan], folder: RunFolder) -> None:
@@ -42,38 +38,14 @@ def run_job(config: PipelineConfig, places: Places, plans: Sequence[NodePlan], f
         plans: as `make_plan` made them.
         folder: of the run.
     """
-    # By name: the default local runner first tries to download another one.
-    with (
-        _quiet_workers(),
-        beam.Pipeline(runner=FnApiRunner(), options=_options(config)) as pipeline,
-    ):
-        build(pipeline, config, places, plans, folder)
-
-
-@contextlib.contextmanager
-def _quiet_workers() -> Iterator[None]:
-    """Has worker processes log nothing: what goes wrong there is in their status objects."""
-    options = {"default_sdk_harness_log_level": "CRITICAL", "beam_plugins": [_WORKER]}
-    # Beam hands none of its options to the processes that it starts on this machine.
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(options, file)
-        file.flush()
-        os.environ["PIPELINE_OPTIONS_FILE"] = file.name
-        try:
-            yield
-        finally:
-            del os.environ["PIPELINE_OPTIONS_FILE"]
-
-
-def _options(config: PipelineConfig) -> PipelineOptions:
-    if config.beam.runner == "processes":
-        return PipelineOptions(
-            [
-                "--direct_running_mode=multi_processing",
-                "--direct_num_workers=0",  # as many as there are cores
-            ]
-        )
-    return PipelineOptions([])
+    options: list[str] = []
+    with contextlib.ExitStack() as stack:
+        if config.beam.runner == "processes":
+            stack.enter_context(worker_processes())
+            options = OPTIONS
+        # By name: the default local runner first tries to download another one.
+        pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(options))
+        build(stack.enter_context(pipeline), config, places, plans, folder)
 
 
 def build(
