@@ -1,6 +1,6 @@
 """Signs of life: a small object that is written again every few seconds for as long as somebody works.
 
-It only saves work: whoever cannot write or read one goes on as if there were none.
+It only saves work: where it cannot be written or read, all goes on as if there were none.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 <directory>/<name>/<N>/saved_model.pb ...   what TensorFlow Serving watches
 <directory>/<name>.rnnpipe/                 the claims
 
-Who wants to push looks, judges, and claims the next number; whoever fails there looks and judges again.
+A push looks, judges, and claims the next number; if that is taken, it looks and judges again.
 Nothing is locked, and every step may be repeated by anybody.
 """
 

@@ -295,7 +295,7 @@ def test_a_damaged_artifact_is_named_and_rebuilt(folder, harm, said):
     assert running(damaged) == ["tokenize"]
     assert reasons(damaged)["tokenize"] == f"the artifact is damaged: statistics.json {said}"
     assert [plan.number for plan in damaged] == [1, 2, 1, 1, 1]
-    # Its parts are expected to come out as they were, and whoever reads them waits for that.
+    # Its parts are expected to come out as they were, and what reads them waits for that.
     assert [plan.name for plan in damaged if plan.in_job] == STAGES[1:]
     carry_out(store_of(folder), damaged)
     assert running(planned(folder)) == []
