@@ -1,4 +1,4 @@
-"""A whole run with root, data and serving directory in an object store."""
+"""Whole runs with root, data and serving directory in an object store, and launchers that are killed."""
 
 import subprocess
 import sys
@@ -72,8 +72,10 @@ def test_everything_works_from_there(s3, tmp_path):
     assert again.split('"score"')[0] == answer.split('"score"')[0]
 
 
-def test_a_launcher_killed_in_each_stage_goes_on(s3, tmp_path):
-    config, place = remote(tmp_path, s3, "killed")
+@pytest.mark.parametrize("where", ["disk", "s3"])
+def test_a_launcher_killed_in_each_stage_goes_on(where, request, tmp_path):
+    bucket = str(tmp_path / "disk") if where == "disk" else request.getfixturevalue("s3")
+    config, place = remote(tmp_path, bucket, "killed")
     for stage in STAGES:
         killed = subprocess.run(
             [sys.executable, str(Path(__file__).with_name("killing.py")), stage, "run", str(config)],
@@ -88,7 +90,7 @@ def test_a_launcher_killed_in_each_stage_goes_on(s3, tmp_path):
     plans = make_plan(load_config(config), Places.of(load_config(config)), Store(place / "runs"))
     assert [len(Store(place / "runs").made(plan.name, plan.key)) for plan in plans] == [1] * 5
     assert files.names(place / "serving" / "letters") == ["1"]
-    undisturbed, other = remote(tmp_path / "other", s3, "undisturbed")
+    undisturbed, other = remote(tmp_path / "other", bucket, "undisturbed")
     code, said = tiny.run(undisturbed)
     assert code == 0, said
     others = make_plan(load_config(undisturbed), Places.of(load_config(undisturbed)), Store(other / "runs"))
