@@ -47,7 +47,7 @@ class Work:
         stage: which stage's work it is.
         key: what the artifact should be.
         status: where attempts report; None where nobody wants to know.
-        lineage: names a training without its last epoch; see components/train/checkpoint.py.
+        lineage: names a training without its last epoch; see components/artifacts/trained_model.py.
         number: which artifact of this key is made.
     """
 

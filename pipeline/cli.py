@@ -192,7 +192,7 @@ def rollback(
 @app.command()
 def pull(
     url: Annotated[str, typer.Argument(help="Where models are pushed to, or one model's directory there.")],
-    directory: Annotated[str, typer.Argument(metavar="DIR", help="Where to, on this machine.")] = "serving",
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="Where to, on this machine.")] = "served",
 ) -> None:
     """Mirror served models to a disk, from where TensorFlow Serving reads them; to be given again at will."""
     from pipeline.serving.pull import pull as mirror

@@ -50,7 +50,7 @@ def compile_model(model: keras.Model, config: TrainConfig, steps: int, seed: int
         optimizer=optimizer,
         loss=loss,
         weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        # "auto" would compile anew for every padded length.
+        # "auto" would compile again for every padded length.
         jit_compile=False,
     )
     optimizer.build(model.trainable_variables)

@@ -89,7 +89,7 @@ class RunFacts:
 
     @cached_property
     def examples_digest(self) -> str:
-        """Tells the examples that were evaluated from others; empty if none were."""
+        """The digest of the examples that were evaluated; empty if none were."""
         if self.evaluation is None or self.measured is None:
             return ""
         return self.evaluation.manifest.read[f"{Examples.stage} {self.measured.report['split']}"]

@@ -41,7 +41,7 @@ def interruptible(last_words: Callable[[], None]) -> Iterator[Callable[[], None]
                 os._exit(EXIT_CODE)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        # Beam builds the exception anew from its one argument.
+        # Beam rebuilds the exception from its one argument.
         raise KeyboardInterrupt("interrupted")
 
     before = signal.signal(signal.SIGINT, interrupt)

@@ -22,7 +22,7 @@ from pipeline.serving.served import Seen, Served
 from pipeline.serving.verdict import Situation, decide
 from pipeline.serving.versions import Content
 from pipeline.tracking.mlflow_client import absolute_uri, without_password
-from pipeline.tracking.registry import Champion, find_champion
+from pipeline.tracking.registry import Champion, find_champion, is_registered
 
 if TYPE_CHECKING:
     from components.artifacts.evaluation import Evaluation
@@ -138,7 +138,8 @@ class Gate:
                 found = served
             else:
                 found = find_champion(self._config.tracking.uri, self._config.name)
-                if found is None and not meant:
+                # A registry of this address may be another one, on a fresh disk, and lack what is served.
+                if found is None and served is not None and not (meant and self._registry_has(served)):
                     found = served
         except UserError as error:
             if not self._asked:
@@ -230,11 +231,12 @@ class Gate:
             tracking=self._registry,
             given_up=tuple(each for each in self._served.given_up(seen) if each != self.model),
         )
+        damaged = self._served.damage(seen)
         claim = self._served.claim(seen, wanted)
         if claim is None or not self._served.complete(claim, source):
             return None
         place = self._served.base / str(claim.number)
-        if damaged := self._served.damage(seen):
+        if damaged:
             assert seen.newest is not None
             before = files.relative(seen.versions[seen.newest])
             self.warning = f"{before}: {damaged}; the model is served as version {claim.number} now"
@@ -247,6 +249,9 @@ class Gate:
             self._served.claims.mark(seen.newest, "judged", self._rules)
         if self._registry and not self._served.claims.meant(seen.newest, self._registry):
             self._served.claims.mark(seen.newest, "meant", self._registry)
+
+    def _registry_has(self, served: Champion) -> bool:
+        return is_registered(self._config.tracking.uri, self._config.name, served.digest)
 
     def _served_champion(self, seen: Seen) -> Champion | None:
         """What is served, as the model that the others must not fall behind."""

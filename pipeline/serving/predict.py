@@ -96,11 +96,11 @@ def find_model(model: str) -> Path:
     """
     place = files.resolve(model)
     if _is_model(place):
-        return Path(model) if files.is_local(place) else local_copy(place)
+        return local_copy(place)
     found = versions(place)
     if found:
         newest = found[max(found)]
-        return Path(model) / newest.name if files.is_local(place) else local_copy(newest)
+        return local_copy(newest)
     expected = "expected a SavedModel's directory or one with its versions, such as serving/<name>"
     there = files.names(place)
     if not there and not (files.is_local(place) and files.local(place).is_dir()):

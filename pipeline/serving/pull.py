@@ -41,6 +41,12 @@ def pull(url: str, directory: str) -> Iterator[str]:
             f"{url} holds no version of a model; expected the directory that models are pushed to, or one "
             "model's directory in it."
         )
+    pushed = [model.name for model in models if files.names(target / f"{model.name}.rnnpipe")]
+    if pushed:
+        raise UserError(
+            f"models are pushed to {directory} ({', '.join(pushed)}); expected another directory to pull to, "
+            "such as served, since versions of both would have the same numbers."
+        )
     damaged: list[str] = []
     for model in models:
         try:

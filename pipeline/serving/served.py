@@ -135,7 +135,7 @@ class Served:
             return False
         try:
             remove_stale(self.base)
-            publish(source, place, claim.note, lambda: self.claims.state(number) != CLOSED)
+            publish(source, place, claim.note, lambda: not self.claims.state(number))
         except TakenError:
             self.claims.end(number, CLOSED, f"{place} holds something else")
             return False
@@ -212,7 +212,7 @@ class Served:
             return
         try:
             source = self._source(claim)
-        except (UserError, PermissionError) as error:
+        except (UserError, OSError) as error:
             at_hand = claim.is_at_hand and isinstance(error, UserError)
             if at_hand or self.claims.age(number) > _PATIENCE:
                 self.claims.end(number, CLOSED, str(error))

@@ -86,7 +86,7 @@ def serving(
     if not files.is_local(place):
         raise UserError(
             f"{base} is not on a disk of this machine, where servers read models from; pull it first: "
-            f"rnnpipe pull {base} serving, then rnnpipe serve {place.name} --directory serving."
+            f"rnnpipe pull {base} served, then rnnpipe serve {place.name} --directory served."
         )
     found = versions(place)
     if not found:

@@ -191,6 +191,8 @@ def local_copy(place: UPath) -> Path:
     note = read_note(place)
     content = note.content if note else Content.of_files(place)
     copy = cache_folder() / "served" / content.digest
+    if copy.is_dir() and damage(UPath(copy), content):  # somebody has cleaned there
+        remove(UPath(copy))
     if not copy.is_dir():
         with _aside(copy.parent) as aside:
             download(place, aside, content)

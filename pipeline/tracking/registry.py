@@ -67,7 +67,7 @@ class Champion:
 
     @property
     def identity(self) -> str:
-        """Tells its answers from others'."""
+        """What its answers are known by."""
         return self.digest or self.uri
 
     @property
@@ -182,6 +182,22 @@ def find_champion(uri: str, name: str) -> Champion | None:
 
 def _unreachable(uri: str, error: Exception) -> str:
     return f"MLflow at {without_password(uri)} cannot be asked for the champion: {one_line(error)}"
+
+
+def is_registered(uri: str, name: str, digest: str) -> bool:
+    """Whether the registry has a version of a model with these files.
+
+    Raises:
+        UserError: if MLflow cannot be asked.
+    """
+    database = database_path(uri)
+    if database and not database.exists():
+        return False
+    quiet_mlflow()
+    try:
+        return registered(open_client(uri), name, digest) is not None
+    except Exception as error:
+        raise UserError(_unreachable(uri, error)) from error
 
 
 def save_pyfunc(directory: Path, saved_model: Path, example: str) -> None:
@@ -301,7 +317,20 @@ def make_champion(
         found = register(client, name, content, model_id, run_id)
     if number == served.look().newest:  # another model may have followed
         give_alias(client, name, found.version)
+        _follow(client, served, number, without_password(uri))
     served.claims.mark(number, "registered", without_password(uri))
+
+
+def _follow(client: MlflowClient, served: Served, number: int, registry: str) -> None:
+    """Gives the alias to what has been pushed and registered while it was given to an earlier version."""
+    seen = served.look()
+    newest = seen.newest
+    if newest is None or newest <= number or not served.claims.registered(newest, registry):
+        return
+    content = served.content(newest, seen.versions[newest])
+    found = registered(client, served.name, content.digest) if content else None
+    if found is not None:
+        give_alias(client, served.name, found.version)
 
 
 def give_alias(client: MlflowClient, name: str, version: str) -> None:

@@ -75,7 +75,7 @@ class Sender:
 
         Args:
             began: when the run began, in milliseconds since 1970, as all times here.
-            tags: whatever else tells the run from others.
+            tags: what else identifies the run.
         """
         self._client = open_client(self.uri)
         if self.run_id:

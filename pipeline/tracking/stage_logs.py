@@ -25,7 +25,7 @@ class DatasetFacts:
 
     Args:
         context: what it is for, in MLflow's words.
-        digest: tells its content from others'.
+        digest: of its content.
         source: where the examples are.
         examples: how many there are.
     """

@@ -91,7 +91,7 @@ class Tracker:
 
         Args:
             params: the configuration, flat.
-            tags: whatever else tells the run from others.
+            tags: what else identifies the run.
             config_text: the configuration as the user would write it, kept as pipeline.yaml.
             began: when the run began, in seconds since 1970. Default: now.
         """

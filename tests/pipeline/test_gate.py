@@ -436,3 +436,13 @@ def test_a_champion_in_the_registry_is_told_by_its_files_or_its_model(gate, monk
     found.ask()
     assert found.needs_measuring
     assert foreign.identity == "file:///x"
+
+
+def test_what_is_served_is_the_champion_of_a_registry_on_a_fresh_disk(gate):
+    """Two machines may call different databases by the same address; one lacks what is served."""
+    gate(RULES, right=360).push()
+    gate.registered()
+    assert not (gate.folder / "mlflow.db").exists()
+    worse = judged(gate(RULES, name="b", right=120))
+    assert not worse.blessed
+    assert "a drop of" in worse.reasons[0]

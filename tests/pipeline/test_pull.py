@@ -172,6 +172,23 @@ def test_a_remote_model_is_asked_from_a_copy_and_not_served(remote, models):
         find_model(str(remote))
     with pytest.raises(UserError, match=r"nowhere is not there; expected a SavedModel"):
         find_model(str(remote / "nowhere"))
-    command = rf"pull it first: rnnpipe pull {remote}/dates serving, then rnnpipe serve dates --directory"
+    command = rf"pull it first: rnnpipe pull {remote}/dates served, then rnnpipe serve dates --directory"
     with pytest.raises(UserError, match=command), serving(remote / "dates"):
         pass
+
+
+def test_where_models_are_pushed_to_nothing_is_pulled(remote, models, here):
+    push(models("a"), remote / "dates", "a")
+    push(models("b"), files.resolve(here) / "dates", "b")
+    with pytest.raises(
+        UserError, match=r"models are pushed to .*mirror \(dates\); expected another directory"
+    ):
+        list(pull(str(remote), str(here)))
+    assert mirrored(here, "dates")[1]["saved_model.pb"] == b"b"
+
+
+def test_a_copy_of_a_served_model_that_was_cleaned_is_fetched_again(remote, models):
+    push(models("a"), remote / "dates", "a")
+    copy = find_model(str(remote / "dates"))
+    (copy / "saved_model.pb").unlink()
+    assert (find_model(str(remote / "dates")) / "saved_model.pb").read_bytes() == b"a"
