@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from upath import UPath
+
 from components import files
 from components.artifacts.artifact import Artifact, FileRef, digest_of
 from components.errors import UserError
@@ -52,6 +54,11 @@ class ExportedModel(Artifact):
     stage = "export"
     parts: ClassVar = {"model": (f"{_MODEL}/",), "report": (_VALIDATION,)}
     published = (_VALIDATION,)
+
+    @property
+    def model_place(self) -> UPath:
+        """Where the SavedModel's directory is, for people."""
+        return self.place(f"{_MODEL}/saved_model.pb").parent
 
     @property
     def model_id(self) -> ModelId:

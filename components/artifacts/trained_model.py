@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 MODEL = "model.keras"
 HISTORY = "history.json"
 CHECKPOINT = "checkpoint"
+CHECKPOINT_NAME = re.compile(r"(\d{5,})-\w+\.ckpt")
 CURVES = "plots/training_curves.png"
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip archive can have
@@ -45,6 +47,11 @@ class TrainedModel(Artifact):
         """Returns {"epochs": [{"epoch", "loss", ..., "seconds"}], "best_epoch", ...}."""
         found: dict[str, Any] = self.json(HISTORY)
         return found
+
+
+def checkpoint_name(epoch: int, attempt: str) -> str:
+    """What an attempt calls its checkpoint after an epoch; `CHECKPOINT_NAME` matches it, the epoch first."""
+    return f"{epoch:05d}-{attempt}.ckpt"
 
 
 def checkpoint_folder(work: Work, inputs: str) -> UPath:

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import json
-import re
 from typing import Any, NamedTuple
 
 import keras
@@ -15,10 +14,9 @@ from upath import UPath
 
 from components import files
 from components.artifacts.artifact import FileRef
-from components.artifacts.trained_model import CHECKPOINT
+from components.artifacts.trained_model import CHECKPOINT, CHECKPOINT_NAME, checkpoint_name
 from components.reports import Warned, emit
 
-_NAME = re.compile(r"(\d{5,})-\w+\.ckpt")
 _KEPT = 2  # of an attempt's own; others may be reading the last but one
 
 
@@ -63,7 +61,7 @@ class Checkpoints:
             state: what else is to be known.
         """
         data = _packed(model, state)
-        place = self._folder / f"{len(state.history['epochs']):05d}-{self._attempt}.ckpt"
+        place = self._folder / checkpoint_name(len(state.history["epochs"]), self._attempt)
         files.write(place, data)
         self.newest = FileRef(
             CHECKPOINT,
@@ -102,7 +100,9 @@ class Checkpoints:
 
     def _found(self, epochs: int) -> list[UPath]:
         """The checkpoints after at most so many epochs, the newest first."""
-        named = [(_NAME.fullmatch(entry.path.name), entry.path) for entry in files.entries(self._folder)]
+        named = [
+            (CHECKPOINT_NAME.fullmatch(entry.path.name), entry.path) for entry in files.entries(self._folder)
+        ]
         numbered = [(int(match[1]), path.name, path) for match, path in named if match]
         return [path for epoch, _, path in sorted(numbered, reverse=True) if epoch <= epochs]
 

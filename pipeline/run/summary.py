@@ -60,7 +60,7 @@ def summarize(config: PipelineConfig, console: Console, config_file: str, outcom
         lines += [
             f"not pushed   {blessing.reasons[0]}",
             *(f"             {reason}" for reason in blessing.reasons[1:]),
-            f"model        {files.relative(exported.place('model/saved_model.pb').parent)}",
+            f"model        {files.relative(exported.model_place)}",
         ]
         if outcome.served:
             lines.append(f"still served {files.relative(outcome.served)} (pushed before)")

@@ -19,7 +19,7 @@ from upath import UPath
 
 from components import files
 from components.artifacts.artifact import Manifest, artifact_folder
-from components.artifacts.trained_model import TrainedModel
+from components.artifacts.trained_model import CHECKPOINT_NAME, TrainedModel
 from components.errors import UserError
 from components.files import Entry
 
@@ -27,7 +27,6 @@ DAY = 24 * 3600.0
 SILENT = 7 * DAY  # a run without an end that has said nothing for so long does not go on
 
 _MANIFEST = re.compile(r"([^/]+)-(\d+)\.json")
-_CHECKPOINT = re.compile(r"(\d+)-\w+\.ckpt")
 _CLEANED = ".cleaned"  # its date says when a local root was cleaned last
 
 Key = tuple[str, str]  # stage and key
@@ -243,7 +242,7 @@ def _old_checkpoints(
     epochs = {
         str(entry.path): int(match[1])
         for entry in states
-        if (match := _CHECKPOINT.fullmatch(entry.path.name))
+        if (match := CHECKPOINT_NAME.fullmatch(entry.path.name))
     }
     finished = max((epoch for path, epoch in epochs.items() if path in wanted or path in released), default=0)
     newest = max(epochs, key=lambda path: (epochs[path], path), default="")
