@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import tensorflow as tf
 
-from layers.continuations import Allowed, best_continuations
+from layers.decoding._continuations import Allowed, best_continuations
 
 BATCH, VOCABULARY, CALLS = 32, 8000, 200
 

@@ -47,7 +47,7 @@ import tensorflow as tf
 from keras import ops
 
 from layers import AttentionDecoder, BahdanauAttention, BeamSearchDecoder
-from layers.continuations import Allowed, best_continuations, gather
+from layers.decoding._continuations import Allowed, best_continuations, gather
 
 BATCH, SOURCE, STEPS, VOCABULARY, UNITS = 32, 25, 30, 8000, 256
 PAD, UNKNOWN, START, END = range(4)
@@ -89,7 +89,7 @@ class Model:
 
 def ours(model: Model, width: int, max_length: int = STEPS - 1) -> Decode:
     # There is a step after the last token, which tells whether the sequence ends there.
-    search = BeamSearchDecoder(beam_width=width, max_length=max_length, dtype="float32")
+    search = BeamSearchDecoder(beam_size=width, max_length=max_length, dtype="float32")
 
     @tf.function(autograph=False)
     def decode(memory):

@@ -31,8 +31,8 @@ import tensorflow as tf
 from keras import ops
 
 from layers import clockwork_cascade, identity_rnn, recurrent_stack
-from layers.clockwork_rnn import ClockworkRNN
-from layers.echo_state_rnn import EchoStateRNN
+from layers.rnn.clockwork_rnn import ClockworkRNN
+from layers.rnn.echo_state_rnn import EchoStateRNN
 
 BATCH, FEATURES = 32, 64
 PERIODS = (1, 2, 4, 8, 16, 32, 64, 128)

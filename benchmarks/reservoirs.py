@@ -25,8 +25,8 @@ from reservoirpy.mat_gen import uniform  # noqa: E402
 from reservoirpy.nodes import Reservoir, Ridge  # noqa: E402
 from scipy import sparse  # noqa: E402
 
-from layers.echo_state_rnn import EchoStateRNN  # noqa: E402
-from layers.ridge_readout import RidgeSums  # noqa: E402
+from layers.rnn.echo_state_rnn import EchoStateRNN  # noqa: E402
+from layers.rnn.ridge_readout import RidgeSums  # noqa: E402
 
 Run = Callable[[np.ndarray], np.ndarray]
 # reservoirpy draws -1 or 1 for a tenth of the inputs' weights; these have the same mean square.

@@ -122,7 +122,7 @@ class Predictor(tf.Module):
             answers than N, the last places hold "", -inf (which TF Serving's REST API writes as -Infinity;
             strict JSON parsers do not read that) and False.
         """
-        count = self.decode.n_best or self.decode.beam_width
+        count = self.decode.n_best or self.decode.beam_size
         found = self.model.decode(self._read(text), self.decode, self.prefix, n_best=count)
         answers = self.tokenizers["target"].detokenize(found["sequences"])
         alike = tf.equal(answers[:, :, None], answers[:, None]) & found["found"][:, None]
@@ -209,10 +209,11 @@ def _prefix_ids(decode: DecodeConfig, target: Tokenizer) -> tuple[int, ...]:
             f"{received}, but the target vocabulary lacks {lacking}; expected {target.config.type} of the "
             "train split's targets."
         )
-    if len(ids) > decode.max_length:
+    if len(ids) > decode.max_decoding_length:
         raise UserError(
-            f"{received}, which is {len(ids)} target tokens long; expected at most decode.max_length "
-            f"({decode.max_length}). Shorten it, or raise decode.max_length."
+            f"{received}, which is {len(ids)} target tokens long; expected at most "
+            "decode.max_decoding_length "
+            f"({decode.max_decoding_length}). Shorten it, or raise decode.max_decoding_length."
         )
     return ids
 

@@ -1,8 +1,10 @@
 """The base of every configuration model."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
 Task = Literal["classification", "seq2seq"]
 Split = Literal["train", "validation", "test"]
@@ -27,3 +29,16 @@ class Strict(BaseModel):
         use_attribute_docstrings=True,
         defer_build=True,  # otherwise each model is built by itself, and then again within the whole
     )
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """What keys of earlier versions are called now; messages tell it to those who use the old ones."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Adds `renamed` to the schema."""
+        schema = handler(core_schema)
+        if cls.renamed:
+            handler.resolve_ref_schema(schema)["x-renamed"] = dict(cls.renamed)
+        return schema

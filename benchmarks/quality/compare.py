@@ -109,7 +109,7 @@ def main() -> None:
         comparison = COMPARISONS[name]
         for model, changes in comparison.models.items():
             for width in comparison.widths:
-                changed = {**changes, "decode.beam_width": str(width), "seed": str(options.seed)}
+                changed = {**changes, "decode.beam_size": str(width), "seed": str(options.seed)}
                 artifacts = run(comparison.file, {**changed, "root": str(root)})
                 figure = comparison.metric(list(artifacts["evaluate"].predictions()))
                 seconds = sum(epoch["seconds"] for epoch in artifacts["train"].history()["epochs"])

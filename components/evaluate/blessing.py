@@ -53,8 +53,8 @@ def _rules(config: EvaluateConfig, model: Measured, champion: Measured | None, n
                     yield _bound(metric, place, "min", bound.min, model)
                 if bound.max is not None:
                     yield _bound(metric, place, "max", bound.max, model)
-                if bound.max_drop is not None:
-                    yield _drop(metric, place, bound.max_drop, model, champion, name)
+                if bound.max_regression is not None:
+                    yield _drop(metric, place, bound.max_regression, model, champion, name)
 
 
 def _bound(metric: Metric, place: tuple[str, ...], kind: str, bound: float, model: Measured) -> Rule:
@@ -86,12 +86,14 @@ def _drop(
     where = f"{metric}{_in(place)}"
     slice_name = "=".join(place)
     if champion is None:
-        return Rule(metric, slice_name, "max_drop", bound, None, True, None, f"{where}: {name} (max_drop)")
+        return Rule(
+            metric, slice_name, "max_regression", bound, None, True, None, f"{where}: {name} (max_regression)"
+        )
     ours, theirs = (each.value(metric, place) for each in (model, champion))
     if ours is None or theirs is None:
         whose = "this model" if ours is None else name
-        reason = f"{where} of {whose} is not defined on these examples (max_drop {bound:.6g})"
-        return Rule(metric, slice_name, "max_drop", bound, None, theirs is None, None, reason)
+        reason = f"{where} of {whose} is not defined on these examples (max_regression {bound:.6g})"
+        return Rule(metric, slice_name, "max_regression", bound, None, theirs is None, None, reason)
     sign = 1 if metric in ERRORS else -1
     drop = sign * (ours - theirs)
     resampled = sign * (model.resamples(metric, place) - champion.resamples(metric, place))
@@ -100,17 +102,18 @@ def _drop(
     if drop <= bound:
         confidence, share = _confidence(_defined(resampled) <= bound)
         change = f"a drop of {drop:.3g} <= {bound:.6g}" if drop > 0 else "no drop"
-        reason = f"{said}{change} (max_drop){share}"
-        return Rule(metric, slice_name, "max_drop", bound, drop, True, confidence, reason)
+        reason = f"{said}{change} (max_regression){share}"
+        return Rule(metric, slice_name, "max_regression", bound, drop, True, confidence, reason)
     confidence, share = _confidence(_defined(resampled) > bound)
     if within is not None and within[0] <= 0:
         reason = (
-            f"{said}a drop of {drop:.3g} > {bound:.6g} (max_drop), but within the noise: 95 % of the paired "
+            f"{said}a drop of {drop:.3g} > {bound:.6g} (max_regression), but within the noise: 95 % of "
+            "the paired "
             f"resamples are from {within[0]:.3g} to {within[1]:.3g}"
         )
-        return Rule(metric, slice_name, "max_drop", bound, drop, True, confidence, reason)
-    reason = f"{said}a drop of {drop:.3g} > {bound:.6g} (max_drop): fails by {drop - bound:.3g}{share}"
-    return Rule(metric, slice_name, "max_drop", bound, drop, False, confidence, reason)
+        return Rule(metric, slice_name, "max_regression", bound, drop, True, confidence, reason)
+    reason = f"{said}a drop of {drop:.3g} > {bound:.6g} (max_regression): fails by {drop - bound:.3g}{share}"
+    return Rule(metric, slice_name, "max_regression", bound, drop, False, confidence, reason)
 
 
 def _in(place: tuple[str, ...]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, FiniteFloat, model_validator
 
@@ -32,18 +32,20 @@ ERRORS: frozenset[Metric] = frozenset({"calibration_error", "character_error_rat
 class SliceThreshold(Strict):
     """Bounds that a metric must keep in a slice."""
 
+    renamed: ClassVar = {"max_drop": "max_regression"}
+
     min: FiniteFloat | None = None
     """The least that is good enough."""
     max: FiniteFloat | None = None
     """The most that is good enough, of an error."""
-    max_drop: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    max_regression: Annotated[FiniteFloat, Field(ge=0)] | None = None
     """How much worse than the champion's the metric may be, in its own unit. A drop that could be chance (the
     middle 95 % of a paired bootstrap hold no drop at all) does not count."""
 
     @model_validator(mode="after")
     def _bounds(self) -> SliceThreshold:
-        if self.min is None and self.max is None and self.max_drop is None and not self._others():
-            raise ValueError("expected min, max, max_drop or several of them")
+        if self.min is None and self.max is None and self.max_regression is None and not self._others():
+            raise ValueError("expected min, max, max_regression or several of them")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}: no model could meet both")
         return self
@@ -95,7 +97,8 @@ class EvaluateConfig(Strict):
                     )
         if self.compares and not self.resamples:
             raise ValueError(
-                "resamples is 0, but bless has a max_drop, which needs them to tell a drop from chance; "
+                "resamples is 0, but bless has a max_regression, which needs them to tell a drop from "
+                "chance; "
                 "expected some hundred"
             )
         return self
@@ -109,7 +112,7 @@ class EvaluateConfig(Strict):
     def compares(self) -> bool:
         """Whether any bound is on the difference from the champion."""
         bounds = [each for one in self.thresholds.values() for each in (one, *one.slices.values())]
-        return any(bound.max_drop is not None for bound in bounds)
+        return any(bound.max_regression is not None for bound in bounds)
 
     def measured(self, task: Task) -> list[Metric]:
         """Returns the metrics to report, in the order of METRICS.

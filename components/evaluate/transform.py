@@ -148,10 +148,11 @@ class _FindExamples(beam.DoFn):
 
     def _compare_lengths(self, tokens: Tokens, split: Split) -> None:
         targets = tokens.statistics()["fields"]["target"]["splits"][split]["tokens"]
-        if targets["max"] > self._decode.max_length:
+        if targets["max"] > self._decode.max_decoding_length:
             self._warn(
                 f"targets of {split} have up to {targets['max']} tokens (95 % have at most "
-                f"{targets['p95']}), but answers end after {self._decode.max_length}: raise decode.max_length"
+                f"{targets['p95']}), but answers end after {self._decode.max_decoding_length}: raise "
+                "decode.max_decoding_length"
             )
 
     def _warn(self, message: str) -> None:

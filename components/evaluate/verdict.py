@@ -13,7 +13,7 @@ class Rule:
     Args:
         metric: which one.
         slice: `column=value`; empty for the whole.
-        kind: min, max or max_drop.
+        kind: min, max or max_regression.
         bound: the number that was set.
         value: the metric, or the drop; None if it is not defined.
         met: whether the bound is kept, or is only missed by chance.

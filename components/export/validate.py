@@ -26,12 +26,13 @@ _ADVICE = (
 
 _ADVICE_ON_LENGTH = (
     "Some layers, rectified ones above all, explode on texts longer than those they were trained on: lower "
-    "train.optimizer.learning_rate or train.clip_norm, or let tokenize cut texts at a smaller max_length."
+    "train.optimizer.learning_rate or train.global_clipnorm, or let tokenize cut texts at a smaller "
+    "max_sequence_length."
 )
 
 _ADVICE_ON_SEARCH = (
     "In evaluation, too, {unanswered} of {replayed} examples got no answer: the settings of decode leave "
-    "none. Lower decode.min_length or decode.no_repeat_ngram."
+    "none. Lower decode.min_length or decode.no_repeat_ngram_size."
 )
 
 

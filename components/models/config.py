@@ -7,7 +7,7 @@ messages and the models follow from it. Keras is imported only when a layer is m
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -44,8 +44,9 @@ class RidgeReadoutConfig(Strict):
     Of `train`, only `batch_size` counts.
     """
 
+    renamed: ClassVar = {"ridges": "alphas"}
     type: Literal["ridge"]
-    ridges: list[Annotated[float, Field(gt=0)]] = Field(default=[1e-6, 1e-4, 1e-2, 1.0, 100.0], min_length=1)
+    alphas: list[Annotated[float, Field(gt=0)]] = Field(default=[1e-6, 1e-4, 1e-2, 1.0, 100.0], min_length=1)
     """Penalties of the squared weights to choose from, by the squared error on the validation split."""
 
 
@@ -55,6 +56,7 @@ Readout = RidgeReadoutConfig
 class ModelConfig(Strict):
     """The network between tokens and answer."""
 
+    renamed: ClassVar = {"tied_embeddings": "tied_softmax"}
     embedding_size: Units = 64
     """Width of the token embeddings (tfidf and memory_network have their own)."""
     train_embeddings: bool = True
@@ -77,7 +79,7 @@ class ModelConfig(Strict):
     bridge: Literal["dense", "copy", "zeros"] = "dense"
     """seq2seq: where the decoder's layers start: from a `dense` layer of the encoder's final state each, from
     a `copy` of the encoder's layer beside it (of the same width), or from `zeros`."""
-    tied_embeddings: bool = False
+    tied_softmax: bool = False
     """seq2seq: whether the output layer uses the target's embeddings (Press and Wolf, 2017)."""
 
     @property

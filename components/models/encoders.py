@@ -45,7 +45,7 @@ class _RecurrentEncoder(_Encoder, Recurrent):
 
         return RecurrentStack(
             self.layer(),
-            depth=self.layers,
+            depth=self.num_layers,
             bidirectional=self.bidirectional,
             residual=self.residual,
             dropout=self.dropout,
@@ -96,7 +96,7 @@ class LSTMEncoder(Gated, _RecurrentEncoder):
 
 
 class IdentityRNNEncoder(_RecurrentEncoder):
-    """IRNN: rectified units that start as the identity (Le et al., 2015). Keep train.clip_norm."""
+    """IRNN: rectified units that start as the identity (Le et al., 2015). Keep train.global_clipnorm."""
 
     type: Literal["identity_rnn"]
 
@@ -194,7 +194,7 @@ class CNNLSTMEncoder(_RecurrentEncoder):
             kernel_size=self.kernel_size,
             pool_size=self.pool_size,
             activation=self.activation,
-            depth=self.layers,
+            depth=self.num_layers,
             bidirectional=self.bidirectional,
             residual=self.residual,
             dropout=self.dropout,
@@ -205,10 +205,11 @@ class CNNLSTMEncoder(_RecurrentEncoder):
 class TextCNNEncoder(_Encoder):
     """Convolutions of several widths side by side; its final state is their maximum over time (Kim, 2014)."""
 
+    renamed: ClassVar = {"widths": "kernel_sizes"}
     type: Literal["text_cnn"]
     filters: Units = 100
     """Outputs of each width."""
-    widths: list[Count] = Field(default=[3, 4, 5], min_length=1)
+    kernel_sizes: list[Count] = Field(default=[3, 4, 5], min_length=1)
     """Steps that the convolutions see."""
     activation: Activation = "relu"
     """Of the convolutions."""
@@ -217,17 +218,20 @@ class TextCNNEncoder(_Encoder):
         """Makes layers.TextCNN."""
         from layers import TextCNN
 
-        return TextCNN(self.filters, widths=self.widths, activation=self.activation, name="encoder")
+        return TextCNN(
+            self.filters, kernel_sizes=self.kernel_sizes, activation=self.activation, name="encoder"
+        )
 
 
 class TfIdfEncoder(_Encoder):
     """The baseline: tokens counted and weighted by their rarity, and a feed-forward network."""
 
+    renamed: ClassVar = {"layers": "num_layers", "buckets": "hash_bins"}
     type: Literal["tfidf"]
     reads_tokens: ClassVar[bool] = True
     units: Units = 128
     """Units of each hidden layer."""
-    layers: Annotated[int, Field(ge=0)] = 1
+    num_layers: Annotated[int, Field(ge=0)] = 1
     """Hidden layers; 0 (classification) is multinomial logistic regression."""
     dropout: Rate = 0.0
     """Fraction of each hidden layer's outputs dropped in training."""
@@ -235,7 +239,7 @@ class TfIdfEncoder(_Encoder):
     """Of the hidden layers."""
     ngrams: Count = 1
     """Up to this many tokens in a row are counted as one term."""
-    buckets: Units = 65_536
+    hash_bins: Units = 65_536
     """Terms of several tokens are hashed to this many."""
 
     def encoder(self, vocabulary_size: int) -> keras.layers.Layer:
@@ -245,11 +249,11 @@ class TfIdfEncoder(_Encoder):
         return TfIdfNetwork(
             vocabulary_size,
             units=self.units,
-            depth=self.layers,
+            depth=self.num_layers,
             dropout=self.dropout,
             activation=self.activation,
             ngrams=self.ngrams,
-            buckets=self.buckets,
+            hash_bins=self.hash_bins,
             name="encoder",
         )
 
@@ -258,8 +262,8 @@ class MemoryNetworkEncoder(_Encoder):
     """A memory of sentences that the last one, the question, reads in hops (Sukhbaatar et al., 2015).
 
     Only its final state has read the question, so a classification pools `last`. As the question comes last,
-    texts must be cut at their start: `tokenize.text.cut: start`. The paper clips gradients at 40, by
-    train.clip_norm.
+    texts must be cut at their start: `tokenize.text.truncation_side: left`. The paper clips gradients at 40,
+    by train.global_clipnorm.
     """
 
     type: Literal["memory_network"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -50,9 +50,11 @@ Activation = Literal[
 class Recurrent(Strict):
     """What every stack of recurrent layers has."""
 
+    renamed: ClassVar = {"layers": "num_layers"}
+
     units: Units = 128
     """Units of each layer, in each direction."""
-    layers: Count = 1
+    num_layers: Count = 1
     """How many such layers stand on each other."""
     dropout: Rate = 0.0
     """Fraction of each layer's inputs dropped in training."""

@@ -13,7 +13,7 @@ from components.models.decode import DecodeConfig
 from components.models.embedding import source_embedding
 from components.models.row_seeds import row_seeds
 from layers import AttentionDecoder, BeamSearchDecoder
-from layers.attention import zero_masked
+from layers.attention._attention import zero_masked
 
 
 @keras.saving.register_keras_serializable(package="rnnpipe")
@@ -53,7 +53,7 @@ class Seq2Seq(keras.Model):
         self.dropout = keras.layers.Dropout(self.config.dropout)
         self.encoder = self.config.encoder.encoder(source_size)
         self.decoder = AttentionDecoder(
-            [decoder.cell() for _ in range(decoder.layers)],
+            [decoder.cell() for _ in range(decoder.num_layers)],
             attention=self.config.attention.attention(decoder.units) if self.config.attention else None,
             reader=self.config.memory.reader(decoder.units) if self.config.memory else None,
             order=self.config.attention_order,
@@ -75,7 +75,7 @@ class Seq2Seq(keras.Model):
                 for i, sizes in enumerate(self._hidden_sizes)
             ]
         embedding_size = self.config.embedding_size
-        if self.config.tied_embeddings:
+        if self.config.tied_softmax:
             self.target_embedding = keras.layers.ReversibleEmbedding(
                 target_size, embedding_size, reverse_dtype="float32", name="target_embedding"
             )
@@ -163,7 +163,7 @@ class Seq2Seq(keras.Model):
         return self._logits(self.dropout(outputs, training=training))
 
     def _logits(self, outputs: Any) -> Any:
-        if self.config.tied_embeddings:
+        if self.config.tied_softmax:
             return self.target_embedding(self.projection(outputs), reverse=True) + self.bias
         return self.logits(outputs)
 
@@ -247,7 +247,8 @@ class Seq2Seq(keras.Model):
             return (log_probs, states) if weights is None else (log_probs, states, weights)
 
         search = BeamSearchDecoder(
-            **config.model_dump(exclude={"n_best", "prefix", "seed"}),
+            **config.model_dump(exclude={"n_best", "prefix", "seed", "max_decoding_length"}),
+            max_length=config.max_decoding_length,
             n_best=n_best,
             dtype="float32",
         )

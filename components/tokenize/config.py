@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,13 +12,18 @@ Size = Annotated[int, Field(ge=5)]
 
 
 class _Tokenizer(Strict):
+    renamed: ClassVar = {
+        "lowercase": "case_fold",
+        "max_length": "max_sequence_length",
+        "cut": "truncation_side, with left for start and right for end",
+    }
     normalize: Literal["none", "nfc", "nfkc"] = "nfc"
     """Unicode normalization before anything else."""
-    lowercase: bool = False
+    case_fold: bool = False
     """Full Unicode case folding (NFKC_Casefold, which also unifies compatibility forms)."""
-    max_length: Annotated[int, Field(gt=0)] = 256
+    max_sequence_length: Annotated[int, Field(gt=0)] = 256
     """Tokens kept of one text; the rest is cut, in training as in serving."""
-    cut: Literal["end", "start"] = "end"
+    truncation_side: Literal["left", "right"] = "right"
     """Which end of a longer text is cut: a question or a conclusion comes last."""
 
 
@@ -62,10 +67,11 @@ class WordPiece(_Tokenizer):
 class SentencePiece(_Tokenizer):
     """Pieces of text with their white space, reversible (Kudo and Richardson, 2018)."""
 
+    renamed: ClassVar = {**_Tokenizer.renamed, "model": "model_type"}
     type: Literal["sentencepiece"]
     vocabulary_size: Size = 8_000
     """At most this many tokens, the four special ones included."""
-    model: Literal["unigram", "bpe"] = "unigram"
+    model_type: Literal["unigram", "bpe"] = "unigram"
     """How the pieces are learnt."""
 
 

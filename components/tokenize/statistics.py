@@ -57,7 +57,7 @@ def make_statistics(
 
     `tokens` are those of a text before it is cut; `median` and `p95` are the smallest numbers that half and
     95 % of the texts do not exceed. `unknown` is the share of unknown tokens among those kept, `cut` the
-    share of texts with more than `max_length` tokens.
+    share of texts with more than `max_sequence_length` tokens.
 
     Args:
         configs: the tokenizer of each text field.
@@ -74,7 +74,7 @@ def make_statistics(
         statistics["fields"][name] = {
             "vocabulary_size": sizes[name],
             "splits": {
-                split: _summary([part.fields[name] for part in by_split[split]], config.max_length)
+                split: _summary([part.fields[name] for part in by_split[split]], config.max_sequence_length)
                 for split in present
             },
         }
@@ -87,12 +87,12 @@ def make_statistics(
     return statistics | {"warnings": warnings + _warnings(statistics, configs)}
 
 
-def _summary(parts: Sequence[FieldStatistics], max_length: int) -> dict[str, Any]:
+def _summary(parts: Sequence[FieldStatistics], max_sequence_length: int) -> dict[str, Any]:
     counts = sum((part.lengths for part in parts), Counter[int]())
     lengths = np.array(sorted(counts))
     texts = np.array([counts[length] for length in lengths])
     median, p95 = np.quantile(lengths, [0.5, 0.95], weights=texts, method="inverted_cdf")
-    kept = int(np.minimum(lengths, max_length) @ texts)
+    kept = int(np.minimum(lengths, max_sequence_length) @ texts)
     return {
         "texts": int(texts.sum()),
         "tokens": {
@@ -103,7 +103,7 @@ def _summary(parts: Sequence[FieldStatistics], max_length: int) -> dict[str, Any
             "max": int(lengths[-1]),
         },
         "unknown": round(sum(part.unknown for part in parts) / max(kept, 1), 6),
-        "cut": round(float(texts[lengths > max_length].sum() / texts.sum()), 6),
+        "cut": round(float(texts[lengths > max_sequence_length].sum() / texts.sum()), 6),
     }
 
 
@@ -121,8 +121,9 @@ def _warnings(statistics: Mapping[str, Any], configs: Mapping[str, TokenizerConf
             if found["cut"] > _MOST_CUT:
                 warnings.append(
                     f"Texts cut in `{name}` of {split}: {found['cut']:.1%} have more than "
-                    f"{config.max_length} tokens (95 % have at most {found['tokens']['p95']}). Raise "
-                    f"`tokenize.{name}.max_length`, or choose a type with longer tokens."
+                    f"{config.max_sequence_length} tokens (95 % have at most {found['tokens']['p95']}). "
+                    "Raise "
+                    f"`tokenize.{name}.max_sequence_length`, or choose a type with longer tokens."
                 )
     for split, unknown in statistics.get("unknown_labels", {}).items():
         if unknown:

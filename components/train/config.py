@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -79,25 +79,32 @@ class EarlyStopping(Strict):
 class TrainConfig(Strict):
     """How the model is fitted."""
 
+    renamed: ClassVar = {
+        "schedule": "learning_rate_schedule",
+        "clip_norm": "global_clipnorm",
+        "teacher_forcing": "teacher_forcing_ratio",
+        "buckets": "length_buckets",
+    }
+
     epochs: Annotated[int, Field(ge=1)] = 10
     """How often every example is seen, at most."""
     batch_size: Annotated[int, Field(ge=1)] = 64
     """Examples in one step."""
     optimizer: Optimizer = Adam(type="adam")
     """How the weights follow the gradient."""
-    schedule: Literal["constant", "cosine"] = "constant"
+    learning_rate_schedule: Literal["constant", "cosine"] = "constant"
     """`cosine` lets the learning rate fall to 0 over all epochs (Loshchilov and Hutter, 2017)."""
-    clip_norm: Positive | None = 1.0
+    global_clipnorm: Positive | None = 1.0
     """Largest global norm of the gradient; larger ones are scaled down to it."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Part of the probability that the training loss expects spread evenly over all tokens or labels (Szegedy
     et al., 2016). The validation loss is without it."""
-    teacher_forcing: Chance | ScheduledSampling = 1.0
+    teacher_forcing_ratio: Chance | ScheduledSampling = 1.0
     """seq2seq: probability that the decoder reads the true previous token in training; the model's best one
     otherwise, which makes training slower. A section lets it change from step to step."""
     early_stopping: EarlyStopping | None = None
     """Without it every epoch is trained and the last one's weights are kept."""
     shuffle_buffer: Annotated[int, Field(ge=1)] = 100_000
     """How many examples are held in memory to be shuffled."""
-    buckets: Annotated[int, Field(ge=1)] = 8
+    length_buckets: Annotated[int, Field(ge=1)] = 8
     """Examples are batched with others of about their length, in this many classes."""

@@ -34,7 +34,7 @@ def compile_model(model: keras.Model, config: TrainConfig, steps: int, seed: int
         The loss.
     """
     settings = config.optimizer.model_dump(exclude={"type"})
-    if config.schedule == "cosine":
+    if config.learning_rate_schedule == "cosine":
         settings["learning_rate"] = keras.optimizers.schedules.CosineDecay(
             config.optimizer.learning_rate, decay_steps=steps
         )
@@ -42,7 +42,7 @@ def compile_model(model: keras.Model, config: TrainConfig, steps: int, seed: int
         {
             "class_name": config.optimizer.type,
             # Otherwise Keras counts the optimizers of a process, and equal models have different files.
-            "config": {**settings, "global_clipnorm": config.clip_norm, "name": config.optimizer.type},
+            "config": {**settings, "global_clipnorm": config.global_clipnorm, "name": config.optimizer.type},
         }
     )
     loss = CrossEntropy(config.label_smoothing)
@@ -54,8 +54,8 @@ def compile_model(model: keras.Model, config: TrainConfig, steps: int, seed: int
         jit_compile=False,
     )
     optimizer.build(model.trainable_variables)
-    if config.teacher_forcing != 1.0:
-        model.draw_forced = TeacherForcing(config.teacher_forcing, steps, optimizer, seed)
+    if config.teacher_forcing_ratio != 1.0:
+        model.draw_forced = TeacherForcing(config.teacher_forcing_ratio, steps, optimizer, seed)
     return loss
 
 
@@ -142,7 +142,7 @@ class Trainer:
             raise UserError(
                 f"The training loss became {metrics['loss']} in epoch {epoch}; expected a finite number. "
                 f"Lower train.optimizer.learning_rate (now {self.config.optimizer.learning_rate}) or set "
-                f"train.clip_norm (now {self.config.clip_norm})."
+                f"train.global_clipnorm (now {self.config.global_clipnorm})."
             )
         return {**metrics, "seconds": time.monotonic() - began}
 

@@ -26,7 +26,7 @@ from components.train.dataset import part_batches
 from components.train.result import result
 from components.train.start import new_model
 from components.work import Attempt, Made, Work
-from layers.ridge_readout import RidgeFit, RidgeSums, fit_ridge
+from layers.rnn.ridge_readout import RidgeFit, RidgeSums, fit_ridge
 
 # Texts whose products are made at once: each sum costs as much as the products of a few hundred.
 _PIECE = 4096
@@ -211,10 +211,10 @@ class _Solve(beam.DoFn):
             "epochs": [{"epoch": 1, **metrics, "seconds": seconds}],
             "best_epoch": 1,
             "ridge": fit.ridge,
-            "ridges": [
+            "alphas": [
                 # JSON has no word for infinity, the error of a ridge that was too small.
                 {"ridge": ridge, "squared_error": error if np.isfinite(error) else None}
-                for ridge, error in zip(self._config.ridges, fit.errors, strict=True)
+                for ridge, error in zip(self._config.alphas, fit.errors, strict=True)
             ],
         }
         made = result(attempt, model, history, 1, vocabulary, ridge=fit.ridge)
@@ -222,24 +222,24 @@ class _Solve(beam.DoFn):
         return made
 
     def _fit(self, train: RidgeSums, validation: RidgeSums | None) -> RidgeFit:
-        ridges = self._config.ridges
-        if validation is None and len(ridges) > 1:
+        alphas = self._config.alphas
+        if validation is None and len(alphas) > 1:
             raise UserError(
-                f"model.readout.ridges: received {len(ridges)} ridges and no validation split to choose by; "
+                f"model.readout.alphas: received {len(alphas)} alphas and no validation split to choose by; "
                 "expected one with labels that train has: name files for `validation` in ingest.files, or "
                 "give a single ridge."
             )
         try:
-            fit = fit_ridge(train, validation, ridges)
+            fit = fit_ridge(train, validation, alphas)
         except LinAlgError as error:
             raise UserError(
-                f"model.readout.ridges: received {ridges}, expected one that is large enough for these "
+                f"model.readout.alphas: received {alphas}, expected one that is large enough for these "
                 "features, which depend on each other or are more than the texts. Add a larger one."
             ) from error
-        if len(ridges) > 1 and fit.ridge in (min(ridges), max(ridges)):
-            direction = "smaller" if fit.ridge == min(ridges) else "larger"
+        if len(alphas) > 1 and fit.ridge in (min(alphas), max(alphas)):
+            direction = "smaller" if fit.ridge == min(alphas) else "larger"
             message = (
-                f"the best ridge, {fit.ridge:g}, is at an end of model.readout.ridges: try {direction} ones"
+                f"the best ridge, {fit.ridge:g}, is at an end of model.readout.alphas: try {direction} ones"
             )
             emit(Warned("train", message))
         return fit

@@ -106,7 +106,7 @@ class _Fit(beam.DoFn):
         if frequencies is not None:
             model.encoder.tfidf.set_document_frequencies(*frequencies)
         split = partial(
-            TokenData, tokens, task=self._task, batch_size=config.batch_size, buckets=config.buckets
+            TokenData, tokens, task=self._task, batch_size=config.batch_size, buckets=config.length_buckets
         )
         checkpoints = Checkpoints(self._work.root, folder, attempt.id)
         trainer = Trainer(model, config, split("train"), split("validation"), self._seed, checkpoints)

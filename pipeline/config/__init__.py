@@ -2,7 +2,6 @@
 
 from pipeline.config.loading import load_config
 from pipeline.config.models import (
-    BeamConfig,
     PipelineConfig,
     TrackingConfig,
     flatten,
@@ -13,7 +12,6 @@ from pipeline.config.problems import ConfigError
 from pipeline.config.schema import config_schema
 
 __all__ = [
-    "BeamConfig",
     "ConfigError",
     "PipelineConfig",
     "TrackingConfig",

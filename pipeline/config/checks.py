@@ -100,7 +100,7 @@ def _check_model(task: Task, model: ModelConfig) -> Iterator[Problem]:
     if problem := readout_problem(model, task):
         yield Problem(("model", "readout"), problem)
     if task == "classification":
-        for part in ("attention", "memory", "decoder", "bridge", "tied_embeddings"):
+        for part in ("attention", "memory", "decoder", "bridge", "tied_softmax"):
             if getattr(model, part) != ModelConfig.model_fields[part].default:
                 yield Problem(("model", part), "classification has none; remove it, or set task to seq2seq")
         if isinstance(model.encoder, MemoryNetworkEncoder) and model.pooling not in (None, "last"):
@@ -111,9 +111,9 @@ def _check_model(task: Task, model: ModelConfig) -> Iterator[Problem]:
         return
     if model.pooling is not None:
         yield Problem(("model", "pooling"), "seq2seq has none; remove it, or set task to classification")
-    if isinstance(model.encoder, TfIdfEncoder) and not model.encoder.layers:
+    if isinstance(model.encoder, TfIdfEncoder) and not model.encoder.num_layers:
         yield Problem(
-            ("model", "encoder", "layers"),
+            ("model", "encoder", "num_layers"),
             "received 0, which is for classification; set at least 1",
         )
     if model.decoder is None:
@@ -138,7 +138,7 @@ def _check_decoder(model: ModelConfig, decoder: Decoder) -> Iterator[Problem]:
             f"received 'dot' for an encoder of width {states[-1][0]} and a decoder of width {decoder.units},"
             " expected equal widths; make them so, or set score to general",
         )
-    wanted = [[decoder.units] * decoder.hidden_states] * decoder.layers
+    wanted = [[decoder.units] * decoder.hidden_states] * decoder.num_layers
     if states and model.bridge == "copy" and states != wanted:
         yield Problem(
             ("model", "bridge"),
@@ -153,12 +153,12 @@ def _final_states(encoder: Encoder) -> list[list[int]] | None:
     The outputs are as wide as the last layer's first one.
     """
     if isinstance(encoder, TextCNNEncoder):
-        return [[encoder.filters * len(encoder.widths)]]
+        return [[encoder.filters * len(encoder.kernel_sizes)]]
     if isinstance(encoder, Recurrent):
         directions = 2 if getattr(encoder, "bidirectional", False) else 1
         count = 2 if encoder.type in ("lstm", "cnn_lstm") else 1
-        return [[encoder.units * directions] * count] * encoder.layers
-    return [[encoder.units]] if getattr(encoder, "layers", 1) else None
+        return [[encoder.units * directions] * count] * encoder.num_layers
+    return [[encoder.units]] if getattr(encoder, "num_layers", 1) else None
 
 
 def _in_words(states: list[list[int]]) -> str:
@@ -166,9 +166,9 @@ def _in_words(states: list[list[int]]) -> str:
 
 
 def _check_train(task: Task, train: TrainConfig) -> Iterator[Problem]:
-    if task == "classification" and train.teacher_forcing != 1.0:
+    if task == "classification" and train.teacher_forcing_ratio != 1.0:
         yield Problem(
-            ("train", "teacher_forcing"),
+            ("train", "teacher_forcing_ratio"),
             "classification has no decoder to teach; remove it, or set task to seq2seq",
         )
 
@@ -187,10 +187,10 @@ def _check_coverage(model: ModelConfig, decode: DecodeConfig | None) -> Iterator
 def _check_cut(task: Task, tokenize: TokenizeConfig, model: ModelConfig) -> Iterator[Problem]:
     field = FIELDS[task][0]
     tokenizer = getattr(tokenize, field)
-    if isinstance(model.encoder, MemoryNetworkEncoder) and tokenizer and tokenizer.cut == "end":
+    if isinstance(model.encoder, MemoryNetworkEncoder) and tokenizer and tokenizer.truncation_side == "right":
         yield Problem(
-            ("tokenize", field, "cut"),
-            "received 'end' for encoder memory_network, whose question comes last; set it to start",
+            ("tokenize", field, "truncation_side"),
+            "received 'right' for encoder memory_network, whose question comes last; set it to left",
         )
 
 
@@ -219,7 +219,9 @@ def _check_slices(task: Task, ingest: IngestConfig, evaluate: EvaluateConfig) ->
 
 def _check_champion(evaluate: EvaluateConfig, enabled: bool) -> Iterator[Problem]:
     if evaluate.compares and not enabled:
-        message = "has a max_drop, which compares with the champion in MLflow's registry; remove it, or set"
+        message = (
+            "has a max_regression, which compares with the champion in MLflow's registry; remove it, or set"
+        )
         yield Problem(("evaluate", "bless"), f"{message} tracking.enabled to true")
 
 

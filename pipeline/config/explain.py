@@ -127,8 +127,21 @@ def _known(section: KeyPath, data: dict[str, Any]) -> list[str]:
 def _unknown_key(path: KeyPath, data: dict[str, Any]) -> str:
     *section, key = path
     known = _known(tuple(section), data)
-    hint = did_you_mean(key, known) or _belongs(path, data)
+    renamed = _renamed(path, data)
+    if renamed:
+        return f"renamed to {renamed}"
+    belongs = _belongs(path, data)
+    hint = belongs if f"to {dotted(tuple(section))}." in belongs else did_you_mean(key, known) or belongs
     return f"unknown key{hint or ';'} known: {', '.join(known)}"
+
+
+def _renamed(path: KeyPath, data: dict[str, Any]) -> str:
+    """Returns what the last key of `path` is called now; empty if it never was a key there."""
+    *section, key = path
+    node, value = _look_up(tuple(section), data)
+    member = _meant_member(node, value)
+    found: str = member.get("x-renamed", {}).get(key, "")
+    return found
 
 
 def _belongs(path: KeyPath, data: dict[str, Any]) -> str:

@@ -77,7 +77,8 @@ def _validated(data: dict[str, Any]) -> tuple[PipelineConfig | None, list[Proble
         if "task" in sections:
             problems += misfits(sections["task"], sections)
     if "ingest" in sections:
-        problems += missing_files(sections["ingest"])
+        told = {problem.path for problem in problems}
+        problems += [problem for problem in missing_files(sections["ingest"]) if problem.path not in told]
     return config, problems
 
 

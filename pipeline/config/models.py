@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, model_validator
 from ruamel.yaml import YAML
@@ -31,11 +31,19 @@ class TrackingConfig(Strict):
     """The MLflow experiment. Default: `name`."""
 
 
-class BeamConfig(Strict):
-    """What runs the Beam job."""
+class LocalRunner(Strict):
+    """In this process."""
 
-    runner: Literal["local", "processes"] = "local"
-    """`local`: in this process. `processes`: in as many worker processes on this machine as it has cores."""
+    type: Literal["local"]
+
+
+class ProcessesRunner(Strict):
+    """In as many worker processes on this machine as it has cores."""
+
+    type: Literal["processes"]
+
+
+Runner = Annotated[LocalRunner | ProcessesRunner, Field(discriminator="type")]
 
 
 class PipelineConfig(Strict):
@@ -45,6 +53,7 @@ class PipelineConfig(Strict):
     means: the tokenizers, the decoder and its attention, the pooling, the metrics and the experiment.
     """
 
+    renamed: ClassVar = {"beam": "runner, with type instead of runner in it"}
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     """The model's name: of its directories, of the served model and of the MLflow experiment."""
     task: Task
@@ -69,7 +78,7 @@ class PipelineConfig(Strict):
     """Where the served model goes."""
     tracking: TrackingConfig = Field(default_factory=TrackingConfig)
     """Where runs are recorded."""
-    beam: BeamConfig = Field(default_factory=BeamConfig)
+    runner: Runner = LocalRunner(type="local")
     """What runs the Beam job."""
 
     @model_validator(mode="before")

@@ -100,7 +100,9 @@ def _train(config: PipelineConfig, sources: Sequence[Source], work: Work) -> bea
 
 def _train_lineage(config: PipelineConfig, whole: Ingredients) -> Ingredients:
     """A training goes on after its last epoch, unless something changes over all of its epochs."""
-    spans = config.train.schedule != "constant" or not isinstance(config.train.teacher_forcing, float)
+    spans = config.train.learning_rate_schedule != "constant" or not isinstance(
+        config.train.teacher_forcing_ratio, float
+    )
     return whole if spans else whole.reduced(without=("train.epochs",))
 
 

@@ -40,7 +40,7 @@ def run_job(config: PipelineConfig, places: Places, plans: Sequence[NodePlan], f
     """
     options: list[str] = []
     with contextlib.ExitStack() as stack:
-        if config.beam.runner == "processes":
+        if config.runner.type == "processes":
             stack.enter_context(worker_processes())
             options = OPTIONS
         # By name: the default local runner first tries to download another one.

@@ -44,7 +44,7 @@ def _watched_workers() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
         raise UserError(
             "a worker process was killed, perhaps for lack of memory. What is finished is kept: run again, "
-            "or with `beam: {runner: local}` in one process."
+            "or with `runner: {type: local}` in one process."
         )
 
     if main is not threading.main_thread():

@@ -24,7 +24,7 @@ from components.tokenize.tokenizers import CharacterTokenizer
 from components.work import Made, Work
 
 WEIGHTS = "0123456789abcdef" * 4
-DECODE = DecodeConfig(beam_width=2, max_length=6)
+DECODE = DecodeConfig(beam_size=2, max_decoding_length=6)
 LABELS = ["blue", "green", "größer", "red"]
 ALPHABET = "abcdefghijklmnop äé東🙂"
 MODEL = {
@@ -50,7 +50,7 @@ def texts(count):
 def write_artifacts(root, task, examples=80):
     """Makes artifacts under `root`, evaluated as the evaluate stage does; returns {stage: Reference}."""
     tokenizer = CharacterTokenizer.learn(
-        Characters(type="characters", max_length=40), [(character, 1) for character in ALPHABET]
+        Characters(type="characters", max_sequence_length=40), [(character, 1) for character in ALPHABET]
     )
     text_fields = [field for field in FIELDS[task] if field != "label"]
     tokens = make_tokens(

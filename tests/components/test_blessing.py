@@ -33,7 +33,11 @@ NONE = ["no thresholds in evaluate.bless: not blessed; set `evaluate.bless`, or 
             ["exact_match 0.9712 < 0.98 (min): fails by 0.0088", "exact_match 0.9712 <= 1 (max)"],
         ),
         ({"exact_match": Threshold(min=0.9712)}, True, ["exact_match 0.9712 >= 0.9712 (min)"]),
-        ({"exact_match": Threshold(max_drop=0.1)}, True, ["exact_match: no champion yet (max_drop)"]),
+        (
+            {"exact_match": Threshold(max_regression=0.1)},
+            True,
+            ["exact_match: no champion yet (max_regression)"],
+        ),
         (
             {"bleu": Threshold(min=1)},
             False,
@@ -91,22 +95,26 @@ def test_what_was_measured_survives_its_files(tmp_path):
 @pytest.mark.parametrize(
     ("right", "blessed", "said"),
     [
-        (340, True, "exact_match 0.85 beside 0.8 of version 3: no drop (max_drop), in 98."),
-        (318, True, "a drop of 0.005 <= 0.01 (max_drop), in "),
-        (312, True, "a drop of 0.02 > 0.01 (max_drop), but within the noise: 95 % of the paired resamples"),
-        (260, False, "a drop of 0.15 > 0.01 (max_drop): fails by 0.14, in 100 % of the resamples"),
+        (340, True, "exact_match 0.85 beside 0.8 of version 3: no drop (max_regression), in 98."),
+        (318, True, "a drop of 0.005 <= 0.01 (max_regression), in "),
+        (
+            312,
+            True,
+            "a drop of 0.02 > 0.01 (max_regression), but within the noise: 95 % of the paired resamples",
+        ),
+        (260, False, "a drop of 0.15 > 0.01 (max_regression): fails by 0.14, in 100 % of the resamples"),
     ],
 )
 def test_a_drop_counts_unless_it_could_be_chance(tmp_path, right, blessed, said):
     champion = as_files(tmp_path, "champion", measured(320, seed=1))
     model = as_files(tmp_path, "model", measured(right))
-    config = EvaluateConfig(bless={"exact_match": Threshold(max_drop=0.01)})
+    config = EvaluateConfig(bless={"exact_match": Threshold(max_regression=0.01)})
     verdict = judge(config, model, champion, "version 3")
     assert verdict.blessed == blessed
     assert said in verdict.reasons[0]
     assert verdict.champion == "version 3"
     (rule,) = verdict.rules
-    assert (rule.kind, rule.met, rule.bound) == ("max_drop", blessed, 0.01)
+    assert (rule.kind, rule.met, rule.bound) == ("max_regression", blessed, 0.01)
     assert rule.value == pytest.approx(0.8 - right / 400)
 
 
@@ -114,7 +122,7 @@ def test_the_same_drop_counts_where_the_pairs_agree(tmp_path):
     """Eight answers of 400 that only the champion has right are no chance; 2 % of unrelated answers are."""
     champion = as_files(tmp_path, "champion", measured(320))
     model = as_files(tmp_path, "model", measured(312))  # wrong wherever the champion is, and eight times more
-    config = EvaluateConfig(bless={"exact_match": Threshold(max_drop=0.01)})
+    config = EvaluateConfig(bless={"exact_match": Threshold(max_regression=0.01)})
     verdict = judge(config, model, champion, "version 3")
     assert not verdict.blessed
     assert "fails by 0.01" in verdict.reasons[0]
@@ -125,7 +133,7 @@ def test_an_error_drops_by_growing(tmp_path):
         as_files(tmp_path, name, measured(right, metric="character_error_rate"))
         for name, right in (("champion", 390), ("model", 300))
     )
-    config = EvaluateConfig(bless={"character_error_rate": Threshold(max_drop=0.05)})
+    config = EvaluateConfig(bless={"character_error_rate": Threshold(max_regression=0.05)})
     verdict = judge(config, model, champion, "version 3")
     assert not verdict.blessed
     assert "a drop of 0.225 > 0.05" in verdict.reasons[0]
@@ -136,7 +144,7 @@ def test_bounds_in_slices(tmp_path):
     slices = [("art", 150, 200), ("war", 90, 200)]
     model = as_files(tmp_path, "model", measured(240, slices=slices))
     champion = as_files(tmp_path, "champion", measured(240, slices=[("art", 150, 200), ("war", 180, 200)]))
-    bounds = {"topic": SliceThreshold(min=0.5), "topic=art": SliceThreshold(max_drop=0.0)}
+    bounds = {"topic": SliceThreshold(min=0.5), "topic=art": SliceThreshold(max_regression=0.0)}
     threshold = Threshold(min=0.5, slices={**bounds, "topic=law": SliceThreshold(min=0.5)})
     config = EvaluateConfig(slices=["topic"], bless={"exact_match": threshold})
     verdict = judge(config, model, champion, "version 1")
@@ -146,7 +154,7 @@ def test_bounds_in_slices(tmp_path):
         ("topic=law", "slice", False),
         ("", "min", True),
         ("topic=art", "min", True),
-        ("topic=art", "max_drop", True),
+        ("topic=art", "max_regression", True),
     ]
     assert verdict.reasons[0].startswith("exact_match in topic=war 0.45 < 0.5 (min): fails by 0.05, in ")
     assert verdict.reasons[1] == "exact_match in topic=law: there is no such slice; the data has art, war"
@@ -157,7 +165,7 @@ def test_bounds_in_slices(tmp_path):
 def test_a_slice_that_the_champion_could_not_be_measured_on_does_not_block(tmp_path):
     model = as_files(tmp_path, "model", measured(240, slices=[("art", 150, 200)]))
     champion = as_files(tmp_path, "champion", measured(240))
-    threshold = Threshold(slices={"topic": SliceThreshold(max_drop=0.0)})
+    threshold = Threshold(slices={"topic": SliceThreshold(max_regression=0.0)})
     config = EvaluateConfig(slices=["topic"], bless={"exact_match": threshold})
     assert judge(config, model, champion, "version 1").blessed
 
@@ -165,11 +173,11 @@ def test_a_slice_that_the_champion_could_not_be_measured_on_does_not_block(tmp_p
 @pytest.mark.parametrize(
     ("bounds", "message"),
     [
-        ({}, "expected min, max, max_drop or several"),
+        ({}, "expected min, max, max_regression or several"),
         ({"min": 2, "max": 1}, "min 2 is above max 1"),
         ({"min": float("nan")}, "finite"),
-        ({"max_drop": -0.1}, "greater than or equal to 0"),
-        ({"slices": {"length": {}}}, "expected min, max, max_drop"),
+        ({"max_regression": -0.1}, "greater than or equal to 0"),
+        ({"slices": {"length": {}}}, "expected min, max, max_regression"),
     ],
 )
 def test_thresholds_that_cannot_be_meant(bounds, message):
@@ -184,5 +192,5 @@ def test_bounds_on_slices_that_are_not_made():
 
 
 def test_a_drop_needs_resamples():
-    with pytest.raises(ValidationError, match="resamples is 0, but bless has a max_drop"):
-        EvaluateConfig(resamples=0, bless={"accuracy": {"max_drop": 0.01}})
+    with pytest.raises(ValidationError, match="resamples is 0, but bless has a max_regression"):
+        EvaluateConfig(resamples=0, bless={"accuracy": {"max_regression": 0.01}})

@@ -269,7 +269,7 @@ def test_targets_longer_than_any_answer_are_told(upstream):
     _, events = run(upstream(ROWS, longest=65))
     assert [event.message for event in events if isinstance(event, Warned)] == [
         "targets of test have up to 65 tokens (95 % have at most 60), but answers end after 64: "
-        "raise decode.max_length"
+        "raise decode.max_decoding_length"
     ]
 
 
@@ -281,7 +281,7 @@ def test_what_happens_is_reported(upstream, root):
     run(upstream(ROWS, longest=65), status=root / "status")
     (status,) = statuses(root / "status")
     assert (status["stage"], status["error"]) == ("evaluate", "")
-    assert "raise decode.max_length" in status["warnings"][0]
+    assert "raise decode.max_decoding_length" in status["warnings"][0]
 
 
 def refusing(inputs, task, decode):

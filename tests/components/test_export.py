@@ -126,7 +126,7 @@ def test_the_stage_exports_and_proves(made, upstream, task):
 def test_a_model_is_named_by_its_weights_and_by_how_answers_are_searched_for(made, task):
     decoding = hashlib.sha256(b"{}").hexdigest()[:16] if task == "classification" else decoding_hash(DECODE)
     assert made[0].model_id == ModelId(WEIGHTS, decoding)
-    assert decoding_hash(DECODE) != decoding_hash(DecodeConfig(**{**DECODE.model_dump(), "beam_width": 1}))
+    assert decoding_hash(DECODE) != decoding_hash(DecodeConfig(**{**DECODE.model_dump(), "beam_size": 1}))
 
 
 @pytest.mark.parametrize("task", ["classification"], indirect=True)

@@ -29,7 +29,9 @@ def make(**pooling):
 def compiled(learning_rate=1.0, **pooling):
     model = make(**pooling)
     optimizer = {"type": "sgd", "learning_rate": learning_rate}
-    compile_model(model, TrainConfig.model_validate({"optimizer": optimizer, "clip_norm": None}), steps=1)
+    compile_model(
+        model, TrainConfig.model_validate({"optimizer": optimizer, "global_clipnorm": None}), steps=1
+    )
     return model
 
 
@@ -138,7 +140,7 @@ def test_it_learns_which_step_matters(estimator):
     texts[np.arange(512), draw.integers(0, 8, size=512)] = 4 + labels
     config = {
         "embedding_size": 6,
-        "encoder": {"type": "text_cnn", "filters": 8, "widths": [1]},
+        "encoder": {"type": "text_cnn", "filters": 8, "kernel_sizes": [1]},
         "pooling": {"type": "hard_attention", "estimator": estimator},
     }
     model = build_model(ModelConfig.model_validate(config), "classification", {"text": 7, "label": 3})

@@ -25,7 +25,7 @@ def config(decoder=None, **settings):
 
 def artifact(root, **tokenizers):
     """Makes what new_model needs of a tokenize artifact."""
-    tokenizer = WordTokenizer(Words(type="words", lowercase=True), lowered(WORDS))
+    tokenizer = WordTokenizer(Words(type="words", case_fold=True), lowered(WORDS))
     fields = dict.fromkeys(("text", "source", "target"), tokenizer)
     return make_tokens(root, "classification", {}, fields | tokenizers, ["attic", "cellar"])
 

@@ -14,7 +14,7 @@ from components.train.loop import compile_model
 
 RECURRENT = ["simple_rnn", "gru", "lstm"]
 # Settings that make each small; the rest of the registry follows from the union.
-SMALL = {"text_cnn": {"filters": 5, "widths": [2, 3]}, "clockwork_rnn": {"units": 5, "periods": [1, 3]}}
+SMALL = {"text_cnn": {"filters": 5, "kernel_sizes": [2, 3]}, "clockwork_rnn": {"units": 5, "periods": [1, 3]}}
 ENCODERS = sorted(
     get_args(encoder.model_fields["type"].annotation)[0] for encoder in get_args(get_args(Encoder)[0])
 )
@@ -25,7 +25,7 @@ def config(encoder="gru", decoder=None, attention=True, **encoder_settings):
     small = SMALL.get(encoder, {"units": 5})
     settings = {"embedding_size": 6, "encoder": {"type": encoder, **small, **encoder_settings}}
     if decoder:
-        settings["decoder"] = {"type": decoder, "units": 4, "layers": 2}
+        settings["decoder"] = {"type": decoder, "units": 4, "num_layers": 2}
         settings["attention"] = {"type": "bahdanau"} if attention else None
     return ModelConfig.model_validate(settings)
 
@@ -45,8 +45,8 @@ TEXTS = [[4, 5, 6, 7], [8, 9], [10], []]
     "settings",
     [
         *({"encoder": encoder} for encoder in ENCODERS),
-        {"bidirectional": True, "layers": 2, "residual": True},
-        {"encoder": "tfidf", "layers": 0, "ngrams": 2, "buckets": 50},
+        {"bidirectional": True, "num_layers": 2, "residual": True},
+        {"encoder": "tfidf", "num_layers": 0, "ngrams": 2, "hash_bins": 50},
     ],
     ids=str,
 )
@@ -84,7 +84,7 @@ def test_decoding_continues_as_teacher_forcing_says(encoder, decoder):
     """The score of the greedy answer is what the teacher-forced model gives to that answer."""
     model = build_model(config(encoder, decoder), "seq2seq", SIZES)
     source = tokens(TEXTS, 4)
-    found = model.decode(source, DecodeConfig(beam_width=1, max_length=6, length_penalty=0.0))
+    found = model.decode(source, DecodeConfig(beam_size=1, max_decoding_length=6, length_penalty=0.0))
     sequences, lengths = np.asarray(found["sequences"])[:, 0], np.asarray(found["lengths"])[:, 0]
     finished = np.asarray(found["finished"])[:, 0]
     for row, (sequence, length) in enumerate(zip(sequences, lengths, strict=True)):
@@ -114,7 +114,7 @@ def test_a_model_is_saved_and_loaded_whole(tmp_path, encoder, task, decoder):
 def test_padding_does_not_change_loss_or_gradient(task):
     model = build_model(config(decoder="gru" if task == "seq2seq" else None), task, SIZES)
     train = TrainConfig.model_validate(
-        {"optimizer": {"type": "sgd", "learning_rate": 1.0}, "clip_norm": None}
+        {"optimizer": {"type": "sgd", "learning_rate": 1.0}, "global_clipnorm": None}
     )
 
     def step(extra_rows, extra_columns):

@@ -19,7 +19,7 @@ TEXTS = ["abc", "", "é東 h", "zz", "abc"]
 
 
 def tokenizer(characters=ALPHABET):
-    config = Characters(type="characters", max_length=8)
+    config = Characters(type="characters", max_sequence_length=8)
     return CharacterTokenizer.learn(config, [(character, 1) for character in characters])
 
 
@@ -47,7 +47,7 @@ def model():
 
 def predictor(model, target=None, **decode):
     tokenizers = {"source": tokenizer(), "target": target or tokenizer()}
-    return Predictor("seq2seq", model, tokenizers, [], DecodeConfig(**{"max_length": 5, **decode}))
+    return Predictor("seq2seq", model, tokenizers, [], DecodeConfig(**{"max_decoding_length": 5, **decode}))
 
 
 def arrays(answers):
@@ -56,7 +56,7 @@ def arrays(answers):
 
 @pytest.fixture(scope="module")
 def searching(model):
-    return predictor(model, beam_width=3)
+    return predictor(model, beam_size=3)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ def test_answers_that_read_alike_count_once():
     sequences = [[4, unknown], [4, 0], [5, 0], [unknown, 5], [0, 0], [0, 0]]
     scores = [-1.0, -2.0, -3.0, -1.5, -4.0, -np.inf]
     hypotheses = Found(sequences, scores, [True, True, False, False, False, False])
-    searching = predictor(hypotheses, beam_width=6, n_best=6)
+    searching = predictor(hypotheses, beam_size=6, n_best=6)
     found = arrays(searching.n_best(tf.constant(["a", "b"])))
     empty = [b""] * 3  # the first of them is an answer
     assert found["predictions"].tolist() == [[b"a", b"b", *empty, b""]] * 2
@@ -143,7 +143,7 @@ def test_answers_that_read_alike_count_once():
     ("encoder", "attention", "extra"),
     [
         ({"type": "gru", "units": 6, "bidirectional": True}, False, []),
-        ({"type": "text_cnn", "filters": 3, "widths": [2]}, True, ["explain"]),
+        ({"type": "text_cnn", "filters": 3, "kernel_sizes": [2]}, True, ["explain"]),
         ({"type": "cnn_lstm", "units": 6, "filters": 3, "pool_size": 2}, True, []),
         ({"type": "cnn_lstm", "units": 6, "filters": 3, "pool_size": 1}, True, ["explain"]),
         ({"type": "tfidf", "units": 6}, True, []),
@@ -160,7 +160,7 @@ def test_a_classifier_also_answers_in_the_form_of_classify():
 
 
 def test_every_answer_begins_with_the_prefix(model):
-    searching = predictor(model, beam_width=3, prefix="é東 ", max_length=6)
+    searching = predictor(model, beam_size=3, prefix="é東 ", max_decoding_length=6)
     found = arrays(searching.n_best(tf.constant(TEXTS)))
     for predictions in found["predictions"]:
         assert all(prediction.decode().startswith("é東 ") for prediction in predictions)
@@ -169,7 +169,7 @@ def test_every_answer_begins_with_the_prefix(model):
 
 def test_draws_depend_on_the_text_and_the_seed_alone(model):
     def drawn(texts, seed):
-        sampling = predictor(model, beam_width=1, sample=True, temperature=3.0, seed=seed)
+        sampling = predictor(model, beam_size=1, sample=True, temperature=3.0, seed=seed)
         return sampling(tf.constant(texts))["prediction"].numpy().tolist()
 
     first = drawn(TEXTS, 0)
@@ -187,9 +187,10 @@ def test_draws_depend_on_the_text_and_the_seed_alone(model):
             "the train split's targets.",
         ),
         (
-            {"prefix": "abc", "max_length": 2},
-            "decode.prefix received 'abc', which is 3 target tokens long; expected at most decode.max_length "
-            "(2). Shorten it, or raise decode.max_length.",
+            {"prefix": "abc", "max_decoding_length": 2},
+            "decode.prefix received 'abc', which is 3 target tokens long; expected at most "
+            "decode.max_decoding_length "
+            "(2). Shorten it, or raise decode.max_decoding_length.",
         ),
     ],
 )
@@ -211,12 +212,24 @@ def test_what_a_prefix_lacks_is_said_in_the_tokenizers_units():
 @pytest.mark.parametrize(
     ("decode", "message"),
     [
-        ({"beam_width": 0}, "greater than or equal to 1"),
-        ({"min_length": 4, "max_length": 3}, r"min_length received 4, expected at most max_length \(3\)"),
-        ({"beam_width": 2, "n_best": 3}, r"n_best received 3, expected at most beam_width \(2\)"),
-        ({"beam_width": 4, "groups": 3}, r"groups received 3, expected a divisor of beam_width \(4\)"),
-        ({"diversity": 0.5}, "diversity received 0.5 for a single group; set groups, or remove it"),
-        ({"sample": True, "groups": 2}, "groups received 2 with sample, whose draws differ by themselves"),
+        ({"beam_size": 0}, "greater than or equal to 1"),
+        (
+            {"min_length": 4, "max_decoding_length": 3},
+            r"min_length received 4, expected at most max_decoding_length \(3\)",
+        ),
+        ({"beam_size": 2, "n_best": 3}, r"n_best received 3, expected at most beam_size \(2\)"),
+        (
+            {"beam_size": 4, "num_beam_groups": 3},
+            r"num_beam_groups received 3, expected a divisor of beam_size \(4\)",
+        ),
+        (
+            {"diversity_penalty": 0.5},
+            "diversity_penalty received 0.5 for a single group; set num_beam_groups, or remove it",
+        ),
+        (
+            {"sample": True, "num_beam_groups": 2},
+            "num_beam_groups received 2 with sample, whose draws differ by themselves",
+        ),
         ({"temperature": 0.5}, "temperature received 0.5, but nothing is drawn; set sample to true, or"),
         ({"top_k": 5}, "top_k received 5, but nothing is drawn"),
         ({"top_p": 0.9}, "top_p received 0.9, but nothing is drawn"),

@@ -22,7 +22,7 @@ BASE = {
     "embedding_size": 6,
     "encoder": {"type": "gru", "units": 5},
     "attention": {"type": "bahdanau"},
-    "decoder": {"type": "gru", "units": 5, "layers": 2},
+    "decoder": {"type": "gru", "units": 5, "num_layers": 2},
 }
 LUONG = {"type": "luong"}
 HARD = {"type": "hard", "soft_mixing": 0.0}
@@ -34,15 +34,15 @@ def make(decoder=(), **settings):
 
 
 OPTIONS = {
-    "clockwork": {"decoder": {"type": "clockwork_rnn", "periods": [1, 2]}, "tied_embeddings": True},
+    "clockwork": {"decoder": {"type": "clockwork_rnn", "periods": [1, 2]}, "tied_softmax": True},
     "luong": {"attention": LUONG, "decoder": {"input_feeding": True, "encoder_residual": True}},
     "memory": {"memory": {"type": "memory_network", "hops": 2}, "decoder": {"residual": True}},
-    "monotonic": {"attention": {"type": "monotonic"}, "decoder": {"layers": 1}},
+    "monotonic": {"attention": {"type": "monotonic"}, "decoder": {"num_layers": 1}},
     "hard": {"attention": HARD, "bridge": "zeros"},
     "copy": {
         "attention": None,
         "memory": {"type": "memory_network", "units": 3},
-        "encoder": {"type": "lstm", "units": 5, "layers": 2},
+        "encoder": {"type": "lstm", "units": 5, "num_layers": 2},
         "decoder": {"type": "lstm"},
         "bridge": "copy",
     },
@@ -57,7 +57,7 @@ def test_an_option_decodes_as_it_was_trained_and_is_saved(name, tmp_path):
     wide = model({"source": np.pad(SOURCE, [(0, 0), (0, 2)]), "previous": np.pad(PREVIOUS, [(0, 0), (0, 2)])})
     np.testing.assert_allclose(logits, wide[:, :3], atol=1e-6)
 
-    found = model.decode(SOURCE, DecodeConfig(beam_width=2, max_length=4, length_penalty=0.0))
+    found = model.decode(SOURCE, DecodeConfig(beam_size=2, max_decoding_length=4, length_penalty=0.0))
     for row in range(len(SOURCE)):
         length, finished = int(found["lengths"][row, 0]), bool(found["finished"][row, 0])
         answer = [*np.asarray(found["sequences"])[row, 0, :length], *([3] if finished else [])]
@@ -107,7 +107,7 @@ def test_a_clock_is_not_bridged():
 
 
 def test_tied_embeddings_are_the_output_layer():
-    model = make(tied_embeddings=True)
+    model = make(tied_softmax=True)
     model.bias.assign(np.arange(7.0))
     outputs = np.random.default_rng(0).normal(size=(2, 3, 10)).astype("float32")
     embeddings, projection = model.target_embedding.get_weights()[0], model.projection.get_weights()[0]
@@ -180,7 +180,7 @@ def test_soft_attention_needs_no_credit():
 
 def test_samples_belong_to_their_text():
     model = make()
-    config = DecodeConfig(beam_width=3, sample=True, max_length=5, seed=4)
+    config = DecodeConfig(beam_size=3, sample=True, max_decoding_length=5, seed=4)
     together = model.decode(SOURCE, config, n_best=3)
     for row in range(4):
         width = max(1, np.count_nonzero(SOURCE[row]))
@@ -191,7 +191,9 @@ def test_samples_belong_to_their_text():
 
 
 def test_answers_begin_with_the_prefix_and_show_where_they_looked():
-    found = make().decode(SOURCE, DecodeConfig(max_length=5), prefix=[4, 6], return_attention=True, n_best=2)
+    found = make().decode(
+        SOURCE, DecodeConfig(max_decoding_length=5), prefix=[4, 6], return_attention=True, n_best=2
+    )
     assert found["sequences"].shape == (4, 2, 5)
     assert (np.asarray(found["sequences"])[..., :2] == [4, 6]).all()
     attention = np.asarray(found["attention"])
@@ -204,7 +206,7 @@ def test_answers_begin_with_the_prefix_and_show_where_they_looked():
     ("settings", "arguments"), [({}, {"return_attention": True}), ({"coverage_penalty": 0.1}, {})]
 )
 def test_weights_cannot_be_had_without_attention(settings, arguments):
-    model = make(attention=None, decoder={"layers": 1})
+    model = make(attention=None, decoder={"num_layers": 1})
     with pytest.raises(ValueError, match="for a model without attention, expected return_attention=False"):
         model.decode(SOURCE, DecodeConfig(**settings), **arguments)
 

@@ -72,7 +72,10 @@ def warned(events):
 TYPES = [
     ({"type": "characters", "normalize": "nfkc"}, {"type": "words"}),
     ({"type": "wordpiece", "vocabulary_size": 60}, {"type": "sentencepiece", "vocabulary_size": 40}),
-    ({"type": "sentencepiece", "model": "bpe", "max_length": 3, "lowercase": True}, {"type": "characters"}),
+    (
+        {"type": "sentencepiece", "model_type": "bpe", "max_sequence_length": 3, "case_fold": True},
+        {"type": "characters"},
+    ),
 ]
 
 
@@ -131,7 +134,7 @@ def test_statistics(run):
         "train": [[("a b", "x"), ("a", "x")], [("a b c d e", "x"), ("", "x")]],
         "test": [[("a z", "x")]],
     }
-    config = configure(text={"type": "words", "max_length": 4, "min_count": 2})
+    config = configure(text={"type": "words", "max_sequence_length": 4, "min_count": 2})
     tokens, _ = run(examples, "classification", config)
     found = tokens.statistics()["fields"]["text"]
     assert found["vocabulary_size"] == 6
@@ -155,13 +158,13 @@ def test_statistics(run):
         "Unknown tokens in `text` of test: 50.0%. Raise `tokenize.text.vocabulary_size`"
     )
     assert cut.startswith("Texts cut in `text` of train: 25.0% have more than 4 tokens (95 % have at most 5)")
-    assert "Raise `tokenize.text.max_length`" in cut
+    assert "Raise `tokenize.text.max_sequence_length`" in cut
 
 
 def test_few_unknown_and_cut_texts_are_no_matter(run):
     train = [("a", "x")] * 99 + [("a a a", "x")]
     test = [("a", "x")] * 19 + [("z", "x")]
-    config = configure(text={"type": "words", "max_length": 2})
+    config = configure(text={"type": "words", "max_sequence_length": 2})
     assert run({"train": [train], "test": [test]}, "classification", config)[0].summary["warnings"] == []
     assert (
         len(run({"train": [train[1:]], "test": [test[1:]]}, "classification", config)[0].summary["warnings"])

@@ -21,7 +21,7 @@ CONFIGS = {
     "whitespace": Whitespace(type="whitespace"),
     "wordpiece": WordPiece(type="wordpiece", vocabulary_size=300),
     "unigram": SentencePiece(type="sentencepiece", vocabulary_size=300),
-    "bpe": SentencePiece(type="sentencepiece", vocabulary_size=300, model="bpe"),
+    "bpe": SentencePiece(type="sentencepiece", vocabulary_size=300, model_type="bpe"),
 }
 CORPUS = [
     "The quick brown fox jumps over the lazy dog.",
@@ -81,7 +81,7 @@ def test_odd_texts_have_results(tokenizer):
     assert ids.dtype == tf.int32
     assert ids.shape[0] == len(ODD)
     assert ids[0].shape == (0,)
-    assert int(ids.row_lengths().numpy().max()) == tokenizer.config.max_length
+    assert int(ids.row_lengths().numpy().max()) == tokenizer.config.max_sequence_length
     assert ids.flat_values.numpy().min() >= UNKNOWN
     assert ids.flat_values.numpy().max() < tokenizer.vocabulary_size
     # Special tokens that stand in a text are text.
@@ -144,7 +144,7 @@ def test_normalization():
 
 
 def test_case_folding():
-    tokenizer = learn(with_("words", lowercase=True), ["Straße ΣΑΣ"])
+    tokenizer = learn(with_("words", case_fold=True), ["Straße ΣΑΣ"])
     assert tokens(tokenizer, "STRASSE σας") == ["strasse", "σασ"]
 
 
@@ -204,7 +204,7 @@ def test_wordpiece_does_not_learn_control_characters():
 
 def test_wordpiece_knows_long_words():
     word = "dog" * 3_000
-    tokenizer = learn(with_("wordpiece", max_length=9_000), CORPUS)
+    tokenizer = learn(with_("wordpiece", max_sequence_length=9_000), CORPUS)
     assert tokenizer.detokenize(tokenizer.tokenize(tf.constant([word]))).numpy()[0].decode() == word
 
 
@@ -261,7 +261,7 @@ def test_max_length(tokenizer):
     assert whole[:256].numpy().tolist() == tokenizer.tokenize(text)[0].numpy().tolist()
     short = tf.constant(["lazy"])
     tokenizer = copy(tokenizer)
-    tokenizer.config = tokenizer.config.model_copy(update={"cut": "start"})
+    tokenizer.config = tokenizer.config.model_copy(update={"truncation_side": "left"})
     assert whole[-256:].numpy().tolist() == tokenizer.tokenize(text)[0].numpy().tolist()
     assert tokenizer.tokenize(short).to_list() == tokenizer.tokenize(short, cut=False).to_list()
 

@@ -73,7 +73,7 @@ def test_the_training_loss_is_smoothed_and_the_validation_loss_is_not(tokens, tm
         tmp_path,
         epochs=1,
         label_smoothing=0.99,
-        clip_norm=None,
+        global_clipnorm=None,
         optimizer={"type": "sgd", "learning_rate": 1e-9},
     )
     # Far from even, so that smoothing costs much.
@@ -122,7 +122,7 @@ def test_forced_tokens_are_drawn_by_seed_and_step():
 
 def test_teacher_forcing_is_no_part_of_the_model(pairs, tmp_path):
     plain = trainer(pairs, tmp_path / "plain", model=HARD)
-    sampled = trainer(pairs, tmp_path / "sampled", model=HARD, teacher_forcing=0.5)
+    sampled = trainer(pairs, tmp_path / "sampled", model=HARD, teacher_forcing_ratio=0.5)
     assert plain.model.draw_forced is None
     assert sampled.model.draw_forced is not None
     assert len(plain.model.variables) == len(sampled.model.variables)
@@ -130,7 +130,7 @@ def test_teacher_forcing_is_no_part_of_the_model(pairs, tmp_path):
 
 def test_clipping_bounds_the_step(tokens, tmp_path):
     clipped = trainer(
-        tokens, tmp_path, epochs=1, clip_norm=1e-6, optimizer={"type": "sgd", "learning_rate": 1.0}
+        tokens, tmp_path, epochs=1, global_clipnorm=1e-6, optimizer={"type": "sgd", "learning_rate": 1.0}
     )
     before = clipped.model.get_weights()
     clipped.fit()
@@ -146,7 +146,11 @@ def test_clipping_bounds_the_step(tokens, tmp_path):
 
 def test_the_cosine_schedule_ends_at_zero(tokens, tmp_path):
     annealed = trainer(
-        tokens, tmp_path, epochs=2, schedule="cosine", optimizer={"type": "sgd", "learning_rate": 0.5}
+        tokens,
+        tmp_path,
+        epochs=2,
+        learning_rate_schedule="cosine",
+        optimizer={"type": "sgd", "learning_rate": 0.5},
     )
     rate = annealed.model.optimizer
     assert float(rate.learning_rate) == pytest.approx(0.5)
@@ -161,7 +165,7 @@ def test_a_loss_that_is_no_number_stops_the_training(tokens, tmp_path):
         tokens,
         tmp_path,
         epochs=5,
-        clip_norm=None,
+        global_clipnorm=None,
         optimizer={"type": "sgd", "learning_rate": 1e38},
     )
     with pytest.raises(UserError, match=r"loss became .* Lower train.optimizer.learning_rate \(now 1e\+38\)"):

@@ -19,9 +19,9 @@ RESERVOIR = {
     "embedding_size": 4,
     "encoder": {"type": "echo_state_rnn", "units": 20, "bidirectional": True},
     "pooling": "mean",
-    "readout": {"type": "ridge", "ridges": RIDGES},
+    "readout": {"type": "ridge", "alphas": RIDGES},
 }
-TFIDF = {"encoder": {"type": "tfidf", "units": 4, "ngrams": 2, "buckets": 50}}
+TFIDF = {"encoder": {"type": "tfidf", "units": 4, "ngrams": 2, "hash_bins": 50}}
 
 
 def examples(count, seed):
@@ -104,7 +104,7 @@ def test_the_readout_equals_scikit_learns_ridge(fitted):
         reference = Ridge(alpha=ridge).fit(features, labels)
         errors.append(np.mean((reference.predict(watched_features) - watched_labels) ** 2))
     chosen = int(np.argmin(errors))
-    np.testing.assert_allclose([entry["squared_error"] for entry in history["ridges"]], errors, rtol=1e-5)
+    np.testing.assert_allclose([entry["squared_error"] for entry in history["alphas"]], errors, rtol=1e-5)
     assert history["ridge"] == RIDGES[chosen]
     reference = Ridge(alpha=RIDGES[chosen]).fit(features, labels)
     kernel, bias = model.readout.get_weights()
@@ -152,21 +152,21 @@ def test_a_ridge_at_an_end_of_the_list_is_a_warning(fitted, tmp_path):
         train(
             write(tmp_path / "tokens"),
             tmp_path / "out",
-            {**RESERVOIR, "readout": {"type": "ridge", "ridges": [1e6, 1e7]}},
+            {**RESERVOIR, "readout": {"type": "ridge", "alphas": [1e6, 1e7]}},
         )
     (said,) = (event.message for event in events if isinstance(event, Warned))
-    assert said == "the best ridge, 1e+06, is at an end of model.readout.ridges: try smaller ones"
+    assert said == "the best ridge, 1e+06, is at an end of model.readout.alphas: try smaller ones"
 
 
 def test_several_ridges_need_a_validation_split(tmp_path):
     tokens = write(tmp_path / "tokens", validation=0)
-    message = "received 3 ridges and no validation split to choose by"
+    message = "received 3 alphas and no validation split to choose by"
     with pytest.raises(Exception, match=message) as caught:
         train(tokens, tmp_path / "out", RESERVOIR)
     assert "name files for `validation`" in str(caught.value)
     with pytest.raises(Exception, match=message):
         train(write(tmp_path / "unknown", known=False), tmp_path / "unknown-out", RESERVOIR)
-    single = {**RESERVOIR, "readout": {"type": "ridge", "ridges": [0.1]}}
+    single = {**RESERVOIR, "readout": {"type": "ridge", "alphas": [0.1]}}
     artifact, *_ = train(tokens, tmp_path / "single", single)
     assert artifact.summary["ridge"] == 0.1
 
@@ -185,10 +185,10 @@ def test_a_reservoir_that_explodes_names_its_settings(tmp_path):
 def test_ridges_that_are_all_too_small_name_their_key(tmp_path):
     """Of 160 features at least 40 depend on others, as there are 120 texts."""
     wide = {
-        "readout": {"type": "ridge", "ridges": [1e-300]},
+        "readout": {"type": "ridge", "alphas": [1e-300]},
         "encoder": {"type": "echo_state_rnn", "units": 160},
     }
-    with pytest.raises(Exception, match=r"model\.readout\.ridges: received \[1e-300\].*Add a larger one"):
+    with pytest.raises(Exception, match=r"model\.readout\.alphas: received \[1e-300\].*Add a larger one"):
         train(write(tmp_path / "tokens"), tmp_path / "out", {**RESERVOIR, **wide})
 
 

@@ -49,9 +49,9 @@ def fit(training):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"schedule": "cosine", "label_smoothing": 0.1},
+        {"learning_rate_schedule": "cosine", "label_smoothing": 0.1},
         {"early_stopping": {"patience": 10}},
-        {"model": HARD, "teacher_forcing": {"end": 0.2}, "batch_size": 30, "buckets": 1},
+        {"model": HARD, "teacher_forcing_ratio": {"end": 0.2}, "batch_size": 30, "length_buckets": 1},
     ],
     ids=["smoothed", "stopping", "sampled"],
 )

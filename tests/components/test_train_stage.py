@@ -260,7 +260,7 @@ def test_a_training_in_an_object_store(trained, tokens, tmp_path, monkeypatch):
 
 
 def test_nothing_comes_of_nothing(tmp_path):
-    tfidf = {"encoder": {"type": "tfidf", "units": 4, "buckets": 50}}
+    tfidf = {"encoder": {"type": "tfidf", "units": 4, "hash_bins": 50}}
     ridge = {"encoder": {"type": "echo_state_rnn", "units": 4}, "readout": {"type": "ridge"}}
     for settings in (MODEL, tfidf, ridge):
         model = type(MODEL).model_validate(settings)

@@ -69,7 +69,7 @@ def trainer(tokens, folder, seed=3, model=MODEL, attempt="a", **settings):
     """Makes a trainer whose checkpoints are in a folder."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    config = TrainConfig.model_validate({"batch_size": 16, "buckets": 3, **settings})
+    config = TrainConfig.model_validate({"batch_size": 16, "length_buckets": 3, **settings})
     task = "seq2seq" if model.decoder else "classification"
     sizes = {"text": 10, "label": 2, "source": 10, "target": 10}
     place = files.resolve(folder)

@@ -32,7 +32,7 @@ def page_of(root, record):
     return files.read(RunFolder(files.resolve(root), record.id).card).decode()
 
 
-RULES = "evaluate.bless={accuracy: {max_drop: 0.02}}"
+RULES = "evaluate.bless={accuracy: {max_regression: 0.02}}"
 WEAK = "train.optimizer={type: adam, learning_rate: 0.000001}"
 
 
@@ -52,13 +52,15 @@ def test_a_champion_gives_way_to_a_better_model_only_and_can_be_brought_back(tmp
     code, said = tiny.run(config, RULES, WEAK)
     assert code == 0, said
     (record,) = read_records(tmp_path / "runs")
-    assert record.blessing["reasons"] == ["accuracy: no champion yet (max_drop)"]
+    assert record.blessing["reasons"] == ["accuracy: no champion yet (max_regression)"]
     assert champion(tmp_path) == 1
 
     code, said = tiny.run(config, RULES)
     assert code == 0, said
     record = read_records(tmp_path / "runs")[-1]
-    assert "of version 1: no drop (max_drop), in 100 % of the resamples" in record.blessing["reasons"][0]
+    assert (
+        "of version 1: no drop (max_regression), in 100 % of the resamples" in record.blessing["reasons"][0]
+    )
     assert record.blessing["champion"] == "version 1"
     assert champion(tmp_path) == 2
     assert sorted(versions(serving)) == [1, 2]
@@ -69,7 +71,7 @@ def test_a_champion_gives_way_to_a_better_model_only_and_can_be_brought_back(tmp
     assert "nothing to do" in said
     assert "not pushed   accuracy" in said
     assert "of version 2: a drop of" in said
-    assert "> 0.02 (max_drop): fails by" in said
+    assert "> 0.02 (max_regression): fails by" in said
     assert (champion(tmp_path), sorted(versions(serving))) == (2, [1, 2])
     assert len(read_records(tmp_path / "runs")) == 2
 
@@ -83,7 +85,7 @@ def test_a_champion_gives_way_to_a_better_model_only_and_can_be_brought_back(tmp
     # While the registry cannot be asked nothing is pushed.
     code, said = tiny.run(config, RULES, WEAK, "tracking.uri=http://127.0.0.1:9")
     assert code == 3
-    assert "accuracy: not compared (max_drop)" in said
+    assert "accuracy: not compared (max_regression)" in said
     assert "MLflow at http://127.0.0.1:9 cannot be asked for the champion" in said
     assert "Run again when it answers" in said
 

@@ -48,7 +48,7 @@ def test_classification_is_filled_in():
     assert config.model.decoder is config.model.attention is config.decode is None
     assert config.evaluate.metrics == list(METRICS["classification"])
     assert config.tracking.experiment == "tiny"
-    assert (config.root, config.seed, config.beam.runner) == ("runs", 7, "local")
+    assert (config.root, config.seed, config.runner.type) == ("runs", 7, "local")
 
 
 def test_seq2seq_is_filled_in():
@@ -57,7 +57,7 @@ def test_seq2seq_is_filled_in():
     assert config.tokenize.text is config.model.pooling is None
     assert (config.model.decoder.type, config.model.decoder.units) == ("gru", 8)
     assert config.model.attention.type == "bahdanau"
-    assert config.decode.beam_width == 4
+    assert config.decode.beam_size == 4
     assert config.evaluate.metrics == list(METRICS["seq2seq"])
 
 
@@ -91,7 +91,7 @@ def test_misfits_are_errors_without_a_file_too():
 
 
 def test_a_whole_number_may_stand_for_a_number():
-    assert load(MINIMAL, "train.clip_norm=1").train.clip_norm == 1.0
+    assert load(MINIMAL, "train.global_clipnorm=1").train.global_clipnorm == 1.0
 
 
 def test_yaml_is_read_as_1_2():
@@ -106,10 +106,10 @@ def test_yaml_is_read_as_1_2():
 def test_aliases_repeat_a_value():
     Path("alias.yaml").write_text(
         "name: twice\ntask: seq2seq\ningest: {files: train.tsv}\nmodel: {encoder: {type: gru}}\n"
-        "tokenize: {source: &same {type: words, max_length: 9}, target: *same}\n"
+        "tokenize: {source: &same {type: words, max_sequence_length: 9}, target: *same}\n"
     )
-    config = load_config(Path("alias.yaml"), ["tokenize.target.max_length=5"])
-    assert (config.tokenize.source.max_length, config.tokenize.target.max_length) == (9, 5)
+    config = load_config(Path("alias.yaml"), ["tokenize.target.max_sequence_length=5"])
+    assert (config.tokenize.source.max_sequence_length, config.tokenize.target.max_sequence_length) == (9, 5)
 
 
 def test_the_last_override_wins_and_sections_are_replaced():
@@ -213,7 +213,7 @@ def configurations(draw: st.DrawFn) -> dict:
             "bless": draw(st.dictionaries(metrics, st.just({"min": 0.5, "max": 1}))),
         },
     }
-    for name in ("train", "export", "tracking", "beam"):
+    for name in ("train", "export", "tracking", "runner"):
         data[name] = draw(section(name))
     texts = ("text",) if task == "classification" else ("source", "target")
     tokenizers = draw(section("tokenize", "text").filter(bool))

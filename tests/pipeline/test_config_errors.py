@@ -46,8 +46,8 @@ ENCODER_WORDS = (
     " 'tfidf' or 'memory_network'"
 )
 TRAIN_KEYS = (
-    "epochs, batch_size, optimizer, schedule, clip_norm, label_smoothing, teacher_forcing, early_stopping,"
-    " shuffle_buffer, buckets"
+    "epochs, batch_size, optimizer, learning_rate_schedule, global_clipnorm, label_smoothing,"
+    " teacher_forcing_ratio, early_stopping, shuffle_buffer, length_buckets"
 )
 LABEL_METRICS, TEXT_METRICS = METRICS["classification"], METRICS["seq2seq"]
 METRIC_WORDS = quoted([*LABEL_METRICS, *TEXT_METRICS])
@@ -75,9 +75,15 @@ METRIC_WORDS = quoted([*LABEL_METRICS, *TEXT_METRICS])
         ("train: {epochs: true}", "9: train.epochs: received true, expected a whole number of at least 1"),
         ("train: {epochs: 0}", "9: train.epochs: received 0, expected a whole number of at least 1"),
         ("train: {epochs: }", "9: train.epochs: received nothing, expected a whole number of at least 1"),
-        ("train: {clip_norm: [1]}", "9: train.clip_norm: received a list, expected a number above 0 or null"),
-        ("train: {clip_norm: .inf}", "9: train.clip_norm: received .inf, expected a finite number"),
-        ("train: {clip_norm: !!float x}", "9: train.clip_norm: 'x' is no float"),
+        (
+            "train: {global_clipnorm: [1]}",
+            "9: train.global_clipnorm: received a list, expected a number above 0 or null",
+        ),
+        (
+            "train: {global_clipnorm: .inf}",
+            "9: train.global_clipnorm: received .inf, expected a finite number",
+        ),
+        ("train: {global_clipnorm: !!float x}", "9: train.global_clipnorm: 'x' is no float"),
         ("tracking: {enabled: !!bool x}", "9: tracking.enabled: 'x' is no bool"),
         ("tracking: {enabled: yes}", "9: tracking.enabled: received 'yes', expected true or false"),
         (
@@ -140,16 +146,18 @@ METRIC_WORDS = quoted([*LABEL_METRICS, *TEXT_METRICS])
         ),
         (
             "evaluate: {bless: {accuracy: {}}}",
-            "9: evaluate.bless.accuracy: expected min, max, max_drop or several of them",
+            "9: evaluate.bless.accuracy: expected min, max, max_regression or several of them",
         ),
         (
-            "evaluate: {bless: {accuracy: {max_drop: 0.1}}}\ntracking: {enabled: false}",
-            "9: evaluate.bless: has a max_drop, which compares with the champion in MLflow's registry; remove"
+            "evaluate: {bless: {accuracy: {max_regression: 0.1}}}\ntracking: {enabled: false}",
+            "9: evaluate.bless: has a max_regression, which compares with the champion in MLflow's "
+            "registry; remove"
             " it, or set tracking.enabled to true",
         ),
         (
-            "evaluate: {resamples: 0, bless: {accuracy: {max_drop: 0.1}}}",
-            "9: evaluate.resamples: is 0, but bless has a max_drop, which needs them to tell a drop from"
+            "evaluate: {resamples: 0, bless: {accuracy: {max_regression: 0.1}}}",
+            "9: evaluate.resamples: is 0, but bless has a max_regression, which needs them to tell a "
+            "drop from"
             " chance; expected some hundred",
         ),
         (
@@ -170,7 +178,7 @@ METRIC_WORDS = quoted([*LABEL_METRICS, *TEXT_METRICS])
         (
             "evaluate: {bless: {accuracy: {mim: 1}}}",
             "9: evaluate.bless.accuracy.mim: unknown key; did you mean 'min'?"
-            " known: min, max, max_drop, slices",
+            " known: min, max, max_regression, slices",
         ),
         (
             "evaluate: {bless: {acc_uracy: {min: 1}}}",
@@ -186,7 +194,7 @@ METRIC_WORDS = quoted([*LABEL_METRICS, *TEXT_METRICS])
             f"9: evaluate.metrics.0: 'bleu' does not fit classification; expected {quoted(LABEL_METRICS)}",
         ),
         (
-            "decode: {beam_width: 2}",
+            "decode: {beam_size: 2}",
             "9: decode: classification decodes nothing; remove it, or set task to seq2seq",
         ),
         (
@@ -203,22 +211,25 @@ METRIC_WORDS = quoted([*LABEL_METRICS, *TEXT_METRICS])
         ),
         ("  bridge: zeros", "9: model.bridge: classification has none; remove it, or set task to seq2seq"),
         (
-            "  tied_embeddings: true",
-            "9: model.tied_embeddings: classification has none; remove it, or set task to seq2seq",
+            "  tied_softmax: true",
+            "9: model.tied_softmax: classification has none; remove it, or set task to seq2seq",
         ),
         (
-            "train: {teacher_forcing: 0.5}",
-            "9: train.teacher_forcing: classification has no decoder to teach; remove it, or set task to"
+            "train: {teacher_forcing_ratio: 0.5}",
+            "9: train.teacher_forcing_ratio: classification has no decoder to teach; remove it, or set "
+            "task to"
             " seq2seq",
         ),
         (
-            "train: {teacher_forcing: 1.5}",
-            "9: train.teacher_forcing: received 1.5, expected a number of at least 0 and of at most 1 or a"
+            "train: {teacher_forcing_ratio: 1.5}",
+            "9: train.teacher_forcing_ratio: received 1.5, expected a number of at least 0 and of at "
+            "most 1 or a"
             " mapping with the keys start, end and schedule",
         ),
         (
-            "train: {teacher_forcing: {start: 1.0, end: 0.0, schedule: exponential}}",
-            "9: train.teacher_forcing.schedule: received 'exponential' from 1.0 to 0.0, expected start and"
+            "train: {teacher_forcing_ratio: {start: 1.0, end: 0.0, schedule: exponential}}",
+            "9: train.teacher_forcing_ratio.schedule: received 'exponential' from 1.0 to 0.0, expected "
+            "start and"
             " end above 0",
         ),
         (
@@ -275,7 +286,10 @@ def test_a_mistake_in_an_added_line(added: str, expected: str):
             "{type: echo_state_rnn, connectivity: 0}",
             ".connectivity: received 0, expected a number above 0 and of at most 1 or null",
         ),
-        ("{type: text_cnn, widths: [0]}", ".widths.0: received 0, expected a whole number of at least 1"),
+        (
+            "{type: text_cnn, kernel_sizes: [0]}",
+            ".kernel_sizes.0: received 0, expected a whole number of at least 1",
+        ),
     ],
 )
 def test_a_mistake_in_an_encoder(encoder: str, expected: str):
@@ -365,17 +379,19 @@ def test_a_mistake_in_an_added_line_of_seq2seq(added: str, expected: str):
 @pytest.mark.parametrize(
     ("decode", "expected"),
     [
-        ("{beam_width: 0}", ".beam_width: received 0, expected a whole number of at least 1"),
+        ("{beam_size: 0}", ".beam_size: received 0, expected a whole number of at least 1"),
         (
             "{zzz: 5}",
-            ".zzz: unknown key; known: beam_width, n_best, length_penalty, length_normalization,"
-            " coverage_penalty, min_length, max_length, no_repeat_ngram, prefix, groups, diversity, sample,"
+            ".zzz: unknown key; known: beam_size, n_best, length_penalty, length_normalization,"
+            " coverage_penalty, min_length, max_decoding_length, no_repeat_ngram_size, prefix, "
+            "num_beam_groups, diversity_penalty, "
+            "sample,"
             " temperature, top_k, top_p, seed",
         ),
-        ("{beam_width: 2, n_best: 3}", ".n_best: received 3, expected at most beam_width (2)"),
+        ("{beam_size: 2, n_best: 3}", ".n_best: received 3, expected at most beam_size (2)"),
         (
-            "{min_length: 9, max_length: 8}",
-            ".min_length: received 9, expected at most max_length (8)",
+            "{min_length: 9, max_decoding_length: 8}",
+            ".min_length: received 9, expected at most max_decoding_length (8)",
         ),
         (
             "{length_normalization: mean}",
@@ -386,14 +402,14 @@ def test_a_mistake_in_an_added_line_of_seq2seq(added: str, expected: str):
             "{prefix: 5}",
             ".prefix: received 5, expected text or null; put it in quotes",
         ),
-        ("{groups: 3}", ".groups: received 3, expected a divisor of beam_width (4)"),
+        ("{num_beam_groups: 3}", ".num_beam_groups: received 3, expected a divisor of beam_size (4)"),
         (
-            "{diversity: 0.5}",
-            ".diversity: received 0.5 for a single group; set groups, or remove it",
+            "{diversity_penalty: 0.5}",
+            ".diversity_penalty: received 0.5 for a single group; set num_beam_groups, or remove it",
         ),
         (
-            "{sample: true, groups: 2}",
-            ".groups: received 2 with sample, whose draws differ by themselves; remove it",
+            "{sample: true, num_beam_groups: 2}",
+            ".num_beam_groups: received 2 with sample, whose draws differ by themselves; remove it",
         ),
         (
             "{top_k: 5}",
@@ -407,7 +423,8 @@ def test_a_mistake_in_an_added_line_of_seq2seq(added: str, expected: str):
         ("{seed: 5}", ".seed: received 5, but nothing is drawn; set sample to true, or remove it"),
         (
             "{length_penalty: 17, length_normalization: average}",
-            ".length_penalty: received 17.0, by which answers of max_length (64) would be divided by more"
+            ".length_penalty: received 17.0, by which answers of max_decoding_length (64) would be "
+            "divided by more"
             " than float32 can hold; take a number nearer to 0",
         ),
     ],
@@ -443,23 +460,61 @@ def test_a_mistake_in_hard_attention(attention: str, expected: str):
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "overrides", "expected"),
+    [
+        (CLASSIFICATION, "train.schedule=cosine", "learning_rate_schedule"),
+        (CLASSIFICATION, "train.clip_norm=1.0", "global_clipnorm"),
+        (CLASSIFICATION, "train.teacher_forcing=0.5", "teacher_forcing_ratio"),
+        (CLASSIFICATION, "train.buckets=4", "length_buckets"),
+        (CLASSIFICATION, "tokenize.text={type: words, lowercase: true}", "case_fold"),
+        (CLASSIFICATION, "tokenize.text={type: words, max_length: 9}", "max_sequence_length"),
+        (
+            CLASSIFICATION,
+            "tokenize.text={type: words, cut: start}",
+            "truncation_side, with left for start and right for end",
+        ),
+        (CLASSIFICATION, "tokenize.text={type: sentencepiece, model: bpe}", "model_type"),
+        (CLASSIFICATION, "model.encoder={type: lstm, layers: 2}", "num_layers"),
+        (CLASSIFICATION, "model.encoder={type: tfidf, layers: 2}", "num_layers"),
+        (CLASSIFICATION, "model.encoder={type: tfidf, buckets: 2}", "hash_bins"),
+        (CLASSIFICATION, "model.encoder={type: text_cnn, widths: [2]}", "kernel_sizes"),
+        (CLASSIFICATION, "model.readout={type: ridge, ridges: [1.0]}", "alphas"),
+        (CLASSIFICATION, "evaluate.bless={accuracy: {max_drop: 0.1}}", "max_regression"),
+        (CLASSIFICATION, "beam={runner: local}", "runner, with type instead of runner in it"),
+        (SEQ2SEQ, "model.tied_embeddings=true", "tied_softmax"),
+        (SEQ2SEQ, "model.decoder={type: gru, layers: 2}", "num_layers"),
+        (SEQ2SEQ, "decode.beam_width=2", "beam_size"),
+        (SEQ2SEQ, "decode.max_length=2", "max_decoding_length"),
+        (SEQ2SEQ, "decode.no_repeat_ngram=2", "no_repeat_ngram_size"),
+        (SEQ2SEQ, "decode.groups=2", "num_beam_groups"),
+        (SEQ2SEQ, "decode.diversity=0.5", "diversity_penalty"),
+    ],
+)
+def test_a_key_of_an_earlier_version_is_told_its_new_name(text, overrides, expected):
+    assert any(each.endswith(f": renamed to {expected}") for each in problems(text, overrides))
+
+
 def test_a_memory_network_without_its_question():
     memory = ("model.encoder={type: memory_network}", "model.pooling=mean")
-    cut = "tokenize.text.cut: received 'end' for encoder memory_network, whose question comes last; set it to"
+    cut = (
+        "tokenize.text.truncation_side: received 'right' for encoder memory_network, whose question comes"
+        " last; set it to"
+    )
     found = problems(CLASSIFICATION, *memory)
     assert [each.partition(": ")[2] for each in found] == [
-        f"{cut} start",
+        f"{cut} left",
         "model.pooling: reads the outputs of encoder memory_network, which do not know the question; remove"
         " it",
     ]
     found = problems(SEQ2SEQ + "  decoder: {type: gru}\n", memory[0])
-    assert [each.partition(": ")[2] for each in found] == [cut.replace("text", "source") + " start"]
+    assert [each.partition(": ")[2] for each in found] == [cut.replace("text", "source") + " left"]
 
 
 def test_counts_without_a_layer_are_for_classification():
     text = SEQ2SEQ + "  decoder: {type: gru}\n"
-    assert problems(text, "model.encoder={type: tfidf, layers: 0}") == [
-        "--set model.encoder={type: tfidf, layers: 0}: model.encoder.layers: received 0, which is for"
+    assert problems(text, "model.encoder={type: tfidf, num_layers: 0}") == [
+        "--set model.encoder={type: tfidf, num_layers: 0}: model.encoder.num_layers: received 0, which is for"
         " classification; set at least 1"
     ]
 
@@ -494,7 +549,7 @@ FILE_KINDS = "a mapping with the keys train, validation and test, text or a list
             "task: cl",
             "tusk: cl",
             "2: tusk: unknown key; did you mean 'task'? known: name, task, root, seed, ingest, tokenize,"
-            " model, train, decode, evaluate, export, tracking, beam",
+            " model, train, decode, evaluate, export, tracking, runner",
         ),
         (
             "type: gru",
@@ -505,7 +560,7 @@ FILE_KINDS = "a mapping with the keys train, validation and test, text or a list
         (
             "units",
             "unit",
-            "8: model.encoder.unit: unknown key; did you mean 'units'? known: units, layers, dropout,"
+            "8: model.encoder.unit: unknown key; did you mean 'units'? known: units, num_layers, dropout,"
             " bidirectional, residual, activation, recurrent_activation, type",
         ),
         ("files: {train: train.tsv}", "format: tsv", "3: ingest.files: missing; expected " + FILE_KINDS),
@@ -715,7 +770,7 @@ def test_a_configuration_that_is_not_there():
         (
             "trian.epochs=6",
             "trian: unknown key; did you mean 'train'? known: name, task, root, seed, ingest, tokenize,"
-            " model, train, decode, evaluate, export, tracking, beam",
+            " model, train, decode, evaluate, export, tracking, runner",
         ),
         (
             "train.epochs='6'",
@@ -753,21 +808,21 @@ def test_a_mistake_in_an_override(assignment: str, expected: str):
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file():
     text = SEQ2SEQ.replace("units: 8", "unit: 8\n  pooling: max") + (
-        "train:\n  epoch: 5\n  optimizer: {type: adm}\ndecode: {beam_width: 0}\nevaluate: {metrics:"
+        "train:\n  epoch: 5\n  optimizer: {type: adm}\ndecode: {beam_size: 0}\nevaluate: {metrics:"
         " [accuracy]}\n"
         "seed: -1\nseed: 2\n"
     )
-    found = problems(text, "export.directory=3", "beam.runner=flink")
+    found = problems(text, "export.directory=3", "runner.type=flink")
     assert [problem.split(": ")[:2] for problem in found] == [
         ["run.yaml:8", "model.encoder.unit"],
         ["run.yaml:11", "train.epoch"],
         ["run.yaml:12", "train.optimizer.type"],
-        ["run.yaml:13", "decode.beam_width"],
+        ["run.yaml:13", "decode.beam_size"],
         ["run.yaml:14", "evaluate.metrics.0"],
         ["run.yaml:15", "seed"],
         ["run.yaml:16", "seed"],
         ["--set export.directory=3", "export.directory"],
-        ["--set beam.runner=flink", "beam.runner"],
+        ["--set runner.type=flink", "runner.type"],
     ]
 
 
@@ -785,11 +840,11 @@ def test_the_error_is_its_text():
 @pytest.mark.parametrize(
     "model",
     [
-        "{encoder: {type: lstm, units: 4, bidirectional: true, layers: 2}, bridge: copy,"
-        " decoder: {type: lstm, units: 8, layers: 2}}",
+        "{encoder: {type: lstm, units: 4, bidirectional: true, num_layers: 2}, bridge: copy,"
+        " decoder: {type: lstm, units: 8, num_layers: 2}}",
         "{encoder: {type: cnn_lstm, units: 8}, attention: {type: luong, score: dot}, bridge: copy,"
         " decoder: {type: lstm, units: 8}}",
-        "{encoder: {type: text_cnn, filters: 4, widths: [2, 3]}, attention: {type: luong, score: dot},"
+        "{encoder: {type: text_cnn, filters: 4, kernel_sizes: [2, 3]}, attention: {type: luong, score: dot},"
         " bridge: copy, decoder: {type: clockwork_rnn, units: 8}}",
         "{encoder: {type: tfidf, units: 8}, bridge: copy, decoder: {type: gru, units: 8}}",
     ],

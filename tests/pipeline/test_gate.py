@@ -29,7 +29,7 @@ evaluate: {{bless: {{accuracy: {{min: 0.5}}}}}}
 export: {{directory: {folder}/serving}}
 tracking: {{uri: "sqlite:///{folder}/mlflow.db"}}
 """
-RULES = "evaluate.bless={accuracy: {max_drop: 0.01}}"
+RULES = "evaluate.bless={accuracy: {max_regression: 0.01}}"
 
 
 class Runs:
@@ -405,8 +405,8 @@ def test_versions_are_pruned_by_the_configuration(gate):
     [
         ("{accuracy: {min: 0.7}}", True, 1),
         ("{accuracy: {min: 0.9}}", False, 1),
-        ("{accuracy: {min: 0.9, max_drop: 0.1}}", False, 3),
-        ("{accuracy: {max_drop: 0.1}}", False, 2),
+        ("{accuracy: {min: 0.9, max_regression: 0.1}}", False, 3),
+        ("{accuracy: {max_regression: 0.1}}", False, 2),
     ],
 )
 def test_a_registry_that_is_unreachable_decides_only_where_it_counts(gate, bless, blessed, reasons):
@@ -416,7 +416,7 @@ def test_a_registry_that_is_unreachable_decides_only_where_it_counts(gate, bless
     verdict = found.verdict()
     assert (verdict.blessed, len(verdict.reasons)) == (blessed, reasons)
     assert len(verdict.rules) == len(verdict.reasons)
-    if "max_drop" in bless:
+    if "max_regression" in bless:
         assert "cannot be asked for the champion" in verdict.reasons[0]
         assert "Run again when it answers" in verdict.reasons[0]
         assert not any("no champion yet" in reason for reason in verdict.reasons)

@@ -126,7 +126,7 @@ def test_each_setting_reaches_what_it_shapes_and_nothing_else(folder, override, 
         "tracking.enabled=false",
         "evaluate.bless={accuracy: {min: 0.5}}",
         "ingest.holdout={validation: 0.3}",  # these splits have files of their own
-        "beam.runner=processes",
+        "runner.type=processes",
         "name=other",
     ],
 )
@@ -389,7 +389,7 @@ def test_a_training_goes_on_after_its_last_epoch(folder):
 
 
 def test_a_training_whose_epochs_depend_on_the_last_one_does_not(folder):
-    cosine = "train.schedule=cosine"
+    cosine = "train.learning_rate_schedule=cosine"
     assert lineage(folder, cosine) == lineage(folder, cosine)
     assert lineage(folder, cosine, "train.epochs=9") != lineage(folder, cosine)
 

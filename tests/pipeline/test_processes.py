@@ -94,7 +94,7 @@ def _said(folder, text):
 @pytest.mark.slow
 def test_worker_processes_leave_the_same(in_process, tmp_path):
     folder, said = in_process
-    code, said_too = tiny.run(tiny.make(tmp_path), "beam.runner=processes")
+    code, said_too = tiny.run(tiny.make(tmp_path), "runner.type=processes")
     assert code == 0, said_too
     one, other = known(folder), known(tmp_path)
     for part in one:

@@ -301,7 +301,9 @@ def test_a_full_disk_is_told_and_costs_nothing_that_is_finished(copy, monkeypatc
 
 def test_a_failing_stage_keeps_the_ones_before(copy):
     code, said = tiny.run(
-        copy / "pipeline.yaml", "train.optimizer={type: sgd, learning_rate: 1.0e+38}", "train.clip_norm=null"
+        copy / "pipeline.yaml",
+        "train.optimizer={type: sgd, learning_rate: 1.0e+38}",
+        "train.global_clipnorm=null",
     )
     assert code == 1
     assert "failed in train" in said

@@ -87,7 +87,9 @@ def test_an_encoder_trains_and_exports_for_seq2seq(name, tmp_path):
         "train.optimizer.learning_rate=0.002",
     ]
     if name == "memory_network":
-        overrides.append("tokenize={source: {type: characters, cut: start}, target: {type: characters}}")
+        overrides.append(
+            "tokenize={source: {type: characters, truncation_side: left}, target: {type: characters}}"
+        )
     code, said = tiny.run(config, *overrides)
     assert code == 0, said
     assert (tmp_path / "serving" / "copy" / "1" / "saved_model.pb").is_file()
@@ -101,15 +103,16 @@ def test_an_encoder_trains_and_exports_for_seq2seq(name, tmp_path):
             [
                 "model.attention={type: monotonic, score_bias: -1.0}",
                 "model.memory={type: memory_network, hops: 2}",
-                "decode={sample: true, top_p: 0.9, coverage_penalty: 0.2, n_best: 2, max_length: 4}",
+                "decode={sample: true, top_p: 0.9, coverage_penalty: 0.2, n_best: 2, max_decoding_length: 4}",
             ],
             id="monotonic attention and a memory, sampling",
         ),
         pytest.param(
             [
                 "model.attention={type: hard, estimator: straight_through}",
-                "model.decoder={type: clockwork_rnn, units: 8, periods: [1, 2], layers: 2, residual: true}",
-                "decode={prefix: a, min_length: 2, max_length: 4, no_repeat_ngram: 3}",
+                "model.decoder={type: clockwork_rnn, units: 8, periods: [1, 2], num_layers: 2,"
+                " residual: true}",
+                "decode={prefix: a, min_length: 2, max_decoding_length: 4, no_repeat_ngram_size: 3}",
             ],
             id="hard attention and a clockwork RNN, a prefix",
         ),
@@ -117,8 +120,9 @@ def test_an_encoder_trains_and_exports_for_seq2seq(name, tmp_path):
             [
                 "model.attention={type: luong, score: concat, window: 2}",
                 "model.decoder={type: lstm, units: 8, input_feeding: true, encoder_residual: true}",
-                "model.tied_embeddings=true",
-                "decode={groups: 2, diversity: 1.0, length_normalization: average, max_length: 4}",
+                "model.tied_softmax=true",
+                "decode={num_beam_groups: 2, diversity_penalty: 1.0, length_normalization: average,"
+                " max_decoding_length: 4}",
             ],
             id="local attention and input feeding, diverse groups",
         ),

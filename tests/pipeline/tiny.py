@@ -37,7 +37,7 @@ model:
   attention: {{type: bahdanau}}
   decoder: {{type: gru, units: 8}}
 train: {{epochs: 2, batch_size: 16, optimizer: {{type: adam, learning_rate: 0.05}}}}
-decode: {{beam_width: 2, max_length: 4}}
+decode: {{beam_size: 2, max_decoding_length: 4}}
 evaluate: {{bless: always}}
 export: {{directory: {folder}/serving}}
 tracking: {{enabled: false}}

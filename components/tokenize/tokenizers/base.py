@@ -54,7 +54,7 @@ class Tokenizer(tf.Module, ABC, Generic[Config]):
 
         Args:
             texts: strings `[B]`, UTF-8; each invalid byte counts as one U+FFFD.
-            cut: whether to keep `max_length` tokens of a text only.
+            cut: whether to keep `max_sequence_length` tokens of a text only.
 
         Returns:
             int32 `[B, (T)]`. A text without tokens is an empty row.
@@ -63,9 +63,9 @@ class Tokenizer(tf.Module, ABC, Generic[Config]):
         return self.cut(ids) if cut else ids
 
     def cut(self, ids: tf.RaggedTensor) -> tf.RaggedTensor:
-        """Keeps the first `max_length` ids of each row, or the last ones, as configured."""
-        size = self.config.max_length
-        return ids[:, -size:] if self.config.cut == "start" else ids[:, :size]
+        """Keeps the first `max_sequence_length` ids of each row, or the last ones, as configured."""
+        size = self.config.max_sequence_length
+        return ids[:, -size:] if self.config.truncation_side == "left" else ids[:, :size]
 
     def detokenize(self, ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
         """Turns ids back into texts; special tokens leave no trace.
@@ -113,7 +113,7 @@ class Tokenizer(tf.Module, ABC, Generic[Config]):
         texts = tensorflow_text.coerce_to_structurally_valid_utf8(texts)
         if config.normalize != "none":
             texts = tensorflow_text.normalize_utf8(texts, config.normalize.upper())
-        return tensorflow_text.case_fold_utf8(texts) if config.lowercase else texts
+        return tensorflow_text.case_fold_utf8(texts) if config.case_fold else texts
 
     @classmethod
     def count(cls, texts: tf.Tensor, config: Config) -> Mapping[str, int]:

@@ -63,7 +63,7 @@ class SentencePieceTokenizer(SubwordTokenizer[SentencePiece]):
     @classmethod
     def learn(cls, config: SentencePiece, counts: Sequence[tuple[str, int]]) -> SentencePieceTokenizer:
         """Learns pieces from words and control characters."""
-        return cls(config, train_pieces(counts, config.model, config.vocabulary_size))
+        return cls(config, train_pieces(counts, config.model_type, config.vocabulary_size))
 
     @staticmethod
     def _split(texts: tf.Tensor) -> tf.RaggedTensor:

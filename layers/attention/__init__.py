@@ -1,0 +1,1 @@
+"""Attention layers, and what is built of them."""

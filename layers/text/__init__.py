@@ -1,0 +1,1 @@
+"""Layers that read texts by their tokens, without recurrence."""
