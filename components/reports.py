@@ -15,7 +15,8 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import Any
 
 from upath import UPath
@@ -62,14 +63,15 @@ Listener = Callable[[Event], None]
 _listeners: list[Listener] = []
 _reporters: dict[str, _Reporter] = {}
 _lock = threading.RLock()
+_at_work: ContextVar[_Reporter | None] = ContextVar("at work", default=None)
 
 
 def emit(event: Event) -> None:
-    """Reports an event of a stage at work, and tells every listener of this process."""
-    with _lock:
-        reporters = [each for each in _reporters.values() if each.stage == event.stage and each.at_work]
-    for reporter in reporters:
+    """Reports an event of the attempt at work, and tells every listener of this process."""
+    reporter = _at_work.get()
+    if reporter is not None:
         reporter.note(event)
+        event = replace(event, stage=reporter.node)
     for listener in tuple(_listeners):
         listener(event)
 
@@ -85,11 +87,11 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 @contextmanager
-def reporting(stage: str, place: UPath | None, attempt: str, step: str = "") -> Iterator[None]:
+def reporting(node: str, place: UPath | None, attempt: str, step: str = "") -> Iterator[None]:
     """Reports an attempt: that it is at work, what is emitted in the block, and how it ends.
 
     Args:
-        stage: whose work it is.
+        node: whose work it is.
         place: the folder of the node's status objects; None: nothing is written.
         attempt: its id.
         step: what is done, in a word.
@@ -99,21 +101,26 @@ def reporting(stage: str, place: UPath | None, attempt: str, step: str = "") -> 
         return
     with _lock:
         # One writer for as long as the process lives: engines start small bundles by the thousand.
-        reporter = _reporters.setdefault(str(place), _Reporter(stage, place))
+        reporter = _reporters.setdefault(str(place), _Reporter(node, place))
     reporter.begin(attempt, step)
+    before = _at_work.get()
+    _at_work.set(reporter)
     try:
         yield
     except BaseException as error:
         reporter.end(attempt, error)
         raise
-    reporter.end(attempt, None)
+    else:
+        reporter.end(attempt, None)
+    finally:
+        _at_work.set(before)
 
 
 class _Reporter:
     """Keeps the status object of one process and node."""
 
-    def __init__(self, stage: str, place: UPath) -> None:
-        self.stage = stage
+    def __init__(self, node: str, place: UPath) -> None:
+        self.node = node
         self.at_work: set[str] = set()
         """Attempts that have begun and not ended."""
         self._path = place / f"{_PROCESS}-{os.getpid()}.json"
@@ -121,7 +128,7 @@ class _Reporter:
         self._written = 0.0
         self._lost = False
         self._status: dict[str, Any] = {
-            "stage": stage,
+            "node": node,
             "state": "running",
             "began": time.time(),
             "step": "",

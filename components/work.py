@@ -49,6 +49,7 @@ class Work:
         status: where attempts report; None where nobody wants to know.
         lineage: names a training without its last epoch; see components/artifacts/trained_model.py.
         number: which artifact of this key is made.
+        node: its name in the run; the stage's by default.
     """
 
     root: UPath
@@ -57,6 +58,7 @@ class Work:
     status: UPath | None = None
     lineage: str = ""
     number: int = 1
+    node: str = ""
 
     @contextmanager
     def attempt(self, step: str = "") -> Iterator[Attempt]:
@@ -67,7 +69,7 @@ class Work:
         """
         attempt = Attempt(self)
         try:
-            with reporting(self.stage, self.status, attempt.id, step):
+            with reporting(self.node or self.stage, self.status, attempt.id, step):
                 try:
                     yield attempt
                 except Exception as error:

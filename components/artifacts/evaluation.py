@@ -80,12 +80,6 @@ class Evaluation(Artifact):
         return min(right, key=len, default=None)
 
 
-class Champion(Evaluation):
-    """What is served, measured on the examples of this run."""
-
-    stage = "champion"
-
-
 class AnswerWriter:
     """Writes the answers of a part of the split; `join_answers` makes files of all parts.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -12,39 +12,16 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.shared import Shared
 
 from components.artifacts.artifact import FileRef, Reference
-from components.artifacts.evaluation import AnswerWriter, Evaluation, plot_name
+from components.artifacts.evaluation import AnswerWriter, plot_name
 from components.artifacts.examples import Examples
-from components.artifacts.tokens import Tokens
-from components.artifacts.trained_model import TrainedModel
 from components.evaluate.answers import Answers
+from components.evaluate.candidates import Answering, Candidate
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.slices import LABEL, LENGTH
 from components.models.decode import DecodeConfig
 from components.reports import Progress, emit
 from components.strict import FIELDS, Task
 from components.work import Attempt, Work
-
-
-class Served(Protocol):
-    """What is evaluated; components.predictor.Predictor."""
-
-    @property
-    def signatures(self) -> Mapping[str, Callable[[Any], Any]]:
-        """Its functions of texts by name; `explain` says what the decoder looked at."""
-
-    def __call__(self, text: Any) -> Any:
-        """Answers a batch of texts."""
-
-
-Loader = Callable[[Mapping[str, Reference], Task, DecodeConfig | None], Served]
-
-
-def load_trained(inputs: Mapping[str, Reference], task: Task, decode: DecodeConfig | None) -> Served:
-    """Loads what was trained, as it is exported."""
-    from components.predictor import load_predictor
-
-    model: TrainedModel = TrainedModel.load(inputs["train"])
-    return load_predictor(Tokens.load(inputs["tokenize"]), model.model_file(), task, decode)
 
 
 @dataclass(frozen=True)
@@ -77,14 +54,19 @@ class Predict(beam.DoFn):
     FILES, PLOTS = "files", "plots"
 
     def __init__(
-        self, task: Task, decode: DecodeConfig | None, config: EvaluateConfig, work: Work, load: Loader
+        self,
+        task: Task,
+        decode: DecodeConfig | None,
+        config: EvaluateConfig,
+        work: Work,
+        candidate: Candidate,
     ) -> None:
         self._task = task
         self._decode = decode
         self._config = config
-        self._maps = config.attention_maps if work.stage == Evaluation.stage else 0
+        self._maps = config.attention_maps
         self._work = work
-        self._load = load
+        self._candidate = candidate
         self._model = Shared()
 
     def process(self, part: Part) -> Iterator[Answers | TaggedOutput]:
@@ -97,8 +79,8 @@ class Predict(beam.DoFn):
 
         read, expected = FIELDS[self._task]
         columns = kept_columns(self._config.slices)
-        positive = self._positive_label(part.inputs)
         predictor = self._predictor(part.inputs)
+        positive = _positive_label(predictor.labels)
         explain = predictor.signatures.get("explain") if part.before < self._maps else None
         done = part.before
         writer = AnswerWriter(attempt, part.index, bool(columns))
@@ -126,18 +108,13 @@ class Predict(beam.DoFn):
         for file in writer.close():
             yield TaggedOutput(self.FILES, file)
 
-    def _predictor(self, inputs: Mapping[str, Reference]) -> Served:
+    def _predictor(self, inputs: Mapping[str, Reference]) -> Answering:
         """The predictor, which all threads of a worker share."""
-        tag = str(inputs["train"].manifest) if "train" in inputs else ""
-        predictor: Served = self._model.acquire(lambda: self._load(inputs, self._task, self._decode), tag=tag)
+        tag = self._candidate.identity or str(inputs["train"].manifest)
+        predictor: Answering = self._model.acquire(
+            lambda: self._candidate.load(inputs, self._task, self._decode), tag=tag
+        )
         return predictor
-
-    def _positive_label(self, inputs: Mapping[str, Reference]) -> str | None:
-        """The greater of two labels, as scikit-learn has it; None if there are others."""
-        if self._task != "classification":
-            return None
-        labels = Tokens.load(inputs["tokenize"]).labels()
-        return max(labels) if len(labels) == 2 else None
 
     def _draw_attention(
         self, explain: Callable[[Any], Any], texts: Any, before: int, attempt: Attempt
@@ -153,6 +130,11 @@ class Predict(beam.DoFn):
                 name = plot_name(f"attention_{number:02}")
                 attention_map(source, target, weights[: len(target), : len(source)], attempt.path(name))
                 yield attempt.add(name)
+
+
+def _positive_label(labels: Sequence[str]) -> str | None:
+    """The greater of two labels, as scikit-learn has it; None if there are others."""
+    return max(labels) if len(labels) == 2 else None
 
 
 def _ranks(

@@ -1,14 +1,10 @@
-"""A model that was exported before, to be measured beside the one of this run."""
+"""A model that was exported before, to be measured beside others."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
-
-from components.artifacts.artifact import Reference
-from components.models.decode import DecodeConfig
-from components.strict import Task
 
 
 class SavedModelAnswers:
@@ -27,23 +23,18 @@ class SavedModelAnswers:
         self._loaded = tf.saved_model.load(directory)  # what it holds goes with it
         self._answer = self._loaded.signatures["serving_default"]
 
+    @cached_property
+    def labels(self) -> list[str]:
+        """The label of each class, as the model itself says it; none if it is no classifier."""
+        import tensorflow as tf
+
+        if "classify" not in self._loaded.signatures:
+            return []
+        feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[b""]))
+        example = tf.train.Example(features=tf.train.Features(feature={"text": feature}))
+        answered = self._loaded.signatures["classify"](inputs=tf.constant([example.SerializeToString()]))
+        return [label.decode("utf-8", errors="replace") for label in answered["classes"].numpy()[0]]
+
     def __call__(self, text: Any) -> Any:
         """Answers a batch of texts."""
         return self._answer(text=text)
-
-
-@dataclass(frozen=True)
-class LoadSavedModel:
-    """Loads a SavedModel in place of what the run has trained.
-
-    Args:
-        directory: the SavedModel, on the machine that measures it.
-    """
-
-    directory: str
-
-    def __call__(
-        self, inputs: Mapping[str, Reference], task: Task, decode: DecodeConfig | None
-    ) -> SavedModelAnswers:
-        """Loads it; it has its own tokenizer and decoder."""
-        return SavedModelAnswers(self.directory)

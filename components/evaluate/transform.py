@@ -13,14 +13,15 @@ from apache_beam.pvalue import AsList, AsSingleton, TaggedOutput
 from apache_beam.transforms.combiners import Top
 
 from components.artifacts.artifact import FileRef, Reference
-from components.artifacts.evaluation import Evaluation, join_answers, plot_name, write_figures
+from components.artifacts.evaluation import join_answers, plot_name, write_figures
 from components.artifacts.examples import Examples
 from components.artifacts.tokens import Tokens
 from components.errors import UserError
 from components.evaluate.answers import Answers
+from components.evaluate.candidates import Candidate, Trained
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.measure import Measure, MeasureSlices
-from components.evaluate.predict import Loader, Part, Predict, kept_columns, load_trained
+from components.evaluate.predict import Part, Predict, kept_columns
 from components.evaluate.slices import LABEL, LENGTH, make_slicing
 from components.evaluate.worst import badness, graded
 from components.models.decode import DecodeConfig
@@ -30,15 +31,14 @@ from components.work import Attempt, Made, Work
 
 
 class Evaluate(beam.PTransform):
-    """Measures the model on the test split (without one: on the validation split), as it will be served.
+    """Measures a candidate on the test split (without one: on the validation split), as it is served.
 
     Args:
         config: what is measured.
         decode: how answers are searched for (seq2seq).
         task: classification or seq2seq.
-        work: of the node. For any stage but `evaluate` nothing is warned of, and no plot drawn.
-        load: makes the predictor from the references of what is read, task and decode; by default the one
-            that is exported.
+        work: of the node.
+        candidate: what is measured; by default the model that the trial has trained.
 
     Raises:
         UserError: if a metric does not fit the task.
@@ -50,7 +50,7 @@ class Evaluate(beam.PTransform):
         decode: DecodeConfig | None,
         task: Task,
         work: Work,
-        load: Loader = load_trained,
+        candidate: Candidate | None = None,
     ) -> None:
         super().__init__()
         try:
@@ -61,13 +61,13 @@ class Evaluate(beam.PTransform):
         self._decode = decode
         self._task = task
         self._work = work
-        self._load = load
+        self._candidate = candidate or Trained()
 
     def expand(self, inputs: beam.PCollection) -> beam.PCollection:
-        """{"ingest", "tokenize" and, if the loader reads it, "train": Reference} to Made."""
+        """{"ingest" and what the candidate reads: Reference} to Made."""
         config, work = self._config, self._work
         find = _FindExamples(self._task, self._decode, config.slices, work)
-        predict = Predict(self._task, self._decode, config, work, self._load)
+        predict = Predict(self._task, self._decode, config, work, self._candidate)
         found = inputs | "find examples" >> beam.ParDo(find).with_outputs(
             _FindExamples.SLICINGS, main="parts"
         )
@@ -110,7 +110,6 @@ class _FindExamples(beam.DoFn):
         self._decode = decode or DecodeConfig()
         self._slices = slices
         self._work = work
-        self._warns = work.stage == Evaluation.stage
 
     def process(self, inputs: Mapping[str, Reference]) -> Iterator[Part | TaggedOutput]:
         with self._work.attempt("find examples"):
@@ -119,12 +118,8 @@ class _FindExamples(beam.DoFn):
     def _find(self, inputs: Mapping[str, Reference]) -> Iterator[Part | TaggedOutput]:
         examples: Examples = Examples.load(inputs["ingest"])
         split, names = _evaluated_split(examples)
-        if self._warns and split != "test":
-            self._warn(
-                "there is no test split: measured on validation, which may have decided when training ended"
-            )
-        if self._warns and self._task == "seq2seq":
-            self._compare_lengths(Tokens.load(inputs["tokenize"]), split)
+        if "tokenize" in inputs:
+            self._check(Tokens.load(inputs["tokenize"]), split)
         values: dict[str, Counter[Any]] = {column: Counter() for column in self._slices}
         counts = [self._read(examples, name, values) for name in names]
         yield TaggedOutput(self.SLICINGS, [make_slicing(column, counts) for column, counts in values.items()])
@@ -146,7 +141,14 @@ class _FindExamples(beam.DoFn):
                     counter.update(answers.expected if column == LABEL else batch[column])
         return count
 
-    def _compare_lengths(self, tokens: Tokens, split: Split) -> None:
+    def _check(self, tokens: Tokens, split: Split) -> None:
+        """Warns of what makes a trial's figures doubtful."""
+        if split != "test":
+            self._warn(
+                "there is no test split: measured on validation, which may have decided when training ended"
+            )
+        if self._task != "seq2seq":
+            return
         targets = tokens.statistics()["fields"]["target"]["splits"][split]["tokens"]
         if targets["max"] > self._decode.max_decoding_length:
             self._warn(
@@ -193,8 +195,7 @@ class _Write(beam.DoFn):
                 *write_figures(attempt, split, report, worst[: self._config.worst_examples]),
                 *plots,
             ]
-            if self._work.stage == Evaluation.stage:
-                made += self._draw(report, attempt)
+            made += self._draw(report, attempt)
         yield Made(tuple(made), {name: report[name] for name in ("examples", "metrics", "intervals")})
 
     def _draw(self, report: dict[str, Any], attempt: Attempt) -> list[FileRef]:

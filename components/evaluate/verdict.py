@@ -15,9 +15,9 @@ class Rule:
         slice: `column=value`; empty for the whole.
         kind: min, max or max_regression.
         bound: the number that was set.
-        value: the metric, or the drop; None if it is not defined.
+        value: the metric, or the regression; None if it is not defined.
         met: whether the bound is kept, or is only missed by chance.
-        confidence: the fraction of the resamples that say the same; None where there are none.
+        confidence: the fraction of the resamples that agree; None where there are none.
         reason: all that in a sentence.
     """
 
@@ -32,20 +32,22 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Blessing:
-    """The verdict.
+class Verdict:
+    """Whether a model may be served.
 
     Args:
-        blessed: whether the model may be served.
+        blessed: whether it may.
         reasons: why, a sentence a rule, in their order.
         rules: how it stands to each bound.
         champion: what it was compared with; empty where it was compared with nothing.
+        push: whether it has to be copied to where it is served: not where it is served already.
     """
 
     blessed: bool
-    reasons: list[str]
+    reasons: list[str] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
     champion: str = ""
+    push: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """As data that JSON can hold."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import apache_beam as beam
-from apache_beam.pvalue import AsSingleton
+from apache_beam.pvalue import AsDict
 from upath import UPath
 
 from components import files
@@ -28,56 +29,104 @@ _READ = ("vocabulary", "train", "validation")  # parts of the tokenize artifact
 _PATIENCE = 1.0  # seconds between two looks at another's work: short, so that an interrupt is heard
 
 
-class Train(beam.PTransform):
-    """Fits the model to the tokens; makes a TrainedModel.
+@dataclass(frozen=True)
+class Trial:
+    """What is trained.
 
     Args:
         config: how to fit.
         model: what to fit.
         task: classification or seq2seq.
         seed: decides initial weights, dropout and the order of the examples.
-        work: of this node.
+        work: of its node.
 
     Raises:
         UserError: the readout does not suit the model or the task.
     """
 
-    def __init__(self, config: TrainConfig, model: ModelConfig, task: Task, seed: int, work: Work) -> None:
-        super().__init__()
-        if problem := readout_problem(model, task):
+    config: TrainConfig
+    model: ModelConfig
+    task: Task
+    seed: int
+    work: Work
+
+    def __post_init__(self) -> None:
+        if problem := readout_problem(self.model, self.task):
             raise UserError(f"model.readout: {problem}")
-        self._config = config
-        self._model = model
-        self._task = task
-        self._seed = seed
-        self._work = work
 
-    def expand(self, inputs: beam.PCollection) -> beam.PCollection:
-        """{"tokenize": reference, ...} to one Made; its summary has "epochs", "loss", "weights", ..."""
-        if self._model.readout is not None:
-            from components.train.readout import FitReadout
 
-            fit = FitReadout(self._model, self._task, self._seed, self._config.batch_size, self._work)
-            return inputs | "readout" >> fit
-        frequencies = None
-        if isinstance(self._model.encoder, TfIdfEncoder):
-            count = CountDocuments(self._model.encoder, self._task, self._work)
-            frequencies = AsSingleton(inputs | "terms" >> count)
-        fit = _Fit(self._config, self._model, self._task, self._seed, self._work)
-        return inputs | "fit" >> beam.ParDo(fit, frequencies)
+class Train(beam.PTransform):
+    """Fits models to tokens; makes a TrainedModel of every trial.
+
+    Trials that are trained by gradient are elements of one step. Those with a readout in closed form have
+    steps of their own, in which the data are parallel.
+
+    Args:
+        trials: by the names of their nodes.
+    """
+
+    def __init__(self, trials: Mapping[str, Trial]) -> None:
+        super().__init__()
+        self._trials = trials
+
+    def expand(self, nodes: beam.PCollection) -> beam.PCollection:
+        """(node, {"tokenize": reference, ...}) to (node, Made); see `result` for its summary."""
+        made = []
+        frequencies = []
+        fitted = {name: trial for name, trial in self._trials.items() if trial.model.readout is None}
+        for name, trial in self._trials.items():
+            if trial.model.readout is not None:
+                from components.train.readout import FitReadout
+
+                fit = FitReadout(trial.model, trial.task, trial.seed, trial.config.batch_size, trial.work)
+                made.append(_inputs(nodes, name) | f"{name} readout" >> fit | f"{name} made" >> _named(name))
+            elif isinstance(trial.model.encoder, TfIdfEncoder):
+                count = CountDocuments(trial.model.encoder, trial.task, trial.work)
+                counted = _inputs(nodes, name) | f"{name} terms" >> count
+                frequencies.append(counted | f"{name} counted" >> _named(name))
+        if fitted:
+            known = AsDict(tuple(frequencies) | "frequencies" >> beam.Flatten(pipeline=nodes.pipeline))
+            made.append(nodes | "fit" >> beam.ParDo(_Fit(fitted), known))
+        return tuple(made) | "all trials" >> beam.Flatten(pipeline=nodes.pipeline)
+
+
+def _inputs(nodes: beam.PCollection, name: str) -> beam.PCollection:
+    """What one node reads."""
+    return (
+        nodes
+        | f"{name} alone" >> beam.Filter(lambda node, wanted: node[0] == wanted, name)
+        | f"{name} inputs" >> beam.Values()
+    )
+
+
+def _named(name: str) -> beam.PTransform:
+    return beam.Map(lambda value, node: (node, value), name)
 
 
 class _Fit(beam.DoFn):
-    def __init__(self, config: TrainConfig, model: ModelConfig, task: Task, seed: int, work: Work) -> None:
-        self._config = config
-        self._model = model
-        self._task = task
-        self._seed = seed
-        self._work = work
+    def __init__(self, trials: Mapping[str, Trial]) -> None:
+        self._trials = trials
 
     def process(
-        self, inputs: dict[str, Reference], frequencies: DocumentFrequencies | None
-    ) -> Iterator[Made]:
+        self, node: tuple[str, dict[str, Reference]], frequencies: Mapping[str, DocumentFrequencies]
+    ) -> Iterator[tuple[str, Made]]:
+        name, inputs = node
+        if name in self._trials:
+            fit = _Training(self._trials[name])
+            yield name, fit(inputs, frequencies.get(name))
+
+
+class _Training:
+    """The training of one trial."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._config = trial.config
+        self._model = trial.model
+        self._task = trial.task
+        self._seed = trial.seed
+        self._work = trial.work
+
+    def __call__(self, inputs: dict[str, Reference], frequencies: DocumentFrequencies | None) -> Made:
         tokenized = inputs["tokenize"]
         read = inputs_hash({f"{tokenized.stage} {part}": tokenized.digests[part] for part in _READ})
         folder = checkpoint_folder(self._work, read)
@@ -85,8 +134,7 @@ class _Fit(beam.DoFn):
         with self._work.attempt("fit") as attempt:
             _wait(folder / "heartbeat", manifest, attempt.id)
             with Heartbeat(folder / "heartbeat", name=attempt.id):
-                made = self._train(tokenized, frequencies, folder, attempt)
-        yield made
+                return self._train(tokenized, frequencies, folder, attempt)
 
     def _train(
         self,

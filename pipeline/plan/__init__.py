@@ -1,1 +1,1 @@
-"""The plan of a run: its nodes, what each is made from, and what is reused."""
+"""The plan of a run: its nodes, what every one is made from, and what is reused."""

@@ -14,7 +14,7 @@ from rich.table import Table
 from components.errors import UserError
 from components.evaluate.config import ERRORS
 from pipeline.report.facts import RunFacts
-from pipeline.tracking.stage_logs import epochs_seconds
+from pipeline.stages.log import epochs_seconds
 
 # They say where things go; what a run measures does not depend on them.
 _PLACES = ("root", "name", "export.directory", "tracking.")

@@ -20,10 +20,10 @@ from components.artifacts.exported_model import ExportedModel
 from components.artifacts.trained_model import TrainedModel
 from components.errors import UserError
 from pipeline.config import flatten
-from pipeline.plan.kinds import KINDS
 from pipeline.run.folder import RunFolder, run_folders
 from pipeline.run.observe import Observer
 from pipeline.run.record import DONE, RunRecord
+from pipeline.stages import stage_named
 from pipeline.store.store import Store
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class RunFacts:
         if node is None or node.reference is None or node.state not in DONE:
             return None
         try:
-            artifact: Artifact = KINDS[name].load(node.reference)
+            artifact: Artifact = stage_named(node.stage).kind.load(node.reference)
         except UserError:
             return None
         return None if self.store.damage(artifact) else artifact

@@ -35,7 +35,7 @@ def card_page(run: RunFacts) -> str:
     return _render(
         "card.html",
         record=record,
-        blessing=record.blessing,
+        verdict=record.verdict,
         report=evaluation.report() if evaluation else None,
         pictures=list(_pictures(run)),
         worst=list(evaluation.worst()) if evaluation else [],

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,8 +23,9 @@ from rich.table import Table
 
 from components.reports import Event
 from components.reports import Progress as ProgressEvent
-from pipeline.plan.planning import NodePlan
+from pipeline.plan.node import Plan
 from pipeline.run.record import DONE, NodeRecord, RunRecord
+from pipeline.stages import stage_named
 
 
 class RunDisplay:
@@ -50,7 +50,7 @@ class RunDisplay:
         )
         self._tasks: dict[str, TaskID] = {}
         self._shown: dict[str, NodeRecord] = {}
-        self._epochs = 0
+        self._speaker = ""  # the node of the last line
 
     def __enter__(self) -> RunDisplay:
         """Starts the bar."""
@@ -63,12 +63,11 @@ class RunDisplay:
         """Removes the bar."""
         self._progress.stop()
 
-    def show(self, record: RunRecord, summaries: Callable[[str], dict[str, Any] | None]) -> None:
+    def show(self, record: RunRecord) -> None:
         """Shows what is new since it was called last.
 
         Args:
             record: the run's, as it is now.
-            summaries: gives the summary of a finished node's artifact.
         """
         for name, node in record.nodes.items():
             shown = self._shown.get(name)
@@ -76,16 +75,15 @@ class RunDisplay:
                 node.state == "reused" and node.began is None
             )
             if begun and name not in self._shown:
-                self._console.print(f"[bold]{name:<9}[/] [dim]{escape(node.reason)}[/]")
+                self._say(name, f"[dim]{escape(node.reason)}[/]")
                 self._tasks[name] = self._progress.add_task(name, total=None, message="")
             for warning in node.warnings[len(shown.warnings) if shown else 0 :]:
-                self._say(f"[yellow]{escape(warning)}[/]")
-            if name == "train":
-                self._show_epochs(record)
+                self._say(name, f"[yellow]{escape(warning)}[/]")
+            self._show_epochs(node, len(shown.history) if shown else 0)
             if node.progress and name in self._tasks:
                 self._move(name, **node.progress)
             if begun and node.state in DONE and (shown is None or shown.state not in DONE):
-                self._show_end(node, summaries(name) or {})
+                self._show_end(node)
             if begun:
                 self._shown[name] = node
 
@@ -97,28 +95,32 @@ class RunDisplay:
     def _move(self, name: str, done: int, total: int | None, message: str) -> None:
         self._progress.update(self._tasks[name], completed=done, total=total, message=escape(message))
 
-    def _show_epochs(self, record: RunRecord) -> None:
-        for epoch in record.history[self._epochs :]:
+    def _show_epochs(self, node: NodeRecord, known: int) -> None:
+        for epoch in node.history[known:]:
             metrics = {name: value for name, value in epoch.items() if name != "epoch"}
             self._say(
-                f"epoch {int(epoch['epoch'])}/{record.planned_epochs}  {_both_splits(metrics)}  "
-                f"[dim]{epoch['seconds']:.1f} s[/]"
+                node.name,
+                f"epoch {int(epoch['epoch'])}/{node.planned_epochs}  {_both_splits(metrics)}  "
+                f"[dim]{epoch['seconds']:.1f} s[/]",
             )
-        self._epochs = len(record.history)
 
-    def _show_end(self, node: NodeRecord, summary: dict[str, Any]) -> None:
+    def _show_end(self, node: NodeRecord) -> None:
+        stage = stage_named(node.stage)
         if node.name in self._tasks:
             self._progress.remove_task(self._tasks.pop(node.name))
         took = f"in {node.seconds:.1f} s" if node.seconds is not None else "by another run, and reused"
-        self._say(f"[green]done[/] {took}: {escape(describe(node.name, summary))}")
-        for line in details(node.name, summary):
-            self._say(f"[dim]{escape(line)}[/]")
+        self._say(node.name, f"[green]done[/] {took}: {escape(stage.describe(node.summary))}")
+        for line in stage.details(node.summary):
+            self._say(node.name, f"[dim]{escape(line)}[/]")
 
-    def _say(self, text: str) -> None:
-        self._console.print(f"          {text}", highlight=False, soft_wrap=True)
+    def _say(self, name: str, text: str) -> None:
+        """Prints a line of a node, which is named where the line before was another's."""
+        title = f"[bold]{name:<9}[/]" if name != self._speaker else " " * 9
+        self._speaker = name
+        self._console.print(f"{title} {text}", highlight=False, soft_wrap=True)
 
 
-def _both_splits(metrics: dict[str, float]) -> str:
+def _both_splits(metrics: Mapping[str, float]) -> str:
     """Returns an epoch's metrics in a line, each with its value on the validation split behind it."""
     shown = []
     for name in sorted(metrics, key=lambda name: name != "loss"):
@@ -128,39 +130,12 @@ def _both_splits(metrics: dict[str, float]) -> str:
     return "  ".join(shown)
 
 
-def describe(stage: str, summary: dict[str, Any]) -> str:
-    """Says in a line what a stage's artifact holds."""
-    if stage == "ingest":
-        counts = ", ".join(f"{count:,} {split}" for split, count in summary["examples"].items())
-        return f"{counts}; {summary['rejected']:,} rejected"
-    if stage == "tokenize":
-        sizes = [f"{field} vocabulary {size:,}" for field, size in summary["vocabulary"].items()]
-        return ", ".join([*sizes, f"{summary['labels']:,} labels"] if "labels" in summary else sizes)
-    if stage == "train":
-        name = "loss" if "loss" in summary else "squared_error"  # of a readout in closed form
-        kept = f"{summary['parameters']:,} parameters, epoch {summary['kept_epoch']} kept"
-        return f"{kept}, {name.replace('_', ' ')} {summary.get(f'val_{name}', summary[name]):.4f}"
-    if stage in ("evaluate", "champion"):
-        return f"{format_metrics(summary['metrics'])} on {summary['examples']:,} examples"
-    return f"{summary['replayed']} examples replayed in a fresh process without a difference"
-
-
-def details(stage: str, summary: dict[str, Any]) -> list[str]:
-    """Says in further lines what was proved of a stage's artifact."""
-    return [f"{name:<10} {found}" for name, found in summary.get("tiers", {}).items()]
-
-
-def format_metrics(metrics: dict[str, float]) -> str:
-    """Returns the metrics in a line."""
-    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-
-
-def plan_table(plans: Sequence[NodePlan]) -> Table:
+def plan_table(plan: Plan) -> Table:
     """Returns the plan as a table: stage, key, runs or reused, why."""
     table = Table("stage", "key", "", "why", box=None, pad_edge=False, header_style="bold")
-    for plan in plans:
-        state = "[yellow]runs[/]" if plan.runs else "[green]reused[/]"
-        table.add_row(plan.name, plan.key, state, escape(plan.reason))
+    for node in plan:
+        state = "[yellow]runs[/]" if node.runs else "[green]reused[/]"
+        table.add_row(node.name, node.key, state, escape(node.reason))
     return table
 
 
@@ -175,10 +150,17 @@ def runs_table(records: Sequence[RunRecord]) -> Table:
         table.add_column(name, justify="right", overflow="fold")
     for record in records:
         values = (f"{record.metrics[name]:.4f}" if name in record.metrics else "" for name in metrics)
-        trained = record.nodes["train"].state if "train" in record.nodes else ""
-        epochs = "reused" if trained == "reused" else str(record.epochs or "")
-        table.add_row(record.id, record.name, record.status, f"{record.seconds:.0f}", epochs, *values)
+        seconds = f"{record.seconds:.0f}"
+        table.add_row(record.id, record.name, record.status, seconds, _epochs(record), *values)
     return table
+
+
+def _epochs(record: RunRecord) -> str:
+    """How many epochs the training has, and whether this run did them."""
+    if record.history:
+        return str(int(record.history[-1]["epoch"]))
+    reused = [node.summary["epochs"] for node in record.of() if "epochs" in node.summary]
+    return f"{reused[0]} (reused)" if reused else ""
 
 
 def command_line(*arguments: str) -> str:

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import threading
 import traceback
-from collections.abc import Callable, Collection, Sequence
-from functools import cached_property
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
-from upath import UPath
 
 from components import files
-from components.artifacts.artifact import Artifact
+from components.artifacts.artifact import Artifact, cache_folder
 from components.artifacts.evaluation import Evaluation
 from components.artifacts.exported_model import ExportedModel
 from components.errors import UserError
-from components.evaluate.verdict import Blessing
+from components.evaluate.verdict import Verdict
 from components.heartbeat import Heartbeat
 from components.reports import listening
 from pipeline.config import PipelineConfig, resolved
 from pipeline.config.places import Places
-from pipeline.plan.planning import NodePlan, make_plan
-from pipeline.run.champion import champion_folder, champion_plan, measured_champion
+from pipeline.plan.node import Plan
+from pipeline.plan.planning import make_plan
+from pipeline.run.candidates import champion_node, measured_champion
 from pipeline.run.code_version import code_version
 from pipeline.run.console import RunDisplay, command_line
 from pipeline.run.folder import THE_END, RunFolder
@@ -36,19 +36,21 @@ from pipeline.run.observe import Observer
 from pipeline.run.record import DONE, RunRecord
 from pipeline.run.summary import Outcome, summarize
 from pipeline.run.watch import Watcher
-from pipeline.serving.gate import Gate, RunView
+from pipeline.serving.deployment import Deployed, Deployment, Sight, fetch_champion, is_champion
 from pipeline.serving.serving_files import write_serving_files
+from pipeline.serving.verdict import decide
 from pipeline.store.clean import clean_cheaply
 from pipeline.store.store import Store
 from pipeline.tracking.mlflow_client import absolute_uri
 
 if TYPE_CHECKING:
-    from pipeline.tracking.registry import Champion as ChampionModel
+    from pipeline.tracking.registry import Champion
     from pipeline.tracking.tracker import Status, Tracker
 
 FAILED = 1
+_SERVED = {Evaluation.stage, ExportedModel.stage}  # what a model has gone through that may be pushed
 
-Found = TypeVar("Found", bound=Artifact)
+Kind = TypeVar("Kind", bound=Artifact)
 
 
 def run_pipeline(
@@ -79,16 +81,14 @@ def run_pipeline(
     places = Places.of(config)
     store = Store(places.root)
     clean_cheaply(places.root)
-    plans = make_plan(config, places, store, until, force)
+    plan = make_plan(config, places, store, until, force)
     command = _command(config_file, overrides, until, force, verbose)
-    run = _Run(config, console, command, places, plans, store, force, verbose)
+    run = Run(config, console, command, places, plan, store, force, verbose)
     if run.nothing_to_do():
-        console.print(f"[bold]{config.name}[/]: nothing to do, all {len(plans)} stages are reused.")
+        console.print(f"[bold]{config.name}[/]: nothing to do, all {len(plan)} stages are reused.")
     elif code := run.execute():
         return code
-    evaluated, exported = run.artifact("evaluate", Evaluation), run.artifact("export", ExportedModel)
-    outcome = Outcome(evaluated, exported, run.last, run.blessing, run.gate.served, run.card)
-    return summarize(config, console, config_file, outcome)
+    return summarize(config, console, config_file, run.outcome())
 
 
 def _command(
@@ -102,8 +102,19 @@ def _command(
     return command_line("run", config_file, *options)
 
 
-class _Run:
-    """The part of a run that does work."""
+class Run:
+    """A run: plan, job, verdict, push.
+
+    Args:
+        config: the run's configuration.
+        console: where to speak.
+        command: the one that goes on with it.
+        places: where its things are.
+        plan: of its nodes.
+        store: where artifacts are.
+        force: the stages that were asked for.
+        verbose: whether failures show the traceback.
+    """
 
     def __init__(
         self,
@@ -111,72 +122,52 @@ class _Run:
         console: Console,
         command: str,
         places: Places,
-        plans: Sequence[NodePlan],
+        plan: Plan,
         store: Store,
-        force: Collection[str],
-        verbose: bool,
+        force: Collection[str] = (),
+        verbose: bool = False,
     ) -> None:
-        self.blessing = Blessing(False, [])
-        """The verdict, once it is found."""
         self._config = config
         self._console = console
         self._command = command
         self._places = places
-        self._plans = {plan.name: plan for plan in plans}
+        self._plan = plan
         self._store = store
         self._folder = RunFolder.new(places.root)
         self._observer = Observer(self._folder, store)
+        self._deployment = Deployment(config, places.serving, force)
+        self._deploys = {node.stage.name for node in plan} >= _SERVED
+        self._deployed = Deployed(Verdict(False))
         self._tracker: Tracker | None = None
-        self._force = force
         self._verbose = verbose
-        self._served = ""
         self._stopping = threading.Lock()
-
-    @cached_property
-    def gate(self) -> Gate:
-        """Decides whether the model may be pushed."""
-        view = RunView(
-            stages=self._plans.keys(),
-            exported=lambda: self.artifact("export", ExportedModel),
-            evaluated=lambda: self.artifact("evaluate", Evaluation),
-            measured_champion=self._measured_champion,
-        )
-        return Gate(self._config, self._places.serving, view, self._force)
-
-    @property
-    def card(self) -> UPath:
-        """The run's page."""
-        return self._folder.card
-
-    @property
-    def last(self) -> Artifact | None:
-        """The artifact of the plan's last node, once it is there."""
-        return self.artifact(list(self._plans)[-1], Artifact)
 
     def nothing_to_do(self) -> bool:
         """Whether all artifacts are there, and nothing is left to measure or to push; finds the verdict."""
-        if any(plan.in_job for plan in self._plans.values()):
+        if any(node.in_job for node in self._plan):
             return False
-        if not self.gate.decides:
+        if not self._deploys:
             return True
-        if self.gate.settled:
-            self.blessing = Blessing(True, [])
+        exported, evaluated = self._model()
+        place = self._deployment.place_of(exported)
+        if self._deployment.is_settled(exported):
+            self._deployed = Deployed(Verdict(True), place)
             return True
-        self.gate.ask()
-        if self.gate.needs_measuring:
+        sight = self._deployment.look()
+        if self._needs_measuring(sight):
             return False
-        self.blessing = self.gate.verdict()
-        return not self.blessing.blessed
+        verdict = decide(self._deployment.situation(sight, exported, evaluated, self._measured))
+        self._deployed = Deployed(verdict, place)
+        return not verdict.blessed
 
     def execute(self) -> int:
-        """Runs the job; returns the exit code."""
+        """Does the work; returns the exit code."""
         with (
             Heartbeat(self._folder.heartbeat),
             interruptible(last_words=lambda: self._stop("interrupted", "by Ctrl-C")) as heard,
         ):
             try:
                 self._work()
-                self._deliver()
             except KeyboardInterrupt:
                 heard()
                 self._stop("interrupted", "by Ctrl-C")
@@ -186,6 +177,83 @@ class _Run:
                 return FAILED
             self._finish(heard)
         return 0
+
+    def outcome(self) -> Outcome:
+        """Returns what came of it."""
+        last = self.artifact(self._plan.nodes[-1].name, Artifact)
+        evaluated = self.artifact(Evaluation.stage, Evaluation)
+        exported = self.artifact(ExportedModel.stage, ExportedModel)
+        deployed = self._deployed
+        return Outcome(evaluated, exported, last, deployed.verdict, deployed.place, self._folder.card)
+
+    def _work(self) -> None:
+        """Plan, job, verdict, push."""
+        sight = self._deployment.look() if self._deploys else None
+        plan, sight = self._with_champion(sight)
+        self._run_job(plan)
+        if self._deploys:
+            self._deployed = self._deployment.deploy(*self._model(), self._measured, sight)
+            self._announce(self._deployed)
+
+    def _with_champion(self, sight: Sight | None) -> tuple[Plan, Sight | None]:
+        """The plan with the champion as one more candidate, if it must be measured."""
+        if sight is None or not self._needs_measuring(sight):
+            return self._plan, sight
+        champion = sight.champion
+        assert champion is not None
+        folder = hashlib.sha256(champion.identity.encode()).hexdigest()[:16]
+        sight, model = fetch_champion(sight, cache_folder() / "champions" / folder)
+        if model is None:
+            return self._plan, sight
+        return self._plan.with_node(champion_node(champion, model, self._plan, self._store)), sight
+
+    def _needs_measuring(self, sight: Sight) -> bool:
+        champion = sight.champion
+        if champion is None or sight.unreachable:
+            return False
+        exported = self.artifact(ExportedModel.stage, ExportedModel)
+        if exported is not None and is_champion(champion, exported):
+            return False
+        return self._measured(champion) is None
+
+    def _measured(self, champion: Champion) -> Evaluation | None:
+        evaluated = self.artifact(Evaluation.stage, Evaluation)
+        return measured_champion(champion, self._plan, self._store, evaluated)
+
+    def _run_job(self, plan: Plan) -> None:
+        self._folder.start(self._config.name, resolved(self._config), code_version(), plan)
+        self._start_tracking()
+        if not any(node.in_job for node in plan):
+            reused = f"all {len(self._plan)} stages are reused"
+            self._console.print(f"[bold]{self._config.name}[/]: nothing to compute, {reused}.")
+        with RunDisplay(self._console) as display, listening(display.move):
+            watcher = Watcher(self._observer, [display.show, self._track])
+            with watcher:
+                if any(node.in_job for node in plan):
+                    import_tensorflow()
+                    from pipeline.run.job import run_job
+
+                    run_job(self._config, self._places, plan, self._folder)
+
+    def _announce(self, deployed: Deployed) -> None:
+        """Tells of the verdict, and registers a model that is served."""
+        if self._tracker:
+            self._tracker.decided(deployed.verdict.as_json())
+        if deployed.warning:
+            self._warn(deployed.warning)
+        if deployed.verdict.blessed:
+            self._write_serving_files()
+            evaluated = self.artifact(Evaluation.stage, Evaluation)
+            if self._tracker and evaluated is not None:
+                self._tracker.register(str(deployed.place), evaluated.example_question() or "")
+
+    def _model(self) -> tuple[ExportedModel, Evaluation]:
+        """The run's model, and what was measured of it."""
+        exported = self.artifact(ExportedModel.stage, ExportedModel)
+        evaluated = self.artifact(Evaluation.stage, Evaluation)
+        assert exported is not None
+        assert evaluated is not None
+        return exported, evaluated
 
     def _finish(self, heard: Callable[[], None]) -> None:
         """Ends a run in which all is done: an interrupt now only ends the waiting."""
@@ -198,58 +266,6 @@ class _Run:
             timeout = 1.0
         self._finish_tracking("FINISHED", timeout, heard)
 
-    def _work(self) -> None:
-        self.gate.ask()
-        plans = [*self._plans.values(), *self._champion()]
-        self._folder.start(self._config.name, resolved(self._config), code_version(), plans)
-        self._start_tracking()
-        with RunDisplay(self._console) as display, listening(display.move):
-            watcher = Watcher(
-                self._observer, [lambda record: display.show(record, self._summary), self._track]
-            )
-            with watcher:
-                if not any(plan.in_job for plan in plans):
-                    reused = f"all {len(self._plans)} stages are reused"
-                    self._console.print(f"[bold]{self._config.name}[/]: nothing to compute, {reused}.")
-                    return
-                import_tensorflow()
-                from pipeline.run.job import run_job
-
-                run_job(self._config, self._places, plans, self._folder)
-
-    def _champion(self) -> list[NodePlan]:
-        """The node that measures the champion, if it must be measured."""
-        if not self.gate.needs_measuring:
-            return []
-        champion = self.gate.champion
-        assert champion is not None
-        model = self.gate.fetch_champion(champion_folder(champion.identity))
-        if model is None:
-            return []
-        return [champion_plan(champion, model, self._plans, self._store)]
-
-    def _measured_champion(self, champion: ChampionModel) -> Evaluation | None:
-        evaluated = self.artifact("evaluate", Evaluation)
-        return measured_champion(champion, self._plans, self._store, evaluated)
-
-    def _deliver(self) -> None:
-        """Finds the verdict, and pushes and registers a model that may be served."""
-        if not self.gate.decides:
-            return
-        served = self.gate.push()
-        assert self.gate.blessing is not None
-        self.blessing = self.gate.blessing
-        if self._tracker:
-            self._tracker.judged(self.blessing.as_json())
-        if self.gate.warning:
-            self._warn(self.gate.warning)
-        if served is not None:
-            self._served = str(served)
-            self._write_serving_files()
-            evaluated = self.artifact("evaluate", Evaluation)
-            if self._tracker and evaluated is not None:
-                self._tracker.register(self._served, evaluated.example_question() or "")
-
     def _write_serving_files(self) -> None:
         try:
             write_serving_files(self._places.serving)
@@ -260,13 +276,13 @@ class _Run:
     def _warn(self, message: str) -> None:
         self._console.print(f"[yellow]{escape(message)}[/]", highlight=False, soft_wrap=True)
 
-    def artifact(self, node: str, kind: type[Found]) -> Found | None:
+    def artifact(self, node: str, kind: type[Kind]) -> Kind | None:
         """Returns a node's artifact: that of the job, or one that is reused and cannot turn out otherwise."""
-        found = self._observer.artifact(node)
-        plan = self._plans.get(node)
-        if found is None and plan is not None and not plan.in_job:
-            found = plan.artifact
-        return found if isinstance(found, kind) else None
+        artifact = self._observer.artifact(node)
+        planned = self._plan.node(node)
+        if artifact is None and planned is not None and not planned.in_job:
+            artifact = planned.artifact
+        return artifact if isinstance(artifact, kind) else None
 
     def _record(self) -> RunRecord | None:
         """What is known now; None where the store cannot be asked."""
@@ -274,10 +290,6 @@ class _Run:
             return self._observer.record()
         except OSError:
             return None
-
-    def _summary(self, node: str) -> dict[str, object] | None:
-        found = self._observer.artifact(node)
-        return found.summary if found else None
 
     def _start_tracking(self) -> None:
         from pipeline.tracking.mlflow_run import start_tracker
@@ -319,9 +331,10 @@ class _Run:
         from pipeline.report.facts import RunFacts
         from pipeline.report.pages import card_page
 
-        blessing = self.blessing.as_json() if self.blessing.reasons else {}
+        verdict = self._deployed.verdict
+        served = str(self._deployed.place) if verdict.blessed else ""
         try:
-            self._folder.end(status, message, blessing, self._served)
+            self._folder.end(status, message, verdict.as_json() if verdict.reasons else {}, served)
         except OSError as error:
             self._warn(f"the end of the run could not be noted: {error}")
         try:
@@ -363,8 +376,11 @@ class _Run:
         nodes = record.nodes if record else {}
         at_work = record.at_work.name if record and record.at_work else None
         kept = [name for name, node in nodes.items() if node.state in DONE]
-        if record and at_work == "train" and record.epochs:
-            kept.append(f"train up to epoch {record.epochs}")
+        kept += [
+            f"{node.name} up to epoch {node.epochs}"
+            for node in nodes.values()
+            if node.state not in DONE and node.epochs
+        ]
         where = f" in {at_work}" if at_work else ""
         what = escape(message.removeprefix(f"{at_work}: "))
         self._console.print(f"[red]{status}{where}:[/] {what}", highlight=False, soft_wrap=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from upath import UPath
 
 from components import files
-from pipeline.plan.planning import NodePlan
+from pipeline.plan.node import Plan, Read
 
 THE_END = "the end"  # what is missing in MLflow of a run that is not over
 
@@ -52,11 +51,9 @@ class RunFolder:
 
     def status(self, node: str) -> UPath:
         """Where the workers of a node report."""
-        return self.place / "work" / node
+        return self.place / "work" / node.replace(" ", "-")
 
-    def start(
-        self, name: str, config: dict[str, Any], code: dict[str, str], plans: Sequence[NodePlan]
-    ) -> None:
+    def start(self, name: str, config: dict[str, Any], code: dict[str, str], plan: Plan) -> None:
         """Creates start.json: what the run is to do."""
         self._create(
             "start.json",
@@ -67,24 +64,26 @@ class RunFolder:
                 "code": code,
                 "nodes": [
                     {
-                        "name": plan.name,
-                        "key": plan.key,
-                        "number": plan.number,
-                        "reason": plan.reason,
-                        "reads": {stage: list(parts) for stage, parts in plan.stage.reads.items()},
+                        "stage": node.stage.name,
+                        "trial": node.trial,
+                        "trials": plan.trials_of(node),
+                        "key": node.key,
+                        "number": node.number,
+                        "reason": node.reason,
+                        "reads": {name: _as_json(read) for name, read in node.reads.items()},
                         "reused": None
-                        if plan.artifact is None or plan.in_job
-                        else plan.artifact.manifest.inputs,
+                        if node.artifact is None or node.in_job
+                        else node.artifact.manifest.inputs,
                     }
-                    for plan in plans
+                    for node in plan
                 ],
             },
         )
 
-    def end(self, status: str, message: str, blessing: dict[str, Any], served: str) -> None:
+    def end(self, status: str, message: str, verdict: dict[str, Any], served: str) -> None:
         """Creates end.json: how the run ended. The first end stays."""
         ended = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        found = {"status": status, "message": message, "ended": ended, "blessing": blessing, "served": served}
+        found = {"status": status, "message": message, "ended": ended, "verdict": verdict, "served": served}
         with contextlib.suppress(FileExistsError):
             self._create("end.json", found)
 
@@ -126,6 +125,14 @@ class RunFolder:
             # An answer may be lost on its way: what is there decides.
             if not files.exists(self.place / name) or files.read(self.place / name) != data:
                 raise
+
+
+def _as_json(read: Read) -> dict[str, Any]:
+    """What a node reads: parts of another node's artifact, or digests of one that is there."""
+    if read.artifact is None:
+        return {"node": read.node, "parts": list(read.parts)}
+    digests = read.artifact.manifest.digests
+    return {"digests": {part: digests[part] for part in read.parts}}
 
 
 def run_folders(root: UPath) -> list[RunFolder]:

@@ -13,9 +13,10 @@ from upath import UPath
 
 from components.artifacts.artifact import Artifact, Reference, inputs_hash
 from components.heartbeat import is_beating
-from pipeline.plan.kinds import KINDS
+from pipeline.plan.node import node_name
 from pipeline.run.folder import RunFolder, run_folders
 from pipeline.run.record import NodeRecord, RunRecord
+from pipeline.stages import stage_named
 from pipeline.store.store import Store
 
 
@@ -44,14 +45,11 @@ class Observer:
         status = end["status"] if end else self._silent_or_running()
         ended = self._ended(start, end, status)
         nodes: dict[str, NodeRecord] = {}
-        reports = {}
         for planned in start["nodes"]:
-            name = planned["name"]
-            self._find(planned, ended)
-            reports[name] = self._folder.reports(name) if planned["reused"] is None else []
-            nodes[name] = self._node(planned, reports[name], status)
-        evaluated = self._artifacts.get("evaluate")
-        history = _history(reports.get("train", []))
+            name = node_name(planned["stage"], planned["trial"])
+            self._find(name, planned, ended)
+            reports = self._folder.reports(name) if planned["reused"] is None else []
+            nodes[name] = self._node(name, planned, reports, status)
         return RunRecord(
             id=self._folder.id,
             name=start["name"],
@@ -60,11 +58,7 @@ class Observer:
             seconds=round(max((ended - _time(start["started"])).total_seconds(), 0.0), 1),
             config=start["config"],
             nodes=nodes,
-            metrics=dict(evaluated.summary["metrics"]) if evaluated else {},
-            epochs=int(history[-1]["epoch"]) if history else 0,
-            planned_epochs=max((report["epochs"] for report in reports.get("train", [])), default=0),
-            history=history,
-            blessing=end["blessing"] if end else {},
+            verdict=end["verdict"] if end else {},
             served=end["served"] if end else "",
             code=start["code"],
             tracking=self._folder.read("tracking.json") or {},
@@ -75,24 +69,25 @@ class Observer:
         """Returns a node's artifact, once `record` has seen it."""
         return self._artifacts.get(node)
 
-    def _find(self, planned: dict[str, Any], ended: datetime) -> None:
+    def _find(self, name: str, planned: dict[str, Any], ended: datetime) -> None:
         """Looks for the manifest of what this run has read; what others made later is not of this run."""
-        name = planned["name"]
         if name in self._artifacts:
             return
         inputs = planned["reused"]
         if inputs is None:
-            if not planned["reads"].keys() <= self._artifacts.keys():
+            upstream = {read["node"] for read in planned["reads"].values() if "node" in read}
+            if not upstream <= self._artifacts.keys():
                 return
             inputs = inputs_hash(
                 {
-                    f"{stage} {part}": self._artifacts[stage].manifest.digests[part]
-                    for stage, parts in planned["reads"].items()
-                    for part in parts
+                    f"{role} {part}": digest
+                    for role, read in planned["reads"].items()
+                    for part, digest in self._digests(read).items()
                 }
             )
         try:
-            found = self._store.find(KINDS[name], planned["key"], inputs, planned["number"])
+            kind = stage_named(planned["stage"]).kind
+            found = self._store.find(kind, planned["key"], inputs, planned["number"])
         except ValueError:
             return
         if found is not None and (
@@ -100,8 +95,17 @@ class Observer:
         ):
             self._artifacts[name] = found
 
-    def _node(self, planned: dict[str, Any], reports: list[dict[str, Any]], status: str) -> NodeRecord:
-        artifact = self._artifacts.get(planned["name"])
+    def _digests(self, read: dict[str, Any]) -> dict[str, str]:
+        """The digests of the parts that a node reads under one name."""
+        if "node" not in read:
+            return dict(read["digests"])
+        digests = self._artifacts[read["node"]].manifest.digests
+        return {part: digests[part] for part in read["parts"]}
+
+    def _node(
+        self, name: str, planned: dict[str, Any], reports: list[dict[str, Any]], status: str
+    ) -> NodeRecord:
+        artifact = self._artifacts.get(name)
         reference: Reference | None = None
         seconds = None
         if artifact is not None:
@@ -119,7 +123,8 @@ class Observer:
         failed = [report for report in reports if report["error"]]
         latest = next((report["progress"] for report in reversed(reports) if report["progress"]), None)
         return NodeRecord(
-            name=planned["name"],
+            stage=planned["stage"],
+            trial=planned["trial"],
             key=planned["key"],
             number=planned["number"],
             reason=planned["reason"],
@@ -132,6 +137,10 @@ class Observer:
             error=failed[-1]["error"] if failed else "",
             unexpected=failed[-1]["unexpected"] if failed else False,
             traceback=failed[-1]["traceback"] if failed else "",
+            trials=tuple(planned["trials"]),
+            history=_history(reports),
+            planned_epochs=max((report["epochs"] for report in reports), default=0),
+            summary=artifact.summary if artifact else {},
         )
 
     def _silent_or_running(self) -> str:
@@ -151,10 +160,10 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _history(reports: list[dict[str, Any]]) -> list[dict[str, float]]:
+def _history(reports: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:
     """Puts the epochs that several processes report together, each as it was reported last."""
     epochs = {epoch["epoch"]: epoch for report in reports for epoch in report["history"]}
-    return [epochs[number] for number in sorted(epochs)]
+    return tuple(epochs[number] for number in sorted(epochs))
 
 
 def read_records(root: UPath) -> list[RunRecord]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from components.artifacts.artifact import Reference
+from pipeline.plan.node import FIRST, node_name
 
 DONE = ("finished", "reused")
 """The states of a node whose artifact is there."""
@@ -16,7 +18,8 @@ class NodeRecord:
     """One node of a run.
 
     Args:
-        name: what people call it.
+        stage: of the node.
+        trial: whose it is, or what else is measured.
         key: what its artifact should be.
         number: which artifact of this key.
         reason: why it runs or is reused.
@@ -30,9 +33,14 @@ class NodeRecord:
         error: what a worker failed of, in a sentence; the node may be finished all the same, by another one.
         unexpected: whether that error was not meant for the user.
         traceback: of that error.
+        trials: the ids of the trials that share it; none if it belongs to another candidate.
+        history: the metrics of each of its epochs, as far as this run did them.
+        planned_epochs: how many there are to be; 0 if it has none.
+        summary: of its artifact, once it is there.
     """
 
-    name: str
+    stage: str
+    trial: str
     key: str
     number: int
     reason: str
@@ -45,6 +53,20 @@ class NodeRecord:
     error: str = ""
     unexpected: bool = False
     traceback: str = ""
+    trials: tuple[str, ...] = ()
+    history: tuple[Mapping[str, float], ...] = ()
+    planned_epochs: int = 0
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def epochs(self) -> int:
+        """The last epoch that is finished; 0 if none is."""
+        return int(self.history[-1]["epoch"]) if self.history else 0
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return node_name(self.stage, self.trial)
 
 
 @dataclass(frozen=True)
@@ -59,11 +81,7 @@ class RunRecord:
         seconds: how long it took (so far).
         config: the resolved configuration.
         nodes: by name, in order.
-        metrics: what evaluation measured.
-        epochs: the last epoch that is finished; 0 if training did not come to it.
-        planned_epochs: how many there are to be.
-        history: the metrics of each of this run's epochs.
-        blessing: the verdict, why, and how the model stands to each rule; empty if there is none.
+        verdict: whether the model may be served, why, and how it stands to each rule; empty if there is none.
         served: the pushed version's directory; empty if nothing was pushed.
         code: which version of this code ran, as MLflow's tags.
         tracking: where the MLflow run is, and what of it is missing there.
@@ -77,15 +95,29 @@ class RunRecord:
     seconds: float = 0.0
     config: dict[str, Any] = field(default_factory=dict)
     nodes: dict[str, NodeRecord] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    epochs: int = 0
-    planned_epochs: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-    blessing: dict[str, Any] = field(default_factory=dict)
+    verdict: dict[str, Any] = field(default_factory=dict)
     served: str = ""
     code: dict[str, str] = field(default_factory=dict)
     tracking: dict[str, str] = field(default_factory=dict)
     message: str = ""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What was measured of the run's model; nothing if it did not come to that."""
+        return next((dict(node.summary["metrics"]) for node in self.of() if "metrics" in node.summary), {})
+
+    @property
+    def history(self) -> list[Mapping[str, float]]:
+        """The metrics of each epoch of this run."""
+        return [epoch for node in self.of() for epoch in node.history]
+
+    def of(self, trial: str = FIRST) -> list[NodeRecord]:
+        """Returns the nodes of a trial, in order."""
+        return [node for node in self.nodes.values() if trial in node.trials]
+
+    def node(self, stage: str, trial: str = FIRST) -> NodeRecord | None:
+        """Returns the node of a stage and a trial; None if the run has none."""
+        return next((node for node in self.of(trial) if node.stage == stage), None)
 
     @property
     def at_work(self) -> NodeRecord | None:

@@ -12,9 +12,10 @@ from components import files
 from components.artifacts.artifact import Artifact
 from components.artifacts.evaluation import Evaluation
 from components.artifacts.exported_model import ExportedModel
-from components.evaluate.verdict import Blessing
+from components.evaluate.verdict import Verdict
 from pipeline.config import PipelineConfig
-from pipeline.run.console import command_line, format_metrics
+from pipeline.run.console import command_line
+from pipeline.stages.evaluate import format_metrics
 
 NOT_BLESSED = 3
 
@@ -27,7 +28,7 @@ class Outcome:
         evaluated: what was measured; None if the run did not come to that.
         exported: the SavedModel; None if the run did not come to that.
         last: the artifact of the plan's last node.
-        blessing: the verdict.
+        verdict: whether the model may be served.
         served: where the model is served; None if it is not.
         card: where the run's page belongs.
     """
@@ -35,19 +36,19 @@ class Outcome:
     evaluated: Evaluation | None
     exported: ExportedModel | None
     last: Artifact | None
-    blessing: Blessing
+    verdict: Verdict
     served: UPath | None
     card: UPath
 
 
 def summarize(config: PipelineConfig, console: Console, config_file: str, outcome: Outcome) -> int:
     """Prints the summary; returns the exit code: 0, or 3 if the model is not good enough to be pushed."""
-    evaluated, exported, blessing = outcome.evaluated, outcome.exported, outcome.blessing
+    evaluated, exported, verdict = outcome.evaluated, outcome.exported, outcome.verdict
     lines = []
     code = 0
     if evaluated:
         lines.append(f"metrics      {format_metrics(evaluated.summary['metrics'])}")
-    if evaluated and exported and blessing.blessed:
+    if evaluated and exported and verdict.blessed:
         question = shlex.quote(evaluated.example_question() or "your text")
         assert outcome.served is not None
         ask = command_line("predict", files.relative(outcome.served.parent))
@@ -58,8 +59,8 @@ def summarize(config: PipelineConfig, console: Console, config_file: str, outcom
     elif evaluated and exported:
         code = NOT_BLESSED
         lines += [
-            f"not pushed   {blessing.reasons[0]}",
-            *(f"             {reason}" for reason in blessing.reasons[1:]),
+            f"not pushed   {verdict.reasons[0]}",
+            *(f"             {reason}" for reason in verdict.reasons[1:]),
             f"model        {files.relative(exported.model_place)}",
         ]
         if outcome.served:

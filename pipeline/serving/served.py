@@ -3,7 +3,7 @@
 <directory>/<name>/<N>/saved_model.pb ...   what TensorFlow Serving watches
 <directory>/<name>.rnnpipe/                 the claims
 
-A push looks, judges, and claims the next number; if that is taken, it looks and judges again.
+A push looks, decides, and claims the next number; if that is taken, it looks and decides again.
 Nothing is locked, and every step may be repeated by anybody.
 """
 
@@ -13,13 +13,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from upath import UPath
 
 from components import files
-from components.artifacts.exported_model import ModelId
+from components.artifacts.exported_model import ExportedModel, ModelId
 from components.errors import UserError
-from pipeline.serving.claims import ADVICE, CLOSED, PUSHED, Claim, Claims
+from pipeline.serving.claims import ADVICE, CLOSED, PUSHED, Claim, Claims, described
 from pipeline.serving.versions import (
     GRAPH,
     Content,
@@ -58,6 +59,19 @@ class Seen:
         return max(self.versions, default=None)
 
 
+@dataclass(frozen=True)
+class Pushed:
+    """A version that was pushed.
+
+    Args:
+        place: its directory.
+        warning: what had become of the version before; empty if it was whole.
+    """
+
+    place: UPath
+    warning: str = ""
+
+
 class Served:
     """One model where it is served.
 
@@ -86,7 +100,7 @@ class Served:
         return Seen(there, highest, tuple(sorted(claimed - done)))
 
     def complete_unfinished(self) -> Seen:
-        """Finishes what others have begun, and looks; to be called before judging.
+        """Finishes what others have begun, and looks; to be called before a verdict.
 
         Raises:
             UserError: if that is not possible here and now.
@@ -109,7 +123,7 @@ class Served:
             claim: what is to be pushed; its number is set here.
 
         Returns:
-            The claim; None if somebody else has got the number: look and judge again.
+            The claim; None if somebody else has got the number: look and decide again.
 
         Raises:
             UserError: if nothing can be written there.
@@ -125,7 +139,7 @@ class Served:
             source: a local directory with the SavedModel.
 
         Returns:
-            Whether it is served; False if the claim was closed: look and judge again.
+            Whether it is served; False if the claim was closed: look and decide again.
 
         Raises:
             UserError: if the files could not be copied whole; what is served stays as it was.
@@ -146,6 +160,80 @@ class Served:
         if self._is_leftover(number, place):
             remove(place)
         return False
+
+    def push(
+        self,
+        exported: ExportedModel,
+        seen: Seen,
+        champion: Mapping[str, Any] | None,
+        rules: str,
+        registry: str,
+    ) -> Pushed | None:
+        """Claims the next version for a model, and copies it there.
+
+        Args:
+            exported: the model.
+            seen: what there was when it was found good enough.
+            champion: what it was compared with, described; None if with nothing.
+            rules: by which it was found good enough, as JSON.
+            registry: where MLflow is to have it in its registry; empty if nowhere.
+
+        Returns:
+            None if somebody else was quicker: look and decide again.
+
+        Raises:
+            UserError: if its files are not those that were validated, or cannot be copied.
+        """
+        if damaged := exported.thorough_damage():
+            raise UserError(
+                f"refused to push: {damaged}; expected what was validated. Run again: it is rebuilt."
+            )
+        source = exported.saved_model()
+        wanted = Claim(
+            number=0,
+            content=Content.of_export(exported),
+            artifact=described(exported.reference),
+            champion=champion,
+            rules=rules,
+            tracking=registry,
+            given_up=tuple(each for each in self.given_up(seen) if each != exported.model_id),
+        )
+        damaged = self.damage(seen)
+        claim = self.claim(seen, wanted)
+        if claim is None or not self.complete(claim, source):
+            return None
+        place = self.base / str(claim.number)
+        if not damaged:
+            return Pushed(place)
+        assert seen.newest is not None
+        previous = files.relative(seen.versions[seen.newest])
+        return Pushed(place, f"{previous}: {damaged}; the model is served as version {claim.number} now")
+
+    def accept(self, seen: Seen, rules: str, registry: str) -> None:
+        """Notes that the newest version is good enough by these rules, too, and meant for a registry."""
+        assert seen.newest is not None
+        if not self.claims.judged(seen.newest, rules):
+            self.claims.mark(seen.newest, "judged", rules)
+        if registry and not self.claims.meant(seen.newest, registry):
+            self.claims.mark(seen.newest, "meant", registry)
+
+    def place_of(self, seen: Seen, digest: str) -> UPath | None:
+        """Returns the directory of the newest version if it has these files, whole; else None."""
+        if seen.newest is None:
+            return None
+        place = seen.versions[seen.newest]
+        content = self.content(seen.newest, place)
+        if content is None or content.digest != digest or self.damage(seen):
+            return None
+        return place
+
+    def is_settled(self, digest: str, rules: str, registry: str) -> bool:
+        """Whether the newest version has these files, is good enough by these rules, and is registered."""
+        seen = self.look()
+        if seen.newest is None or seen.unfinished or self.place_of(seen, digest) is None:
+            return False
+        in_registry = self.claims.registered(seen.newest, registry)
+        return self.claims.judged(seen.newest, rules) and (in_registry or not registry)
 
     def prune(self, keep: int) -> None:
         """Removes all but the newest versions; claims stay."""

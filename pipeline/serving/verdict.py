@@ -1,75 +1,94 @@
-"""Whether a model may be served: a pure function of what was measured, of the champion and of the rules."""
+"""The verdict: a pure function of what was measured, of the champion, of what is served and of the rules."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 from components.evaluate.config import EvaluateConfig
-from components.evaluate.verdict import Blessing, Rule
+from components.evaluate.verdict import Rule, Verdict
 
 if TYPE_CHECKING:
     from components.evaluate.measured import Measured
 
 
 @dataclass(frozen=True)
+class ChampionStanding:
+    """How it stands with the model that others must not fall behind.
+
+    Args:
+        state: `none` if there is no champion, `unreachable` if nobody can tell or its files cannot be had,
+            `unmeasured` if it has not answered the run's examples, `measured`, or `candidate` if it is the
+            candidate itself.
+        title: what people call it.
+        why: why it is unreachable.
+        figures: what was measured of it on the same examples.
+    """
+
+    state: Literal["none", "unreachable", "unmeasured", "measured", "candidate"] = "none"
+    title: str = ""
+    why: str = ""
+    figures: Measured | None = None
+
+
+@dataclass(frozen=True)
 class Situation:
-    """All that the verdict depends on, beside the rules.
+    """All that the verdict depends on.
 
     Args:
-        figures: what was measured of the model.
-        given_up: whether it gave way to an earlier model, and nobody insists on it.
+        candidate: what was measured of the model.
+        rules: what is good enough.
+        champion: the model that it must not fall behind.
+        served: the version that is this very export, whole, and answers now; None if another one does.
+        rolled_back: whether it gave way to an earlier model, and has not been pushed since.
         mixed: whether it was exported from other weights than were measured.
-        champion: what people call the model that it must not fall behind; empty if there is none.
-        unknown: why the champion cannot be asked; empty if it can.
-        is_champion: whether it is the champion itself.
-        champion_figures: what was measured of the champion on the same examples; None if nothing was.
+        forced: whether it is to be pushed again, also where it was rolled back or is served already.
     """
 
-    figures: Measured
-    given_up: bool = False
+    candidate: Measured
+    rules: EvaluateConfig
+    champion: ChampionStanding = ChampionStanding()
+    served: int | None = None
+    rolled_back: bool = False
     mixed: bool = False
-    champion: str = ""
-    unknown: str = ""
-    is_champion: bool = False
-    champion_figures: Measured | None = None
+    forced: bool = False
 
 
-def decide(config: EvaluateConfig, situation: Situation) -> Blessing:
-    """Judges a model.
-
-    Args:
-        config: with the rules.
-        situation: that it is in.
-    """
-    from components.evaluate.blessing import judge
-
-    if situation.given_up:
-        return Blessing(
+def decide(situation: Situation) -> Verdict:
+    """Says whether a model may be served, and whether it has to be pushed."""
+    if situation.rolled_back and not situation.forced:
+        return Verdict(
             False, ["it was rolled back; change something, or push it all the same with --force export"]
         )
     if situation.mixed:
-        return Blessing(False, ["it was exported from other weights than were measured. Run again"])
-    model, champion = situation.figures, situation.champion
-    if config.compares and situation.unknown:
-        return _not_compared(config, model, situation.unknown)
-    if not config.compares or not champion:
-        return judge(config, model)
-    if situation.is_champion:
-        return judge(config, model, model, f"{champion}, which is this model")
-    if situation.champion_figures is None:
+        return Verdict(False, ["it was exported from other weights than were measured. Run again"])
+    verdict = _compared(situation)
+    return replace(verdict, push=verdict.blessed and (situation.forced or situation.served is None))
+
+
+def _compared(situation: Situation) -> Verdict:
+    from components.evaluate.rules import apply_rules
+
+    rules, model, champion = situation.rules, situation.candidate, situation.champion
+    if not rules.compares or champion.state == "none":
+        return apply_rules(rules, model)
+    if champion.state == "unreachable":
+        return _not_compared(situation, champion.why)
+    if champion.state == "unmeasured":
         return _not_compared(
-            config,
-            model,
-            f"the champion is {champion}, which was not asked in this run. Run again to have it compared",
+            situation,
+            f"the champion is {champion.title}, which was not measured in this run. Run again to have it "
+            "compared",
         )
-    return judge(config, model, situation.champion_figures, champion)
+    if champion.state == "candidate":
+        return apply_rules(rules, model, model, f"{champion.title}, which is this model")
+    return apply_rules(rules, model, champion.figures, champion.title)
 
 
-def _not_compared(config: EvaluateConfig, model: Measured, why: str) -> Blessing:
+def _not_compared(situation: Situation, why: str) -> Verdict:
     """The verdict where there is a champion, but none to compare with."""
-    from components.evaluate.blessing import judge
+    from components.evaluate.rules import apply_rules
 
-    alone = judge(config, model, name="not compared")
+    alone = apply_rules(situation.rules, situation.candidate, name="not compared")
     rule = Rule("", "", "champion", 0.0, None, False, None, why)
-    return Blessing(False, [rule.reason, *alone.reasons], [rule, *alone.rules])
+    return Verdict(False, [rule.reason, *alone.reasons], [rule, *alone.rules])

@@ -37,13 +37,13 @@ class Delivery:
     rest depends on what comes first: if that cannot be sent, nothing else is tried.
 
     Args:
-        judge: says what kind of failure an error is.
+        failure_of: says what kind of failure an error is.
     """
 
-    def __init__(self, judge: Callable[[Exception], Failure]) -> None:
+    def __init__(self, failure_of: Callable[[Exception], Failure]) -> None:
         self.error: Exception | None = None
         """The most recent failure."""
-        self._judge = judge
+        self._judge = failure_of
         self._items: list[_Item] = []
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._closing = threading.Event()

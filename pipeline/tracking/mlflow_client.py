@@ -85,7 +85,7 @@ def without_password(text: str) -> str:
     return re.sub(r"://[^/@\s]+@", "://", text)
 
 
-def judge(error: Exception) -> Failure:
+def failure_of(error: Exception) -> Failure:
     """Whether MLflow, or the way to it, or what was sent is at fault.
 
     Args:

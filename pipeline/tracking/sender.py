@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from components.artifacts.artifact import Artifact
 from pipeline.run.record import NodeRecord
+from pipeline.stages import stage_named
+from pipeline.stages.log import DatasetFacts, epochs_seconds
 from pipeline.tracking.mlflow_client import absolute_uri, database_path, open_client
-from pipeline.tracking.stage_logs import DatasetFacts, epochs_seconds, node_log
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -116,7 +117,7 @@ class Sender:
 
     def log_node(self, node: NodeRecord, artifact: Artifact, now: int) -> None:
         """Logs an artifact, whether this run made it or reused it."""
-        stage, log = node.name, node_log(node.name, artifact)
+        stage, log = node.stage, stage_named(node.stage).log(artifact)
         if node.seconds is not None:
             log.metrics[f"seconds.{stage}"] = max(node.seconds, epochs_seconds(log.epochs))
         # Noted before anything is sent: what fails here is not to be missing from the figures at the end.

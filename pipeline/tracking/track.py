@@ -61,8 +61,8 @@ def track(run: RunFacts, timeout: float = 600.0) -> list[str]:
 def _put(run: RunFacts, tracker: Tracker) -> None:
     record = run.record
     tracker.update(record, run.artifact)
-    if record.blessing:
-        tracker.judged(record.blessing)
+    if record.verdict:
+        tracker.decided(record.verdict)
     tracker.card(card_page(run))
     if record.served and run.exported and run.evaluation:
         newest = _newest_of(files.resolve(record.served).parent, run.exported)

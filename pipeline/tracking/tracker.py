@@ -20,12 +20,10 @@ from functools import partial
 from typing import Any
 
 from components.artifacts.artifact import Artifact
-from components.artifacts.trained_model import TrainedModel
 from pipeline.run.record import DONE, RunRecord
 from pipeline.tracking.delivery import Delivery
-from pipeline.tracking.mlflow_client import judge, one_line, quiet_mlflow, without_password
+from pipeline.tracking.mlflow_client import failure_of, one_line, quiet_mlflow, without_password
 from pipeline.tracking.sender import Scalar, Sender, Status
-from pipeline.tracking.stage_logs import is_logged
 from pipeline.tracking.system_metrics import SystemMetrics
 
 __all__ = ["Status", "Tracker"]
@@ -64,7 +62,7 @@ class Tracker:
         """What had not arrived when the run was over, and can be sent later."""
         self._record = run
         self._sender = Sender(uri, experiment, run, model, run_id, again, arrived)
-        self._delivery = Delivery(judge)
+        self._delivery = Delivery(failure_of)
         self._updating = threading.Lock()
         self._seen: set[int | str] = set()  # epochs and nodes that were noted
         self._samples = 0
@@ -115,9 +113,10 @@ class Tracker:
         with self._updating:
             now = _milliseconds()
             for name, node in record.nodes.items():
-                if name == TrainedModel.stage:  # in this place, as they come while the run goes on
-                    self._note_epochs(record.history, now)
-                if name in self._seen or node.state not in DONE or not is_logged(name):
+                if not node.trials:  # a candidate that belongs to another run
+                    continue
+                self._note_epochs(node.history, now)  # in this place, as they come while the run goes on
+                if name in self._seen or node.state not in DONE:
                     continue
                 found = artifact(name)
                 if found is not None:
@@ -132,20 +131,20 @@ class Tracker:
                 self._sender.note_epoch(epoch)
                 self._put(f"epoch {number}", self._sender.log_epoch, epoch, now)
 
-    def judged(self, blessing: Mapping[str, Any]) -> None:
+    def decided(self, verdict: Mapping[str, Any]) -> None:
         """Notes the verdict.
 
         Args:
-            blessing: a Blessing as JSON has it.
+            verdict: a Verdict as JSON has it.
         """
         tags = {
-            "blessed": str(blessing["blessed"]).lower(),
-            "blessing": "; ".join(blessing["reasons"]),
-            "champion": blessing["champion"],
+            "blessed": str(verdict["blessed"]).lower(),
+            "verdict": "; ".join(verdict["reasons"]),
+            "champion": verdict["champion"],
         }
-        text = json.dumps(blessing, ensure_ascii=False, indent=1)
+        text = json.dumps(verdict, ensure_ascii=False, indent=1)
         self._put("the verdict", self._sender.log_tags, {k: v for k, v in tags.items() if v})
-        self._put("blessing.json", self._sender.log_text, text, "evaluate/blessing.json")
+        self._put("verdict.json", self._sender.log_text, text, "evaluate/verdict.json")
 
     def card(self, page: str) -> None:
         """Keeps the run's page with it.

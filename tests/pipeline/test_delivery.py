@@ -27,7 +27,7 @@ def failing(times, error, then):
 
 def test_everything_arrives_in_order_although_some_of_it_fails_at_first():
     arrived, done = [], threading.Event()
-    sending = Delivery(judge=lambda error: Failure.UNREACHABLE)
+    sending = Delivery(failure_of=lambda error: Failure.UNREACHABLE)
     sending.put("a", lambda: arrived.append("a"))
     sending.put("b", failing(3, OSError("unreachable"), lambda: arrived.append("b")))
     sending.put("c", lambda: arrived.append("c"))
@@ -38,7 +38,7 @@ def test_everything_arrives_in_order_although_some_of_it_fails_at_first():
 
 
 def test_what_can_never_be_sent_does_not_stop_the_rest():
-    sending = Delivery(judge=lambda error: Failure.PERMANENT)
+    sending = Delivery(failure_of=lambda error: Failure.PERMANENT)
     sending.put("a", lambda: None)
     sending.put("b", failing(9, ValueError("wrong"), lambda: None))
     sending.put("c", lambda: None)
@@ -48,7 +48,7 @@ def test_what_can_never_be_sent_does_not_stop_the_rest():
 
 def test_without_the_first_nothing_else_is_tried():
     tried = []
-    sending = Delivery(judge=lambda error: Failure.PERMANENT)
+    sending = Delivery(failure_of=lambda error: Failure.PERMANENT)
     sending.put("a", failing(9, ValueError(), lambda: None))
     sending.put("b", lambda: tried.append("b"))
     assert sending.close(30) == ["a", "b"]
@@ -63,7 +63,7 @@ def test_what_fails_temporarily_lets_the_rest_pass_and_is_tried_again_at_the_end
             raise OSError("503")
         arrived.append("b")
 
-    sending = Delivery(judge=lambda error: Failure.TEMPORARY)
+    sending = Delivery(failure_of=lambda error: Failure.TEMPORARY)
     sending.put("a", failing(9, OSError("503"), lambda: arrived.append("a")))  # the first is waited for
     sending.put("b", send)
     sending.put("c", lambda: arrived.append("c"))
@@ -77,7 +77,7 @@ def test_what_fails_temporarily_lets_the_rest_pass_and_is_tried_again_at_the_end
 def test_at_the_end_a_temporary_failure_costs_only_itself_and_silence_all_that_is_left():
     kinds = {"503": Failure.TEMPORARY, "unreachable": Failure.UNREACHABLE}
     tried = []
-    sending = Delivery(judge=lambda error: kinds[str(error)])
+    sending = Delivery(failure_of=lambda error: kinds[str(error)])
     sending.put("a", lambda: None)
     sending.put("b", failing(99, OSError("503"), lambda: None))
     sending.put("c", lambda: None)
@@ -95,7 +95,7 @@ def test_closing_ends_the_waiting_for_a_better_time(monkeypatch):
         failed.set()
         raise OSError("unreachable")
 
-    sending = Delivery(judge=lambda error: Failure.UNREACHABLE)
+    sending = Delivery(failure_of=lambda error: Failure.UNREACHABLE)
     sending.put("a", send)
     sending.put("b", lambda: None)
     assert failed.wait(30)
@@ -104,7 +104,7 @@ def test_closing_ends_the_waiting_for_a_better_time(monkeypatch):
 
 def test_a_call_that_hangs_is_left_behind():
     release = threading.Event()
-    sending = Delivery(judge=lambda error: Failure.UNREACHABLE)
+    sending = Delivery(failure_of=lambda error: Failure.UNREACHABLE)
     sending.put("a", lambda: None)
     sending.put("b", release.wait)
     assert "b" in sending.close(0.1)
@@ -112,4 +112,4 @@ def test_a_call_that_hangs_is_left_behind():
 
 
 def test_nothing_to_send():
-    assert Delivery(judge=lambda error: Failure.UNREACHABLE).close(30) == []
+    assert Delivery(failure_of=lambda error: Failure.UNREACHABLE).close(30) == []

@@ -27,7 +27,7 @@ from pipeline.run import code_version as code_version_module
 from pipeline.run.code_version import code_version
 from pipeline.tracking import delivery
 from pipeline.tracking.delivery import Failure
-from pipeline.tracking.mlflow_client import database_path, judge, quiet_mlflow, ui_command
+from pipeline.tracking.mlflow_client import database_path, failure_of, quiet_mlflow, ui_command
 from pipeline.tracking.mlflow_run import params, published
 from pipeline.tracking.sender import Sender
 from pipeline.tracking.system_metrics import SystemMetrics
@@ -468,7 +468,7 @@ def troubled():
     ],
 )
 def test_what_a_server_answers_is_no_silence(troubled, status, kinds):
-    assert [judge(error) for error in troubled(status)] == kinds
+    assert [failure_of(error) for error in troubled(status)] == kinds
 
 
 def test_silence_and_faults_of_this_side():
@@ -477,12 +477,12 @@ def test_silence_and_faults_of_this_side():
     for call in (lambda: MlflowClient(NOWHERE).get_run("run"), lambda: artifacts.log_artifact(__file__)):
         with pytest.raises(Exception, match="refused") as refused:
             call()
-        assert judge(refused.value) is Failure.UNREACHABLE
-    assert judge(ConnectionRefusedError()) is Failure.UNREACHABLE
+        assert failure_of(refused.value) is Failure.UNREACHABLE
+    assert failure_of(ConnectionRefusedError()) is Failure.UNREACHABLE
     full = OSError(errno.ENOSPC, "no space left on device")
     for error in (FileNotFoundError("artifact.json"), full, ImportError("mlflow"), ValueError()):
-        assert judge(error) is Failure.PERMANENT
-    assert judge(MlflowException("database is locked")) is Failure.TEMPORARY
+        assert failure_of(error) is Failure.PERMANENT
+    assert failure_of(MlflowException("database is locked")) is Failure.TEMPORARY
 
 
 def test_what_is_sent_late_is_not_missing_from_the_figures(uri, tmp_path, monkeypatch):

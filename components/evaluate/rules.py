@@ -1,4 +1,4 @@
-"""Judges whether a model is good enough to be served."""
+"""Holds what was measured of a model against the rules."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from components.evaluate.bootstrap import interval
 from components.evaluate.config import ERRORS, EvaluateConfig, Metric, SliceThreshold
 from components.evaluate.measured import Measured
-from components.evaluate.verdict import Blessing, Rule
+from components.evaluate.verdict import Rule, Verdict
 
 Array = np.ndarray[Any, Any]
 
 
-def judge(
+def apply_rules(
     config: EvaluateConfig, model: Measured, champion: Measured | None = None, name: str = "no champion yet"
-) -> Blessing:
+) -> Verdict:
     """Holds what was measured against the thresholds.
 
     Args:
@@ -30,13 +30,13 @@ def judge(
         The verdict: blessed if all rules are met. Those that are not come first.
     """
     if config.bless == "always":
-        return Blessing(True, ["bless: always"])
+        return Verdict(True, ["bless: always"])
     if not config.thresholds:
         reason = "no thresholds in evaluate.bless: not blessed; set `evaluate.bless`, or `bless: always`"
-        return Blessing(False, [reason])
+        return Verdict(False, [reason])
     rules = sorted(_rules(config, model, champion, name), key=lambda rule: rule.met)
     compared = name if champion else ""
-    return Blessing(all(rule.met for rule in rules), [rule.reason for rule in rules], rules, compared)
+    return Verdict(all(rule.met for rule in rules), [rule.reason for rule in rules], rules, compared)
 
 
 def _rules(config: EvaluateConfig, model: Measured, champion: Measured | None, name: str) -> Iterator[Rule]:
@@ -70,8 +70,8 @@ def _bound(metric: Metric, place: tuple[str, ...], kind: str, bound: float, mode
     met = bool(keeps(value))
     sign = {("min", True): ">=", ("min", False): "<", ("max", True): "<=", ("max", False): ">"}[kind, met]
     failure = "" if met else f": fails by {abs(value - bound):.3g}"
-    confidence, said = _confidence(keeps(_defined(model.resamples(metric, place))) == met)
-    reason = f"{where} {value:.6g} {sign} {bound:.6g} ({kind}){failure}{said}"
+    confidence, share = _confidence(keeps(_defined(model.resamples(metric, place))) == met)
+    reason = f"{where} {value:.6g} {sign} {bound:.6g} ({kind}){failure}{share}"
     return Rule(metric, "=".join(place), kind, bound, value, met, confidence, reason)
 
 
@@ -98,21 +98,23 @@ def _drop(
     drop = sign * (ours - theirs)
     resampled = sign * (model.resamples(metric, place) - champion.resamples(metric, place))
     within = interval(resampled)
-    said = f"{where} {ours:.6g} beside {theirs:.6g} of {name}: "
+    compared = f"{where} {ours:.6g} beside {theirs:.6g} of {name}: "
     if drop <= bound:
         confidence, share = _confidence(_defined(resampled) <= bound)
         change = f"a drop of {drop:.3g} <= {bound:.6g}" if drop > 0 else "no drop"
-        reason = f"{said}{change} (max_regression){share}"
+        reason = f"{compared}{change} (max_regression){share}"
         return Rule(metric, slice_name, "max_regression", bound, drop, True, confidence, reason)
     confidence, share = _confidence(_defined(resampled) > bound)
     if within is not None and within[0] <= 0:
         reason = (
-            f"{said}a drop of {drop:.3g} > {bound:.6g} (max_regression), but within the noise: 95 % of "
+            f"{compared}a drop of {drop:.3g} > {bound:.6g} (max_regression), but within the noise: 95 % of "
             "the paired "
             f"resamples are from {within[0]:.3g} to {within[1]:.3g}"
         )
         return Rule(metric, slice_name, "max_regression", bound, drop, True, confidence, reason)
-    reason = f"{said}a drop of {drop:.3g} > {bound:.6g} (max_regression): fails by {drop - bound:.3g}{share}"
+    reason = (
+        f"{compared}a drop of {drop:.3g} > {bound:.6g} (max_regression): fails by {drop - bound:.3g}{share}"
+    )
     return Rule(metric, slice_name, "max_regression", bound, drop, False, confidence, reason)
 
 

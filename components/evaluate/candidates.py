@@ -1,0 +1,80 @@
+"""The models that are measured: the one that a trial has trained, and others beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from components.artifacts.tokens import Tokens
+from components.artifacts.trained_model import TrainedModel
+from components.models.decode import DecodeConfig
+from components.strict import Task
+
+if TYPE_CHECKING:
+    from components.artifacts.artifact import Reference
+
+
+class Answering(Protocol):
+    """A model that answers texts, such as components.predictor.Predictor."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The label of each class (classification)."""
+
+    @property
+    def signatures(self) -> Mapping[str, Callable[[Any], Any]]:
+        """Its functions of texts by name; `explain` says what the decoder looked at."""
+
+    def __call__(self, text: Any) -> Any:
+        """Answers a batch of texts."""
+
+
+class Candidate(Protocol):
+    """A model that is measured."""
+
+    @property
+    def reads(self) -> Mapping[str, tuple[str, ...]]:
+        """What it is made of, beside the examples: parts of artifacts."""
+
+    @property
+    def identity(self) -> str:
+        """What tells it from other models, where that does not follow from what it reads."""
+
+    def load(self, inputs: Mapping[str, Reference], task: Task, decode: DecodeConfig | None) -> Answering:
+        """Loads it where examples are answered."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The model that the trial has trained, as it will be exported."""
+
+    reads: ClassVar = {"tokenize": ("vocabulary", "report"), "train": ("model",)}
+    identity: ClassVar = ""
+
+    def load(self, inputs: Mapping[str, Reference], task: Task, decode: DecodeConfig | None) -> Answering:
+        """Loads network and tokenizers."""
+        from components.predictor import load_predictor
+
+        model: TrainedModel = TrainedModel.load(inputs["train"])
+        return load_predictor(Tokens.load(inputs["tokenize"]), model.model_file(), task, decode)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model that was exported before; it brings its own tokenizers and decoder.
+
+    Args:
+        directory: its SavedModel, on the machine that measures it.
+        identity: which model it is, wherever its files are.
+    """
+
+    directory: str
+    identity: str
+    reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def load(self, inputs: Mapping[str, Reference], task: Task, decode: DecodeConfig | None) -> Answering:
+        """Loads the SavedModel."""
+        from components.evaluate.saved_model import SavedModelAnswers
+
+        return SavedModelAnswers(self.directory)

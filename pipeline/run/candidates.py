@@ -1,0 +1,99 @@
+"""The champion as one more candidate: it answers the same examples in the same job, unless it did before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.artifacts.artifact import inputs_hash
+from components.artifacts.evaluation import Evaluation
+from components.artifacts.exported_model import ExportedModel
+from components.evaluate.candidates import Exported
+from pipeline.plan.ingredients import Ingredients
+from pipeline.plan.node import NodePlan, Plan, Read, Trial
+from pipeline.plan.planning import Planner, known_digests
+from pipeline.stages.evaluate import EvaluateStage
+from pipeline.store.store import Store
+
+if TYPE_CHECKING:
+    from pipeline.tracking.registry import Champion
+
+CHAMPION = "champion"
+"""In the place of a trial: the candidate that is measured beside the run's own."""
+_OF_CANDIDATE = ("decode", "candidate", "evaluate.batch_size")  # settings that it need not share
+
+
+def champion_node(champion: Champion, model: Path, plan: Plan, store: Store) -> NodePlan:
+    """Plans how a champion is measured on the examples of a run.
+
+    Args:
+        champion: as it was found.
+        model: its SavedModel on this machine.
+        plan: of the run.
+        store: where its figures may be.
+    """
+    trial = Trial(CHAMPION, plan.trials[0].config)
+    stage = EvaluateStage(Exported(str(model), champion.identity))
+    nodes = {node.name: node for node in plan}
+    planner = Planner(store, plan["ingest"].data)
+    return planner.node(stage, trial, _reads(stage, plan), nodes, f"{champion.title}, on the same examples")
+
+
+def measured_champion(
+    champion: Champion, plan: Plan, store: Store, evaluated: Evaluation | None
+) -> Evaluation | None:
+    """Finds the figures of a champion on the examples of a run, wherever they were measured.
+
+    Args:
+        champion: as it was found.
+        plan: of the run.
+        store: where they may be.
+        evaluated: what the run itself has measured, once it is there.
+    """
+    node = champion_node(champion, Path(), plan, store)
+    wanted = [f"{name} {part}" for name, read in node.reads.items() for part in read.parts]
+    if evaluated is not None:
+        examples = {name: evaluated.manifest.read[name] for name in wanted}
+    else:
+        examples = known_digests(store, node.reads, {each.name: each for each in plan}) or {}
+    if not examples:
+        return None
+    for made in store.made(Evaluation.stage, node.key):
+        if made.inputs == inputs_hash(examples) and not store.trouble(Evaluation, node.key, made):
+            found = store.find(Evaluation, node.key, *made)
+            if isinstance(found, Evaluation):
+                return found
+    return _evaluation_of(champion.digest, examples, node.ingredients, store) if champion.digest else None
+
+
+def _reads(stage: EvaluateStage, plan: Plan) -> dict[str, Read]:
+    """The examples that the run's own candidate is measured on."""
+    own = plan[Evaluation.stage]
+    return {name: own.reads[name] for name in stage.reads(own.config)}
+
+
+def _evaluation_of(
+    digest: str, examples: Mapping[str, str], wanted: Ingredients, store: Store
+) -> Evaluation | None:
+    """The evaluation on these examples that an export with this digest was made after."""
+    predictions = {
+        exported.manifest.read.get("evaluate predictions")
+        for exported in store.recent(ExportedModel)
+        if exported.manifest.digests["model"] == digest
+    }
+    for found in store.recent(Evaluation):
+        assert isinstance(found, Evaluation)
+        if (
+            found.manifest.digests["predictions"] in predictions
+            and examples.items() <= found.manifest.read.items()
+            and _measured_alike(found, wanted)
+            and not store.damage(found)
+        ):
+            return found
+    return None
+
+
+def _measured_alike(found: Evaluation, wanted: Ingredients) -> bool:
+    settings = Ingredients.of(found.manifest.ingredients).reduced(without=_OF_CANDIDATE).settings
+    return settings == wanted.reduced(without=_OF_CANDIDATE).settings

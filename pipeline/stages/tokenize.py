@@ -1,0 +1,49 @@
+"""Examples to token ids, and the vocabularies that they are learnt by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from components.artifacts.tokens import Tokens
+from components.strict import SPLITS
+from pipeline.config import PipelineConfig
+from pipeline.plan.ingredients import Ingredients
+from pipeline.stages.stage import NodeWork, Reads, Stage, dump
+
+if TYPE_CHECKING:
+    import apache_beam as beam
+
+
+class TokenizeStage(Stage):
+    """Learns the tokenizers, and applies them."""
+
+    kind = Tokens
+    module = "components.tokenize.transform"
+    libraries = ("tensorflow", "tensorflow-text", "sentencepiece", "pyarrow")
+
+    def reads(self, config: PipelineConfig) -> Reads:
+        """The examples."""
+        return {"ingest": SPLITS}
+
+    def settings(self, config: PipelineConfig) -> dict[str, Any]:
+        """The tokenizers."""
+        return {"task": config.task, "tokenize": dump(config.tokenize)}
+
+    def parts(self, config: PipelineConfig, whole: Ingredients) -> dict[str, Ingredients]:
+        """Vocabularies are learnt from the train split alone."""
+        parts: dict[str, Ingredients] = {
+            split: whole.reduced(upstream=("ingest train", f"ingest {split}")) for split in SPLITS
+        }
+        return {**parts, "vocabulary": whole.reduced(upstream=("ingest train",))}
+
+    def work(self, node: NodeWork) -> beam.PTransform:
+        """Makes components.tokenize.transform.Tokenize."""
+        from components.tokenize.transform import Tokenize
+
+        return Tokenize(node.config.tokenize, node.config.task, node.work)
+
+    def describe(self, summary: Mapping[str, Any]) -> str:
+        """Counts tokens and labels."""
+        sizes = [f"{field} vocabulary {size:,}" for field, size in summary["vocabulary"].items()]
+        return ", ".join([*sizes, f"{summary['labels']:,} labels"] if "labels" in summary else sizes)
