@@ -151,6 +151,23 @@ def predict(
 
 
 @app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A run's id, or a served model's directory.")],
+    paths: Annotated[list[str], typer.Argument(metavar="FILES", help="Labelled files, or globs.")],
+    against: Annotated[
+        str | None, typer.Option(help="`champion`, or another model: it answers the same examples.")
+    ] = None,
+    root: Root = "runs",
+    set_: Overrides = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show tracebacks.")] = False,
+) -> None:
+    """Measure a model on new labelled files, as its run measured it; nothing is trained."""
+    from pipeline.run.evaluation import evaluate_model
+
+    raise typer.Exit(evaluate_model(model, paths, Console(), against, root, set_ or [], verbose))
+
+
+@app.command()
 def serve(
     name: Annotated[str, typer.Argument(help="The model's name, or the directory of its versions.")],
     port: Annotated[int, typer.Option(help="HTTP port.")] = 8501,

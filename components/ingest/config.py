@@ -40,8 +40,8 @@ class IngestConfig(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> IngestConfig:
-        if not self.files or (isinstance(self.files, dict) and "train" not in self.files):
-            raise ValueError("files names no file to train on: give a path, a glob, or `files: {train: ...}`")
+        if not self.files:
+            raise ValueError("files names no file: give a path, a glob, or `files: {train: ...}`")
         unknown = sorted(set(self.columns) - set(_COLUMNS))
         if unknown:
             raise ValueError(f"columns has {', '.join(unknown)}, expected some of {', '.join(_COLUMNS)}")

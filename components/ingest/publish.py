@@ -13,6 +13,7 @@ from components.artifacts.examples import REJECTED, STATISTICS, kept_name, part_
 from components.errors import UserError
 from components.ingest.config import IngestConfig
 from components.ingest.parts import Part, Rejections
+from components.ingest.splits import reads_train
 from components.ingest.statistics import Duplicates, make_statistics, merge_duplicates
 from components.reports import Progress, Warned, emit
 from components.strict import SPLITS, Task
@@ -53,7 +54,9 @@ def publish(
     lines = _join(work, attempt, rejected)
     if problem := _problem(config, parts, rejected, str(work.root / lines.path)):
         raise UserError(problem)
-    statistics = make_statistics(task, parts, rejected, merge_duplicates(found), list(config.keep))
+    statistics = make_statistics(
+        task, parts, rejected, merge_duplicates(found), list(config.keep), reads_train(config)
+    )
     as_json = json.dumps(statistics, ensure_ascii=False, indent=2).encode() + b"\n"
     counts = {split: statistics["splits"][split]["examples"] for split in SPLITS}
     total = statistics["rejected"]["total"]
@@ -101,7 +104,7 @@ def _problem(config: IngestConfig, parts: list[Part], rejected: list[Rejections]
             f"All of them are in {path}. Correct the files, `ingest.format` or `ingest.columns`, or raise "
             f"`ingest.max_rejected`."
         )
-    if not any(part.split == "train" for part in parts):
+    if reads_train(config) and not any(part.split == "train" for part in parts):
         return (
             f"ingest: no example is left to train on: received {total:,} records, of which {lost:,} were "
             f"rejected (see {path}) and the rest belongs to other splits. Expected at least one in train. "

@@ -21,6 +21,11 @@ def held_out(config: IngestConfig) -> dict[Split, float]:
     return {split: fraction for split, fraction in sorted(config.holdout.items()) if split not in given}
 
 
+def reads_train(config: IngestConfig) -> bool:
+    """Whether there is to be a split to train on; data that are only evaluated have none."""
+    return not isinstance(config.files, dict) or "train" in config.files
+
+
 def choose(text: int, fractions: dict[Split, float]) -> Split:
     """The split of an example read from the files of `train`.
 

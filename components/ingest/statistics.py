@@ -90,6 +90,7 @@ def make_statistics(
     rejected: Sequence[Rejections],
     duplicates: Duplicates,
     keep: Sequence[str] = (),
+    trains: bool = True,
 ) -> dict[str, Any]:
     """Makes what statistics.json holds.
 
@@ -102,6 +103,7 @@ def make_statistics(
         rejected: what was rejected.
         duplicates: what is there more than once.
         keep: the names of the columns that are kept.
+        trains: whether something is to be trained on them, and so expected of them.
     """
     names = {part.source: part.name for part in parts}
     splits = {}
@@ -137,7 +139,14 @@ def make_statistics(
             column: sum(part.unreadable[column].values for part in parts if column in part.unreadable)
             for column in keep
         }
-    return statistics | {"warnings": _warnings(statistics) + _unreadable(statistics, parts)}
+    warnings = [
+        *(_missing(statistics) if trains else ()),
+        *_shared(statistics),
+        *(_labels(statistics) if trains else ()),
+        *_rejected(statistics),
+        *_unreadable(statistics, parts),
+    ]
+    return statistics | {"warnings": warnings}
 
 
 def _unreadable(statistics: dict[str, Any], parts: Sequence[Part]) -> list[str]:
@@ -155,35 +164,43 @@ def _unreadable(statistics: dict[str, Any], parts: Sequence[Part]) -> list[str]:
     return warnings
 
 
-def _warnings(statistics: dict[str, Any]) -> list[str]:
-    """Says in sentences what someone should look at before training."""
-    splits = statistics["splits"]
-    warnings = [
-        f"There are no {split} examples: give `ingest.files.{split}` or a fraction in `ingest.holdout`."
-        for split in SPLITS[1:]
-        if not splits[split]["examples"]
-    ]
+def _missing(statistics: dict[str, Any]) -> Iterator[str]:
+    for split in SPLITS[1:]:
+        if not statistics["splits"][split]["examples"]:
+            yield (
+                f"There are no {split} examples: give `ingest.files.{split}` or a fraction in "
+                "`ingest.holdout`."
+            )
+
+
+def _shared(statistics: dict[str, Any]) -> Iterator[str]:
     for shared in statistics["shared_texts"]:
         (one, other), (here, there) = shared["splits"], shared["places"][0]
-        warnings.append(
+        yield (
             f"Texts of {other} that are also in {one}: {shared['texts']:,} (such as {there} and {here}). "
             f"What is measured on {other} will look better than it is."
         )
-    if labels := splits["train"].get("labels"):
-        if len(labels) == 1:
-            warnings.append(
-                f"Every train example has the label {next(iter(labels))!r}: nothing can be learnt."
-            )
-        if len(labels) > max(100, splits["train"]["examples"] // 2):
-            warnings.append(f"Different labels in train: {len(labels):,}. Is `label` the right column?")
-        for split in SPLITS[1:]:
-            unknown = [repr(label) for label in splits[split]["labels"] if label not in labels]
-            if unknown:
-                shown = ", ".join(unknown[:5]) + (" and others" if len(unknown) > 5 else "")
-                warnings.append(f"Labels of {split} that do not occur in train: {shown}.")
+
+
+def _labels(statistics: dict[str, Any]) -> Iterator[str]:
+    splits = statistics["splits"]
+    labels = splits["train"].get("labels")
+    if not labels:
+        return
+    if len(labels) == 1:
+        yield f"Every train example has the label {next(iter(labels))!r}: nothing can be learnt."
+    if len(labels) > max(100, splits["train"]["examples"] // 2):
+        yield f"Different labels in train: {len(labels):,}. Is `label` the right column?"
+    for split in SPLITS[1:]:
+        unknown = [repr(label) for label in splits[split]["labels"] if label not in labels]
+        if unknown:
+            shown = ", ".join(unknown[:5]) + (" and others" if len(unknown) > 5 else "")
+            yield f"Labels of {split} that do not occur in train: {shown}."
+
+
+def _rejected(statistics: dict[str, Any]) -> Iterator[str]:
     if total := statistics["rejected"]["total"]:
-        warnings.append(f"Rejected records: {total:,}. rejected.jsonl says which and why.")
-    return warnings
+        yield f"Rejected records: {total:,}. rejected.jsonl says which and why."
 
 
 def _place(row: np.void) -> Place:

@@ -34,6 +34,9 @@ def _check_files(task: Task, ingest: IngestConfig) -> Iterator[Problem]:
         if ingest.format == "text":
             yield Problem(("ingest", "files"), f"format text expects, for each split, {by_field}")
         return
+    if "train" not in ingest.files:
+        message = "names no file to train on: give a path, a glob, or `files: {train: ...}`"
+        yield Problem(("ingest", "files"), message)
     for split, source in ingest.files.items():
         path: KeyPath = ("ingest", "files", split)
         if not source:

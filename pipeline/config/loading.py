@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.config.checks import misfits, missing_files
 from pipeline.config.document import Document, Entry
 from pipeline.config.explain import explain
-from pipeline.config.models import PipelineConfig, fill_defaults
+from pipeline.config.models import PipelineConfig, fill_defaults, yaml_text
 from pipeline.config.problems import ConfigError, Problem, did_you_mean, dotted
 
 
@@ -31,7 +31,11 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
     document = Document(_text(path), str(path))
     for assignment in overrides:
         document.override(assignment)
-    config, problems = _validated(document.data)
+    return _checked(document)
+
+
+def _checked(document: Document, look_for_files: bool = True) -> PipelineConfig:
+    config, problems = _validated(document.data, look_for_files)
     entries = document.problems + [
         Entry(document.origin(where), f"{dotted(where)}: {message}")
         for where, message in problems
@@ -41,6 +45,25 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
         entries.sort(key=lambda entry: entry.origin.order)
         raise ConfigError("\n".join(map(str, entries)))
     return config
+
+
+def config_of(
+    data: dict[str, Any], overrides: Sequence[str] = (), name: str = "the configuration"
+) -> PipelineConfig:
+    """Checks plain data, such as `resolved` gives, without looking for files.
+
+    Args:
+        data: of a configuration.
+        overrides: assignments, as for `load_config`.
+        name: what to call it in messages.
+
+    Raises:
+        ConfigError: all problems.
+    """
+    document = Document(yaml_text(data), name)
+    for assignment in overrides:
+        document.override(assignment)
+    return _checked(document, look_for_files=False)
 
 
 def _text(path: Path) -> str:
@@ -64,7 +87,7 @@ def _text(path: Path) -> str:
         raise ConfigError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8 text") from None
 
 
-def _validated(data: dict[str, Any]) -> tuple[PipelineConfig | None, list[Problem]]:
+def _validated(data: dict[str, Any], look_for_files: bool) -> tuple[PipelineConfig | None, list[Problem]]:
     config: PipelineConfig | None
     problems: list[Problem] = []
     try:
@@ -76,7 +99,7 @@ def _validated(data: dict[str, Any]) -> tuple[PipelineConfig | None, list[Proble
         sections = _sound_sections(data, {problem.path[0] for problem in problems})
         if "task" in sections:
             problems += misfits(sections["task"], sections)
-    if "ingest" in sections:
+    if look_for_files and "ingest" in sections:
         told = {problem.path for problem in problems}
         problems += [problem for problem in missing_files(sections["ingest"]) if problem.path not in told]
     return config, problems

@@ -5,44 +5,22 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
 from components.errors import UserError
-from components.evaluate.config import ERRORS
 from pipeline.report.facts import RunFacts
+from pipeline.report.standings import Standing, best, difference_text, standing, value_text
 from pipeline.stages.log import epochs_seconds
+
+if TYPE_CHECKING:
+    from components.evaluate.measured import Measured
 
 # They say where things go; what a run measures does not depend on them.
 _PLACES = ("root", "name", "export.directory", "tracking.")
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A metric of one run, and how far it is from the best run's.
-
-    Args:
-        value: the metric.
-        interval: what holds the middle 95 % of its resamples; None without resamples.
-        difference: from the best run's on the same examples; 0 for that run itself.
-        difference_interval: what holds the middle 95 % of the paired resamples of the difference.
-    """
-
-    value: float
-    interval: tuple[float, float] | None = None
-    difference: float = 0.0
-    difference_interval: tuple[float, float] | None = None
-
-    @property
-    def beyond_noise(self) -> bool | None:
-        """Whether the difference is no chance; None where that is not known."""
-        if self.difference_interval is None:
-            return None
-        low, high = self.difference_interval
-        return low > 0 or high < 0
 
 
 @dataclass(frozen=True)
@@ -81,56 +59,48 @@ def compare(runs: Sequence[RunFacts]) -> Comparison:
         )
         raise UserError(f"received {count}; expected 2 to 26 to compare: `rnnpipe runs` lists them.")
     labels = list(string.ascii_uppercase[: len(runs)])
-    names = dict.fromkeys(name for run in runs if run.measured for name in run.measured.report["metrics"])
+    measured = [run.measured() for run in runs]
+    examples = [run.examples_digest() for run in runs]
+    names = dict.fromkeys(name for each in measured if each for name in each.report["metrics"])
     notes = [
         f"{label} ({run.record.status}) was not evaluated, or its artifacts are gone"
-        for label, run in zip(labels, runs, strict=True)
-        if run.measured is None
+        for label, run, each in zip(labels, runs, measured, strict=True)
+        if each is None
     ]
-    if len({run.examples_digest for run in runs if run.measured}) > 1:
+    if len({own for own, each in zip(examples, measured, strict=True) if each}) > 1:
         notes.append("they were measured on different examples: each is compared with the best on its own")
     return Comparison(
         list(runs),
         labels,
         _differing_parameters(runs),
-        {name: _standings(name, runs) for name in names},
+        {name: _standings(name, measured, examples) for name in names},
         _costs(runs),
         notes,
     )
 
 
 def _differing_parameters(runs: Sequence[RunFacts]) -> dict[str, list[str]]:
-    keys = dict.fromkeys(key for run in runs for key in run.parameters)
+    keys = dict.fromkeys(key for run in runs for key in run.parameters())
     table = {
-        key: [_shown(run.parameters.get(key, "")) for run in runs]
+        key: [_shown(run.parameters().get(key, "")) for run in runs]
         for key in keys
         if not key.startswith(_PLACES)
     }
     return {key: values for key, values in table.items() if len({*values}) > 1}
 
 
-def _standings(name: Any, runs: Sequence[RunFacts]) -> list[Standing | None]:
-    from components.evaluate.bootstrap import interval
-
-    values = [run.measured.value(name, ()) if run.measured else None for run in runs]
-    sign = -1 if name in ERRORS else 1
-    best: dict[str, tuple[float, Any]] = {}  # by examples, the best value and its resamples
-    for run, value in zip(runs, values, strict=True):
-        rival = best.get(run.examples_digest)
-        if run.measured and value is not None and (rival is None or sign * value > sign * rival[0]):
-            best[run.examples_digest] = (value, run.measured.resamples(name, ()))
-    standings: list[Standing | None] = []
-    for run, value in zip(runs, values, strict=True):
-        if run.measured is None or value is None:
-            standings.append(None)
-            continue
-        resampled = run.measured.resamples(name, ())
-        rival_value, rival_resampled = best[run.examples_digest]
-        noise = None
-        if resampled is not rival_resampled and len(resampled) == len(rival_resampled):
-            noise = interval(resampled - rival_resampled)
-        standings.append(Standing(value, interval(resampled), value - rival_value, noise))
-    return standings
+def _standings(
+    name: Any, measured: Sequence[Measured | None], examples: Sequence[str]
+) -> list[Standing | None]:
+    """How each run stands beside the best on the same examples."""
+    rivals = {
+        each: best(name, [m for m, own in zip(measured, examples, strict=True) if m and own == each])
+        for each in {*examples}
+    }
+    return [
+        standing(name, each, rivals[own]) if each else None
+        for each, own in zip(measured, examples, strict=True)
+    ]
 
 
 def _costs(runs: Sequence[RunFacts]) -> dict[str, list[str]]:
@@ -157,9 +127,12 @@ def comparison_text(comparison: Comparison) -> Group:
     if comparison.parameters:
         parts += ["", _table("differs", comparison.labels, comparison.parameters)]
     if comparison.metrics:
-        metrics = {name: [_cell(each) for each in row] for name, row in comparison.metrics.items()}
+        metrics = {name: [value_text(each) for each in row] for name, row in comparison.metrics.items()}
         parts += ["", _table("metric (95 % interval)", comparison.labels, metrics, markup=True)]
-        gaps = {name: [_gap(each) for each in row] for name, row in comparison.metrics.items()}
+        gaps = {
+            name: [difference_text(each, "[bold]best[/]") for each in row]
+            for name, row in comparison.metrics.items()
+        }
         parts += ["", _table("from the best (95 % interval)", comparison.labels, gaps, markup=True)]
         parts.append("[dim]~ within the noise: the interval of the paired bootstrap holds 0[/]")
     parts += ["", _table("cost", comparison.labels, comparison.costs)]
@@ -171,23 +144,6 @@ def _table(title: str, labels: Sequence[str], rows: dict[str, list[str]], markup
     for name, values in rows.items():
         table.add_row(escape(name), *(value if markup else escape(value) for value in values))
     return table
-
-
-def _cell(standing: Standing | None) -> str:
-    if standing is None:
-        return ""
-    ends = standing.interval
-    return f"{standing.value:.4f}" + (f" ({ends[0]:.4f} to {ends[1]:.4f})" if ends else "")
-
-
-def _gap(standing: Standing | None) -> str:
-    if standing is None:
-        return ""
-    if standing.difference_interval is None:
-        return "[bold]best[/]" if standing.difference == 0 else f"{standing.difference:+.4f}"
-    low, high = standing.difference_interval
-    mark = "" if standing.beyond_noise else " ~"
-    return f"{standing.difference:+.4f} ({low:+.4f} to {high:+.4f}){mark}"
 
 
 def _shown(value: Any) -> str:

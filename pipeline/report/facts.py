@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from upath import UPath
 
@@ -17,17 +16,20 @@ from components.artifacts.artifact import Artifact, artifact_folder
 from components.artifacts.evaluation import Evaluation
 from components.artifacts.examples import REJECTED, Examples
 from components.artifacts.exported_model import ExportedModel
+from components.artifacts.tokens import Tokens
 from components.artifacts.trained_model import TrainedModel
 from components.errors import UserError
 from pipeline.config import flatten
 from pipeline.run.folder import RunFolder, run_folders
 from pipeline.run.observe import Observer
-from pipeline.run.record import DONE, RunRecord
+from pipeline.run.record import DONE, NodeRecord, RunRecord
 from pipeline.stages import stage_named
 from pipeline.store.store import Store
 
 if TYPE_CHECKING:
     from components.evaluate.measured import Measured
+
+Kind = TypeVar("Kind", bound=Artifact)
 
 
 @dataclass(frozen=True)
@@ -37,69 +39,71 @@ class RunFacts:
     Args:
         record: what the observer knows of it.
         store: where the artifacts are.
+        artifacts: by the names of the nodes that made or reused them.
     """
 
     record: RunRecord
     store: Store
+    artifacts: Mapping[str, Artifact]
 
-    def artifact(self, node: str) -> Artifact | None:
-        """Returns what a node made or reused; None if the run did not come to it, or it is not whole."""
-        if node not in self._found:
-            self._found[node] = self._load(node)
-        return self._found[node]
+    @classmethod
+    def of(cls, record: RunRecord, store: Store) -> RunFacts:
+        """Loads the artifacts."""
+        loaded = {name: _load(node, store) for name, node in record.nodes.items()}
+        return cls(record, store, {name: artifact for name, artifact in loaded.items() if artifact})
 
     @property
     def examples(self) -> Examples | None:
         """The artifact of ingest."""
-        found = self.artifact(Examples.stage)
-        return found if isinstance(found, Examples) else None
+        return self._artifact(Examples)
+
+    @property
+    def tokens(self) -> Tokens | None:
+        """The artifact of tokenize."""
+        return self._artifact(Tokens)
 
     @property
     def trained(self) -> TrainedModel | None:
         """The artifact of train."""
-        found = self.artifact(TrainedModel.stage)
-        return found if isinstance(found, TrainedModel) else None
+        return self._artifact(TrainedModel)
 
     @property
     def evaluation(self) -> Evaluation | None:
-        """The artifact of evaluate."""
-        found = self.artifact(Evaluation.stage)
-        return found if isinstance(found, Evaluation) else None
+        """The artifact of evaluate, of the run's own model."""
+        return self._artifact(Evaluation)
 
     @property
     def exported(self) -> ExportedModel | None:
         """The artifact of export."""
-        found = self.artifact(ExportedModel.stage)
-        return found if isinstance(found, ExportedModel) else None
+        return self._artifact(ExportedModel)
 
-    @cached_property
+    @property
+    def candidates(self) -> dict[str, Evaluation]:
+        """What else was measured, by the names of the nodes."""
+        return {
+            name: artifact
+            for name, artifact in self.artifacts.items()
+            if isinstance(artifact, Evaluation) and not self.record.nodes[name].trials
+        }
+
     def parameters(self) -> dict[str, Any]:
-        """The configuration, flat."""
+        """Returns the configuration, flat."""
         return flatten(self.record.config)
 
-    @cached_property
     def measured(self) -> Measured | None:
-        """What was measured; None if the run did not come to that, or its artifact is gone."""
-        if self.evaluation is None:
-            return None
-        try:
-            return self.evaluation.measured()
-        except UserError:  # what is remote is checked when it is opened
-            return None
+        """Reads what was measured; None if the run did not come to that, or its artifact is gone."""
+        return measurements(self.evaluation) if self.evaluation else None
 
-    @cached_property
     def examples_digest(self) -> str:
-        """The digest of the examples that were evaluated; empty if none were."""
-        if self.evaluation is None or self.measured is None:
-            return ""
-        return self.evaluation.manifest.read[f"{Examples.stage} {self.measured.report['split']}"]
+        """Returns the digest of the examples that were evaluated; empty if none were."""
+        return evaluated_examples(self.evaluation) if self.evaluation else ""
 
     def rejected(self) -> Iterator[dict[str, Any]]:
         """Yields the records that ingest rejected, also where it failed because of them."""
         if self.examples is not None:
             yield from self.examples.rejected()
             return
-        node = self.record.nodes.get(Examples.stage)
+        node = self.record.node(Examples.stage)
         if node is None or node.state in DONE:
             return
         # Attempts of one key read the same data, so the rows of any that came so far are those of the run.
@@ -114,19 +118,37 @@ class RunFacts:
                 for line in lines:
                     yield json.loads(line)
 
-    @cached_property
-    def _found(self) -> dict[str, Artifact | None]:
-        return {}
+    def _artifact(self, kind: type[Kind]) -> Kind | None:
+        node = self.record.node(kind.stage)
+        artifact = self.artifacts.get(node.name) if node else None
+        return artifact if isinstance(artifact, kind) else None
 
-    def _load(self, name: str) -> Artifact | None:
-        node = self.record.nodes.get(name)
-        if node is None or node.reference is None or node.state not in DONE:
-            return None
-        try:
-            artifact: Artifact = stage_named(node.stage).kind.load(node.reference)
-        except UserError:
-            return None
-        return None if self.store.damage(artifact) else artifact
+
+def _load(node: NodeRecord, store: Store) -> Artifact | None:
+    """What a node made or reused; None if the run did not come to it, or it is not whole."""
+    if node.reference is None or node.state not in DONE:
+        return None
+    try:
+        artifact: Artifact = stage_named(node.stage).kind.load(node.reference)
+    except UserError:
+        return None
+    return None if store.damage(artifact) else artifact
+
+
+def measurements(evaluation: Evaluation) -> Measured | None:
+    """Reads what was measured; None if its files are gone."""
+    try:
+        return evaluation.measured()
+    except UserError:  # what is remote is checked when it is opened
+        return None
+
+
+def evaluated_examples(evaluation: Evaluation) -> str:
+    """Returns the digest of the examples that were evaluated; empty if its files are gone."""
+    try:
+        return evaluation.manifest.read[f"{Examples.stage} {evaluation.report()['split']}"]
+    except UserError:
+        return ""
 
 
 def find_runs(
@@ -178,4 +200,4 @@ def _newest(folders: Sequence[RunFolder], store: Store, count: int) -> list[RunF
 
 def _read(folder: RunFolder, store: Store) -> RunFacts | None:
     record = Observer(folder, store).record()
-    return None if record is None else RunFacts(record, store)
+    return None if record is None else RunFacts.of(record, store)

@@ -14,8 +14,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from components import files
 from components.artifacts.trained_model import CURVES
 from pipeline.config import yaml_text
-from pipeline.report.compare import Comparison, Standing
-from pipeline.report.facts import RunFacts
+from pipeline.report.compare import Comparison
+from pipeline.report.facts import RunFacts, evaluated_examples, measurements
+from pipeline.report.standings import Standing, standing
 from pipeline.run.console import command_line
 from pipeline.tracking.mlflow_run import published
 
@@ -37,6 +38,7 @@ def card_page(run: RunFacts) -> str:
         record=record,
         verdict=record.verdict,
         report=evaluation.report() if evaluation else None,
+        candidates=_candidates(run),
         pictures=list(_pictures(run)),
         worst=list(evaluation.worst()) if evaluation else [],
         statistics=statistics,
@@ -54,6 +56,29 @@ def _render(template: str, **values: Any) -> str:
         loader=PackageLoader("pipeline.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template(template).render(**values)
+
+
+def _candidates(run: RunFacts) -> list[dict[str, Any]]:
+    """What else was measured, and how it stands beside the run's own model."""
+    own, examples = run.measured(), run.examples_digest()
+    if own is None:
+        return []
+    found = []
+    for name, evaluation in run.candidates.items():
+        measured = measurements(evaluation)
+        if measured is None:
+            continue
+        rival = own if evaluated_examples(evaluation) == examples else None
+        node = run.record.nodes[name]
+        found.append(
+            {
+                "title": node.trial,
+                "reason": node.reason,
+                "examples": measured.report["examples"],
+                "standings": {metric: standing(metric, measured, rival) for metric in own.report["metrics"]},
+            }
+        )
+    return found
 
 
 def _pictures(run: RunFacts) -> Iterator[tuple[str, str]]:

@@ -114,6 +114,7 @@ class Run:
         store: where artifacts are.
         force: the stages that were asked for.
         verbose: whether failures show the traceback.
+        subject: the model that is evaluated, if it was made before.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Run:
         store: Store,
         force: Collection[str] = (),
         verbose: bool = False,
+        subject: str = "",
     ) -> None:
         self._config = config
         self._console = console
@@ -134,6 +136,9 @@ class Run:
         self._plan = plan
         self._store = store
         self._folder = RunFolder.new(places.root)
+        self.card = self._folder.card
+        """Where the run's page belongs."""
+        self._subject = subject
         self._observer = Observer(self._folder, store)
         self._deployment = Deployment(config, places.serving, force)
         self._deploys = {node.stage.name for node in plan} >= _SERVED
@@ -184,7 +189,7 @@ class Run:
         evaluated = self.artifact(Evaluation.stage, Evaluation)
         exported = self.artifact(ExportedModel.stage, ExportedModel)
         deployed = self._deployed
-        return Outcome(evaluated, exported, last, deployed.verdict, deployed.place, self._folder.card)
+        return Outcome(evaluated, exported, last, deployed.verdict, deployed.place, self.card)
 
     def _work(self) -> None:
         """Plan, job, verdict, push."""
@@ -221,7 +226,7 @@ class Run:
         return measured_champion(champion, self._plan, self._store, evaluated)
 
     def _run_job(self, plan: Plan) -> None:
-        self._folder.start(self._config.name, resolved(self._config), code_version(), plan)
+        self._folder.start(self._config.name, resolved(self._config), code_version(), plan, self._subject)
         self._start_tracking()
         if not any(node.in_job for node in plan):
             reused = f"all {len(self._plan)} stages are reused"
@@ -279,7 +284,7 @@ class Run:
     def artifact(self, node: str, kind: type[Kind]) -> Kind | None:
         """Returns a node's artifact: that of the job, or one that is reused and cannot turn out otherwise."""
         artifact = self._observer.artifact(node)
-        planned = self._plan.node(node)
+        planned = next((each for each in self._plan if each.name == node), None)
         if artifact is None and planned is not None and not planned.in_job:
             artifact = planned.artifact
         return artifact if isinstance(artifact, kind) else None
@@ -341,7 +346,7 @@ class Run:
             record = self._observer.record()
             assert record is not None
             self._track(record)
-            page = card_page(RunFacts(record, self._store))
+            page = card_page(RunFacts.of(record, self._store))
             files.write(self._folder.card, page.encode())
         except Exception as error:
             self._warn(f"no card: {error}")

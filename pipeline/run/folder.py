@@ -53,12 +53,15 @@ class RunFolder:
         """Where the workers of a node report."""
         return self.place / "work" / node.replace(" ", "-")
 
-    def start(self, name: str, config: dict[str, Any], code: dict[str, str], plan: Plan) -> None:
+    def start(
+        self, name: str, config: dict[str, Any], code: dict[str, str], plan: Plan, subject: str = ""
+    ) -> None:
         """Creates start.json: what the run is to do."""
         self._create(
             "start.json",
             {
                 "name": name,
+                "subject": subject,
                 "started": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
                 "config": config,
                 "code": code,

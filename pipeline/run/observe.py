@@ -53,6 +53,7 @@ class Observer:
         return RunRecord(
             id=self._folder.id,
             name=start["name"],
+            subject=start["subject"],
             status=status,
             started=start["started"],
             seconds=round(max((ended - _time(start["started"])).total_seconds(), 0.0), 1),

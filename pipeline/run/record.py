@@ -76,6 +76,7 @@ class RunRecord:
     Args:
         id: its name, which sorts by time.
         name: the pipeline's name.
+        subject: the model that is evaluated, if it was made before; empty of a run that trains.
         status: running, killed (no end and no sign of life), finished, failed or interrupted.
         started: when, ISO 8601 in UTC.
         seconds: how long it took (so far).
@@ -92,6 +93,7 @@ class RunRecord:
     name: str
     status: str
     started: str
+    subject: str = ""
     seconds: float = 0.0
     config: dict[str, Any] = field(default_factory=dict)
     nodes: dict[str, NodeRecord] = field(default_factory=dict)

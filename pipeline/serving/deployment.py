@@ -78,17 +78,18 @@ class Deployment:
         self._registry = without_password(absolute_uri(tracking.uri)) if tracking.enabled else ""
         self._forced = "export" in force
 
-    def look(self, before: Sight | None = None) -> Sight:
+    def look(self, before: Sight | None = None, compares: bool | None = None) -> Sight:
         """Completes what others have begun to push, and looks up the champion, if it counts.
 
         Args:
             before: what there was some time ago; the champion of then holds if nobody answers now.
+            compares: whether the champion counts; by default if a rule compares with it.
 
         Raises:
             UserError: if an unfinished push can be neither completed nor closed.
         """
         seen = self._served.complete_unfinished()
-        if not self._config.evaluate.compares:
+        if not (self._config.evaluate.compares if compares is None else compares):
             return Sight(seen)
         served = self._served_champion(seen)
         try:

@@ -60,7 +60,7 @@ def track(run: RunFacts, timeout: float = 600.0) -> list[str]:
 
 def _put(run: RunFacts, tracker: Tracker) -> None:
     record = run.record
-    tracker.update(record, run.artifact)
+    tracker.update(record, run.artifacts.get)
     if record.verdict:
         tracker.decided(record.verdict)
     tracker.card(card_page(run))

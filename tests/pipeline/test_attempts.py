@@ -13,7 +13,7 @@ from pipeline.config import load_config
 from pipeline.config.places import Places
 from pipeline.plan.planning import make_plan
 from pipeline.run.folder import RunFolder
-from pipeline.run.step import Commit, begin, to_do, work_of
+from pipeline.run.step import Commit, begin, to_do
 from pipeline.store.store import Store
 
 pytestmark = pytest.mark.slow

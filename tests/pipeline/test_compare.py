@@ -125,7 +125,7 @@ def test_a_run_without_its_resamples_is_compared_by_its_configuration(three):
 
 def test_the_same_test_split_beside_other_columns_is_the_same_examples(tmp_path):
     ids = [make_run(tmp_path, "a", 360), make_run(tmp_path, "b", 300)]
-    other = RunFacts(find_runs(tmp_path, ids[1:])[0].record, Store(files.resolve(tmp_path)))
+    other = RunFacts.of(find_runs(tmp_path, ids[1:])[0].record, Store(files.resolve(tmp_path)))
     other.evaluation.manifest.read["ingest kept"] = "other columns"
     found = compare([*find_runs(tmp_path, ids[:1]), other])
     assert found.notes == []
