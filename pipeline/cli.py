@@ -110,6 +110,7 @@ def plan(
     from pipeline.config.places import Places
     from pipeline.plan.planning import make_plan
     from pipeline.run.console import plan_table
+    from pipeline.run.models import initial_of
     from pipeline.store.store import Store
 
     loaded = load_config(config, set_ or [])
@@ -120,6 +121,7 @@ def plan(
         Store(places.root),
         until=until.value if until else None,
         force=[stage.value for stage in force or []],
+        initial=initial_of(loaded),
     )
     Console().print(plan_table(plans))
 

@@ -38,6 +38,10 @@ class Candidate(Protocol):
         """What it is made of, beside the examples: parts of artifacts."""
 
     @property
+    def of_trial(self) -> bool:
+        """Whether it is measured on the examples of its own trial, so that these are checked, too."""
+
+    @property
     def identity(self) -> str:
         """What tells it from other models, where that does not follow from what it reads."""
 
@@ -47,10 +51,20 @@ class Candidate(Protocol):
 
 @dataclass(frozen=True)
 class Trained:
-    """The model that the trial has trained, as it will be exported."""
+    """A model that was trained, as it is exported.
 
-    reads: ClassVar = {"tokenize": ("vocabulary", "report"), "train": ("model",)}
+    Args:
+        of_trial: whether it is measured on the examples of its own trial.
+    """
+
+    of_trial: bool = True
     identity: ClassVar = ""
+
+    @property
+    def reads(self) -> dict[str, tuple[str, ...]]:
+        """Vocabularies and network; the report on the tokens only where it is of the same examples."""
+        vocabulary = ("vocabulary", "report") if self.of_trial else ("vocabulary",)
+        return {"tokenize": vocabulary, "train": ("model",)}
 
     def load(self, inputs: Mapping[str, Reference], task: Task, decode: DecodeConfig | None) -> Answering:
         """Loads network and tokenizers."""
@@ -71,6 +85,7 @@ class Exported:
 
     directory: str
     identity: str
+    of_trial: ClassVar = False
     reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def load(self, inputs: Mapping[str, Reference], task: Task, decode: DecodeConfig | None) -> Answering:

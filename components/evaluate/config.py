@@ -41,11 +41,14 @@ class SliceThreshold(Strict):
     max_regression: Annotated[FiniteFloat, Field(ge=0)] | None = None
     """How much worse than the champion's the metric may be, in its own unit. A drop that could be chance (the
     middle 95 % of a paired bootstrap hold no drop at all) does not count."""
+    max_forgetting: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    """The same with `train.init_from`, beside the initial model on its own test set."""
 
     @model_validator(mode="after")
     def _bounds(self) -> SliceThreshold:
-        if self.min is None and self.max is None and self.max_regression is None and not self._others():
-            raise ValueError("expected min, max, max_regression or several of them")
+        bounds = (self.min, self.max, self.max_regression, self.max_forgetting)
+        if all(bound is None for bound in bounds) and not self._others():
+            raise ValueError("expected min, max, max_regression, max_forgetting or several of them")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}: no model could meet both")
         return self
@@ -95,11 +98,10 @@ class EvaluateConfig(Strict):
                         f"{', '.join(self.slices) or 'nothing'}; expected `column` or `column=value`: add "
                         f"{column} to evaluate.slices"
                     )
-        if self.compares and not self.resamples:
+        if (self.compares or self.remembers) and not self.resamples:
             raise ValueError(
-                "resamples is 0, but bless has a max_regression, which needs them to tell a drop from "
-                "chance; "
-                "expected some hundred"
+                "resamples is 0, but bless has a max_regression or max_forgetting, which needs them to tell a "
+                "drop from chance; expected some hundred"
             )
         return self
 
@@ -111,8 +113,15 @@ class EvaluateConfig(Strict):
     @property
     def compares(self) -> bool:
         """Whether any bound is on the difference from the champion."""
-        bounds = [each for one in self.thresholds.values() for each in (one, *one.slices.values())]
-        return any(bound.max_regression is not None for bound in bounds)
+        return any(bound.max_regression is not None for bound in self._bounds_everywhere())
+
+    @property
+    def remembers(self) -> bool:
+        """Whether any bound is on what a warm-started model has forgotten."""
+        return any(bound.max_forgetting is not None for bound in self._bounds_everywhere())
+
+    def _bounds_everywhere(self) -> list[SliceThreshold]:
+        return [each for one in self.thresholds.values() for each in (one, *one.slices.values())]
 
     def measured(self, task: Task) -> list[Metric]:
         """Returns the metrics to report, in the order of METRICS.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,27 @@ from components.evaluate.verdict import Rule, Verdict
 Array = np.ndarray[Any, Any]
 
 
+@dataclass(frozen=True)
+class Retained:
+    """What was measured on the test set of the model that training was started from.
+
+    Args:
+        model: of the trained model.
+        initial: of the initial model, on the same examples.
+        name: what people call the initial model.
+    """
+
+    model: Measured
+    initial: Measured
+    name: str
+
+
 def apply_rules(
-    config: EvaluateConfig, model: Measured, champion: Measured | None = None, name: str = "no champion yet"
+    config: EvaluateConfig,
+    model: Measured,
+    champion: Measured | None = None,
+    name: str = "no champion yet",
+    retained: Retained | None = None,
 ) -> Verdict:
     """Holds what was measured against the thresholds.
 
@@ -25,6 +45,7 @@ def apply_rules(
         model: what was measured, every metric with a threshold.
         champion: the same of the champion on the same examples; None where there is none.
         name: what people call the champion, or why there is none.
+        retained: what was measured on the initial model's test set; None without a warm start.
 
     Returns:
         The verdict: blessed if all rules are met. Those that are not come first.
@@ -34,27 +55,53 @@ def apply_rules(
     if not config.thresholds:
         reason = "no thresholds in evaluate.bless: not blessed; set `evaluate.bless`, or `bless: always`"
         return Verdict(False, [reason])
-    rules = sorted(_rules(config, model, champion, name), key=lambda rule: rule.met)
+    regression = _Comparison("max_regression", model, champion, name)
+    forgetting = _Comparison("max_forgetting", model, None, "no initial model")
+    if retained is not None:
+        forgetting = _Comparison("max_forgetting", retained.model, retained.initial, retained.name)
+    rules = sorted(_rules(config, model, regression, forgetting), key=lambda rule: rule.met)
     compared = name if champion else ""
     return Verdict(all(rule.met for rule in rules), [rule.reason for rule in rules], rules, compared)
 
 
-def _rules(config: EvaluateConfig, model: Measured, champion: Measured | None, name: str) -> Iterator[Rule]:
+@dataclass(frozen=True)
+class _Comparison:
+    """A model beside one that it must not fall behind.
+
+    Args:
+        kind: of the rule.
+        model: what was measured of the model.
+        other: the same of the other one on the same examples; None where there is none.
+        name: what people call the other one, or why there is none.
+    """
+
+    kind: str
+    model: Measured
+    other: Measured | None
+    name: str
+
+
+def _rules(
+    config: EvaluateConfig, model: Measured, regression: _Comparison, forgetting: _Comparison
+) -> Iterator[Rule]:
     for metric, threshold in config.thresholds.items():
         bounds: list[tuple[str | None, SliceThreshold]] = [(None, threshold), *threshold.slices.items()]
         for key, bound in bounds:
-            places = model.places(key)
-            if not places:
+            if bound.min is not None:
+                yield from (_bound(metric, place, "min", bound.min, model) for place in model.places(key))
+            if bound.max is not None:
+                yield from (_bound(metric, place, "max", bound.max, model) for place in model.places(key))
+            for comparison, allowed in (
+                (regression, bound.max_regression),
+                (forgetting, bound.max_forgetting),
+            ):
+                if allowed is not None:
+                    places = comparison.model.places(key)
+                    yield from (_drop(metric, place, allowed, comparison) for place in places)
+            if not model.places(key):
                 known = ", ".join(model.report["slices"].get(str(key).partition("=")[0], {}))
                 reason = f"{metric} in {key}: there is no such slice; the data has {known or 'none'}"
                 yield Rule(metric, str(key), "slice", 0.0, None, False, None, reason)
-            for place in places:
-                if bound.min is not None:
-                    yield _bound(metric, place, "min", bound.min, model)
-                if bound.max is not None:
-                    yield _bound(metric, place, "max", bound.max, model)
-                if bound.max_regression is not None:
-                    yield _drop(metric, place, bound.max_regression, model, champion, name)
 
 
 def _bound(metric: Metric, place: tuple[str, ...], kind: str, bound: float, model: Measured) -> Rule:
@@ -75,47 +122,38 @@ def _bound(metric: Metric, place: tuple[str, ...], kind: str, bound: float, mode
     return Rule(metric, "=".join(place), kind, bound, value, met, confidence, reason)
 
 
-def _drop(
-    metric: Metric,
-    place: tuple[str, ...],
-    bound: float,
-    model: Measured,
-    champion: Measured | None,
-    name: str,
-) -> Rule:
-    where = f"{metric}{_in(place)}"
-    slice_name = "=".join(place)
-    if champion is None:
-        return Rule(
-            metric, slice_name, "max_regression", bound, None, True, None, f"{where}: {name} (max_regression)"
-        )
-    ours, theirs = (each.value(metric, place) for each in (model, champion))
+def _drop(metric: Metric, place: tuple[str, ...], bound: float, comparison: _Comparison) -> Rule:
+    """Holds the difference from another model against a bound; one that may be chance does not count."""
+    kind, model, other, name = comparison.kind, comparison.model, comparison.other, comparison.name
+    where, slice_name = f"{metric}{_in(place)}", "=".join(place)
+    if other is None:
+        return Rule(metric, slice_name, kind, bound, None, True, None, f"{where}: {name} ({kind})")
+    ours, theirs = (each.value(metric, place) for each in (model, other))
     if ours is None or theirs is None:
         whose = "this model" if ours is None else name
-        reason = f"{where} of {whose} is not defined on these examples (max_regression {bound:.6g})"
-        return Rule(metric, slice_name, "max_regression", bound, None, theirs is None, None, reason)
+        reason = f"{where} of {whose} is not defined on these examples ({kind} {bound:.6g})"
+        return Rule(metric, slice_name, kind, bound, None, theirs is None, None, reason)
     sign = 1 if metric in ERRORS else -1
     drop = sign * (ours - theirs)
-    resampled = sign * (model.resamples(metric, place) - champion.resamples(metric, place))
+    resampled = sign * (model.resamples(metric, place) - other.resamples(metric, place))
     within = interval(resampled)
     compared = f"{where} {ours:.6g} beside {theirs:.6g} of {name}: "
     if drop <= bound:
         confidence, share = _confidence(_defined(resampled) <= bound)
         change = f"a drop of {drop:.3g} <= {bound:.6g}" if drop > 0 else "no drop"
-        reason = f"{compared}{change} (max_regression){share}"
-        return Rule(metric, slice_name, "max_regression", bound, drop, True, confidence, reason)
-    confidence, share = _confidence(_defined(resampled) > bound)
-    if within is not None and within[0] <= 0:
-        reason = (
-            f"{compared}a drop of {drop:.3g} > {bound:.6g} (max_regression), but within the noise: 95 % of "
-            "the paired "
-            f"resamples are from {within[0]:.3g} to {within[1]:.3g}"
+        return Rule(
+            metric, slice_name, kind, bound, drop, True, confidence, f"{compared}{change} ({kind}){share}"
         )
-        return Rule(metric, slice_name, "max_regression", bound, drop, True, confidence, reason)
-    reason = (
-        f"{compared}a drop of {drop:.3g} > {bound:.6g} (max_regression): fails by {drop - bound:.3g}{share}"
-    )
-    return Rule(metric, slice_name, "max_regression", bound, drop, False, confidence, reason)
+    confidence, share = _confidence(_defined(resampled) > bound)
+    by_chance = within is not None and within[0] <= 0
+    if within is not None and by_chance:
+        end = (
+            f"but within the noise: 95 % of the paired resamples are from {within[0]:.3g} to {within[1]:.3g}"
+        )
+        reason = f"{compared}a drop of {drop:.3g} > {bound:.6g} ({kind}), {end}"
+    else:
+        reason = f"{compared}a drop of {drop:.3g} > {bound:.6g} ({kind}): fails by {drop - bound:.3g}{share}"
+    return Rule(metric, slice_name, kind, bound, drop, by_chance, confidence, reason)
 
 
 def _in(place: tuple[str, ...]) -> str:

@@ -66,7 +66,7 @@ class Evaluate(beam.PTransform):
     def expand(self, inputs: beam.PCollection) -> beam.PCollection:
         """{"ingest" and what the candidate reads: Reference} to Made."""
         config, work = self._config, self._work
-        find = _FindExamples(self._task, self._decode, config.slices, work)
+        find = _FindExamples(self._task, self._decode, config.slices, work, self._candidate.of_trial)
         predict = Predict(self._task, self._decode, config, work, self._candidate)
         found = inputs | "find examples" >> beam.ParDo(find).with_outputs(
             _FindExamples.SLICINGS, main="parts"
@@ -105,11 +105,14 @@ class _FindExamples(beam.DoFn):
 
     SLICINGS = "slicings"
 
-    def __init__(self, task: Task, decode: DecodeConfig | None, slices: Sequence[str], work: Work) -> None:
+    def __init__(
+        self, task: Task, decode: DecodeConfig | None, slices: Sequence[str], work: Work, checks: bool
+    ) -> None:
         self._task = task
         self._decode = decode or DecodeConfig()
         self._slices = slices
         self._work = work
+        self._checks = checks
 
     def process(self, inputs: Mapping[str, Reference]) -> Iterator[Part | TaggedOutput]:
         with self._work.attempt("find examples"):
@@ -118,7 +121,7 @@ class _FindExamples(beam.DoFn):
     def _find(self, inputs: Mapping[str, Reference]) -> Iterator[Part | TaggedOutput]:
         examples: Examples = Examples.load(inputs["ingest"])
         split, names = _evaluated_split(examples)
-        if "tokenize" in inputs:
+        if self._checks:
             self._check(Tokens.load(inputs["tokenize"]), split)
         values: dict[str, Counter[Any]] = {column: Counter() for column in self._slices}
         counts = [self._read(examples, name, values) for name in names]

@@ -106,5 +106,8 @@ class TrainConfig(Strict):
     """Without it every epoch is trained and the last one's weights are kept."""
     shuffle_buffer: Annotated[int, Field(ge=1)] = 100_000
     """How many examples are held in memory to be shuffled."""
+    init_from: Annotated[str, Field(min_length=1)] | None = None
+    """Warm start: the model whose weights and vocabularies training starts from, a run's id or the directory
+    of a served model. Optimizer and schedule are fresh; tokens and labels that it lacks get new rows."""
     length_buckets: Annotated[int, Field(ge=1)] = 8
     """Examples are batched with others of about their length, in this many classes."""

@@ -220,6 +220,14 @@ def _check_slices(task: Task, ingest: IngestConfig, evaluate: EvaluateConfig) ->
             yield Problem(path, f"received '{column}', expected {quoted(known)}{advice}")
 
 
+def _check_forgetting(evaluate: EvaluateConfig, train: TrainConfig) -> Iterator[Problem]:
+    if evaluate.remembers and train.init_from is None:
+        message = (
+            "has a max_forgetting, which compares with the initial model of a warm start; remove it, or set"
+        )
+        yield Problem(("evaluate", "bless"), f"{message} train.init_from")
+
+
 def _check_champion(evaluate: EvaluateConfig, enabled: bool) -> Iterator[Problem]:
     if evaluate.compares and not enabled:
         message = (
@@ -263,6 +271,8 @@ def misfits(task: Task, sections: Mapping[str, Any]) -> list[Problem]:
         found += _check_cut(task, sections["tokenize"], sections["model"])
     if {"evaluate", "tracking"} <= sections.keys():
         found += _check_champion(sections["evaluate"], sections["tracking"].enabled)
+    if {"evaluate", "train"} <= sections.keys():
+        found += _check_forgetting(sections["evaluate"], sections["train"])
     if {"ingest", "evaluate"} <= sections.keys():
         found += _check_slices(task, sections["ingest"], sections["evaluate"])
     if task == "seq2seq" and {"model", "decode"} <= sections.keys():

@@ -138,6 +138,11 @@ class Plan:
             trial.id for trial in self.trials if self.shared.get((node.stage.name, trial.id)) == node.name
         ]
 
+    @property
+    def last(self) -> NodePlan:
+        """The last node of the first trial."""
+        return [node for node in self.nodes if FIRST in self.trials_of(node)][-1]
+
     def with_node(self, node: NodePlan) -> Plan:
         """Returns the plan with one node more."""
         shared = {**self.shared, (node.stage.name, node.trial): node.name}

@@ -1,18 +1,18 @@
-"""Plans a run: every node's key, whether it runs or is reused, and why. Made before anything runs."""
+"""Plans a run: its nodes, in order. Made before anything runs."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
 
-from components.artifacts.artifact import Artifact, inputs_hash
+from components.artifacts.artifact import Artifact
+from components.artifacts.evaluation import Evaluation
 from pipeline import stages
-from pipeline.config import PipelineConfig, flatten
+from pipeline.config import PipelineConfig
 from pipeline.config.places import Places
-from pipeline.plan.fingerprint import DataState, library_versions, source_fingerprint
-from pipeline.plan.ingredients import Ingredients
+from pipeline.plan.fingerprint import DataState
 from pipeline.plan.node import FIRST, NodePlan, Plan, Read, Trial
+from pipeline.plan.planner import Planner
+from pipeline.plan.warm_start import Initial, retention_nodes
 from pipeline.stages.stage import Stage
 from pipeline.store.store import Store
 
@@ -23,6 +23,7 @@ def make_plan(
     store: Store,
     until: str | None = None,
     force: Collection[str] = (),
+    initial: Initial | None = None,
 ) -> Plan:
     """Decides for every node, in order.
 
@@ -32,181 +33,37 @@ def make_plan(
         store: where artifacts are looked up.
         until: the last stage wanted; None means all.
         force: stages to run although they could be reused; what builds on them runs, too.
+        initial: the model that training starts from; None without `train.init_from`.
 
     Returns:
         The nodes from ingest to `until`.
     """
     planner = Planner(store, DataState.of(places.sources, store.fingerprints), force)
+    given = initial.artifacts() if initial else {}
     trials = [Trial(FIRST, config)]
     nodes: dict[str, NodePlan] = {}
     shared: dict[tuple[str, str], str] = {}
     keys: dict[tuple[str, str], str] = {}
     for stage in stages.STAGES:
         for trial in trials:
-            reads = {
-                name: Read(parts, node=shared[name, trial.id])
-                for name, parts in stage.reads(trial.config).items()
-            }
-            node = planner.node(stage, trial, reads, nodes)
+            node = planner.node(stage, trial, _reads(stage, trial, shared, given), nodes)
             name = keys.setdefault((stage.name, node.key), node.name)
             shared[stage.name, trial.id] = name
             nodes.setdefault(name, node)
         if stage.name == until:
             break
-    return Plan(trials, list(nodes.values()), shared)
+    plan = Plan(trials, list(nodes.values()), shared)
+    if initial is not None and Evaluation.stage in nodes:
+        for node in retention_nodes(initial, trials[0], nodes, planner):
+            plan = plan.with_node(node)
+    return plan
 
 
-@dataclass(frozen=True)
-class Planner:
-    """Decides for one node after the other.
-
-    Args:
-        store: where artifacts are looked up.
-        data: the state of the user's files; None where no node reads them.
-        force: stages to run although they could be reused.
-    """
-
-    store: Store
-    data: DataState | None
-    force: Collection[str] = field(default=())
-
-    def node(
-        self,
-        stage: Stage,
-        trial: Trial,
-        reads: Mapping[str, Read],
-        before: Mapping[str, NodePlan],
-        purpose: str = "",
-    ) -> NodePlan:
-        """Decides whether a node runs.
-
-        Args:
-            stage: of the node.
-            trial: whose node it is.
-            reads: what it reads.
-            before: the nodes that are planned already, by name.
-            purpose: why it is there, for people; of a stage of every run what has changed.
-        """
-        config = trial.config
-        ingredients = self._ingredients(stage, config, reads, before)
-        key = ingredients.key()
-        shaping = stage.parts(config, ingredients)
-        part_keys = {part: shaping.get(part, ingredients).key(part) for part in stage.kind.parts}
-        lineage = stage.lineage(config, ingredients)
-        made = self.store.made(stage.name, key)
-        number = max((each.number for each in made), default=1)
-        upstream = [before[read.node] for read in reads.values() if read.node]
-        read_digests = known_digests(self.store, reads, before)
-        forced = [node.name for node in upstream if node.forced]
-        artifact, reason = None, ""
-        if stage.name in self.force:
-            reason = "forced"
-        elif forced:
-            reason = f"forced, with {forced[0]}"
-        elif read_digests is not None:
-            artifact, reason = self._find(stage, key, inputs_hash(read_digests), number)
-        if reason and made:  # forced or damaged
-            number += 1
-        if artifact is None:
-            reason = reason or purpose or self._why(stage, ingredients, upstream, bool(made))
-        else:
-            reason = f"same key, made {artifact.manifest.made[:16].replace('T', ' ')} UTC"
-        return NodePlan(
-            stage,
-            trial.id,
-            config,
-            reads,
-            ingredients,
-            part_keys,
-            number,
-            artifact,
-            reason,
-            lineage.key("lineage") if lineage else "",
-            settled=not any(node.in_job for node in upstream),
-            forced=stage.name in self.force or bool(forced),
-            data=None if reads else self.data,
-        )
-
-    def _find(self, stage: Stage, key: str, inputs: str, number: int) -> tuple[Artifact | None, str]:
-        """The artifact if it is there and whole; else what is damaged, or nothing."""
-        try:
-            artifact = self.store.find(stage.kind, key, inputs, number)
-        except ValueError as error:
-            return None, f"the artifact is damaged: its manifest cannot be read: {error}"
-        if artifact is None:
-            return None, ""
-        if damage := self.store.damage(artifact):
-            return None, f"the artifact is damaged: {damage}"
-        return artifact, ""
-
-    def _ingredients(
-        self, stage: Stage, config: PipelineConfig, reads: Mapping[str, Read], before: Mapping[str, NodePlan]
-    ) -> Ingredients:
-        settings = flatten(stage.settings(config))
-        return Ingredients(
-            settings={name: json.dumps(value) for name, value in settings.items()},
-            upstream={
-                f"{name} {part}": before[read.node].part_keys[part] if read.node else digest_of(read, part)
-                for name, read in reads.items()
-                for part in read.parts
-            },
-            libraries=library_versions(stage.libraries),
-            source=source_fingerprint(stage.module),
-            data={} if reads or self.data is None else self.data.fingerprints,
-        )
-
-    def _why(self, stage: Stage, ingredients: Ingredients, upstream: Sequence[NodePlan], made: bool) -> str:
-        """Says why a node runs."""
-        if made:
-            running = [node.name for node in upstream if node.runs]
-            if running:
-                return f"{running[0]} runs, and may give other files"
-            return "what it reads was rebuilt, with other files"
-        recent = [
-            (artifact, Ingredients.of(artifact.manifest.ingredients))
-            for artifact in self.store.recent(stage.kind)
-            if artifact.manifest.ingredients.get("settings", {}).get("task") == ingredients.settings["task"]
-        ]
-        if not recent:
-            return "first run"
-        _, nearest = max(recent, key=lambda pair: ingredients.likeness(pair[1]))
-        changed = ingredients.differences(nearest)
-        shown = "; ".join(changed[:3])
-        return f"{shown}; and {len(changed) - 3} more" if len(changed) > 3 else shown
-
-
-def digest_of(read: Read, part: str) -> str:
-    """Returns what a part is of an artifact that no node makes."""
-    assert read.artifact is not None
-    return read.artifact.manifest.digests[part]
-
-
-def known_digests(
-    store: Store, reads: Mapping[str, Read], nodes: Mapping[str, NodePlan]
-) -> dict[str, str] | None:
-    """What a node will read, of what is there or was made before; None if any of it is not known.
-
-    Args:
-        store: where artifacts are looked up.
-        reads: what the node reads.
-        nodes: those that are planned, by name.
-    """
-    known: dict[str, str] = {}
-    for name, read in reads.items():
-        for part in read.parts:
-            digest = _known_digest(store, read, part, nodes)
-            if digest is None:
-                return None
-            known[f"{name} {part}"] = digest
-    return known
-
-
-def _known_digest(store: Store, read: Read, part: str, nodes: Mapping[str, NodePlan]) -> str | None:
-    if not read.node:
-        return digest_of(read, part)
-    node = nodes[read.node]
-    if node.artifact is not None:
-        return node.artifact.manifest.digests[part]
-    if not node.stage.deterministic(node.config):
-        return None
-    return store.known_digest(node.stage.name, node.part_keys[part])
+def _reads(
+    stage: Stage, trial: Trial, shared: Mapping[tuple[str, str], str], given: Mapping[str, Artifact]
+) -> dict[str, Read]:
+    """What the node of a trial reads: what nodes before it make, or what is given."""
+    return {
+        name: Read(parts, artifact=given[name]) if name in given else Read(parts, node=shared[name, trial.id])
+        for name, parts in stage.reads(trial.config).items()
+    }

@@ -12,7 +12,7 @@ from components.artifacts.exported_model import ExportedModel
 from components.evaluate.candidates import Exported
 from pipeline.plan.ingredients import Ingredients
 from pipeline.plan.node import NodePlan, Plan, Read, Trial
-from pipeline.plan.planning import Planner, known_digests
+from pipeline.plan.planner import Planner, known_digests
 from pipeline.stages.evaluate import EvaluateStage
 from pipeline.store.store import Store
 

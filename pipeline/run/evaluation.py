@@ -24,7 +24,7 @@ from pipeline.config.loading import config_of
 from pipeline.config.places import Places
 from pipeline.plan.fingerprint import DataState
 from pipeline.plan.node import FIRST, NodePlan, Plan, Read, Trial, node_name
-from pipeline.plan.planning import Planner
+from pipeline.plan.planner import Planner
 from pipeline.report.facts import measurements
 from pipeline.report.standings import difference_text, standing, value_text
 from pipeline.run.candidates import CHAMPION

@@ -23,8 +23,9 @@ from components.heartbeat import Heartbeat
 from components.reports import listening
 from pipeline.config import PipelineConfig, resolved
 from pipeline.config.places import Places
-from pipeline.plan.node import Plan
+from pipeline.plan.node import Plan, node_name
 from pipeline.plan.planning import make_plan
+from pipeline.plan.warm_start import INITIAL, RETAINED
 from pipeline.run.candidates import champion_node, measured_champion
 from pipeline.run.code_version import code_version
 from pipeline.run.console import RunDisplay, command_line
@@ -32,6 +33,7 @@ from pipeline.run.folder import THE_END, RunFolder
 from pipeline.run.interrupt import EXIT_CODE as INTERRUPTED
 from pipeline.run.interrupt import interruptible
 from pipeline.run.libraries import import_tensorflow, silence_libraries
+from pipeline.run.models import initial_of
 from pipeline.run.observe import Observer
 from pipeline.run.record import DONE, RunRecord
 from pipeline.run.summary import Outcome, summarize
@@ -44,6 +46,7 @@ from pipeline.store.store import Store
 from pipeline.tracking.mlflow_client import absolute_uri
 
 if TYPE_CHECKING:
+    from components.evaluate.rules import Retained
     from pipeline.tracking.registry import Champion
     from pipeline.tracking.tracker import Status, Tracker
 
@@ -81,7 +84,7 @@ def run_pipeline(
     places = Places.of(config)
     store = Store(places.root)
     clean_cheaply(places.root)
-    plan = make_plan(config, places, store, until, force)
+    plan = make_plan(config, places, store, until, force, initial_of(config))
     command = _command(config_file, overrides, until, force, verbose)
     run = Run(config, console, command, places, plan, store, force, verbose)
     if run.nothing_to_do():
@@ -161,7 +164,9 @@ class Run:
         sight = self._deployment.look()
         if self._needs_measuring(sight):
             return False
-        verdict = decide(self._deployment.situation(sight, exported, evaluated, self._measured))
+        verdict = decide(
+            self._deployment.situation(sight, exported, evaluated, self._measured, self._retained())
+        )
         self._deployed = Deployed(verdict, place)
         return not verdict.blessed
 
@@ -185,7 +190,7 @@ class Run:
 
     def outcome(self) -> Outcome:
         """Returns what came of it."""
-        last = self.artifact(self._plan.nodes[-1].name, Artifact)
+        last = self.artifact(self._plan.last.name, Artifact)
         evaluated = self.artifact(Evaluation.stage, Evaluation)
         exported = self.artifact(ExportedModel.stage, ExportedModel)
         deployed = self._deployed
@@ -197,7 +202,7 @@ class Run:
         plan, sight = self._with_champion(sight)
         self._run_job(plan)
         if self._deploys:
-            self._deployed = self._deployment.deploy(*self._model(), self._measured, sight)
+            self._deployed = self._deployment.deploy(*self._model(), self._measured, self._retained(), sight)
             self._announce(self._deployed)
 
     def _with_champion(self, sight: Sight | None) -> tuple[Plan, Sight | None]:
@@ -224,6 +229,16 @@ class Run:
     def _measured(self, champion: Champion) -> Evaluation | None:
         evaluated = self.artifact(Evaluation.stage, Evaluation)
         return measured_champion(champion, self._plan, self._store, evaluated)
+
+    def _retained(self) -> Retained | None:
+        """What was measured on the initial model's test set; None without a warm start."""
+        names = [node_name(Evaluation.stage, each) for each in (RETAINED, INITIAL)]
+        own, initial = (self.artifact(name, Evaluation) for name in names)
+        if own is None or initial is None:
+            return None
+        from components.evaluate.rules import Retained
+
+        return Retained(own.measured(), initial.measured(), "the initial model on its test set")
 
     def _run_job(self, plan: Plan) -> None:
         self._folder.start(self._config.name, resolved(self._config), code_version(), plan, self._subject)

@@ -15,6 +15,7 @@ from components.artifacts.trained_model import TrainedModel
 from components.errors import UserError
 from pipeline.config import PipelineConfig
 from pipeline.config.loading import config_of
+from pipeline.plan.warm_start import Initial
 from pipeline.report.facts import RunFacts, find_runs
 from pipeline.serving.served import Served
 from pipeline.serving.versions import GRAPH, Content, local_copy, versions
@@ -95,6 +96,33 @@ def find_known_model(name: str, root: str) -> KnownModel:
             f"serving/dates/3, or a run ({error})"
         ) from error
     return of_run(run)
+
+
+def initial_of(config: PipelineConfig) -> Initial | None:
+    """Finds the model that a configuration's training starts from.
+
+    Returns:
+        None without `train.init_from`.
+
+    Raises:
+        UserError: if it cannot be had, or is of another task.
+    """
+    if config.train.init_from is None:
+        return None
+    known = find_known_model(config.train.init_from, config.root)
+    model, tokens = known.trained(), known.tokens()
+    examples = known.run.examples if known.run else None
+    own = known.config
+    if own is not None and own.task != config.task:
+        raise UserError(
+            f"train.init_from: {known.title} is a model for {own.task}, expected one for {config.task}"
+        )
+    if examples is None:
+        raise UserError(
+            f"train.init_from: the examples of {known.title}, on which it is asked what was forgotten, are "
+            "gone; name another run"
+        )
+    return Initial(known.title, examples, tokens, model)
 
 
 def of_run(run: RunFacts) -> KnownModel:

@@ -25,6 +25,7 @@ from pipeline.tracking.registry import Champion, find_champion, is_registered
 if TYPE_CHECKING:
     from components.artifacts.evaluation import Evaluation
     from components.artifacts.exported_model import ExportedModel
+    from components.evaluate.rules import Retained
     from components.evaluate.verdict import Verdict
 
 Measurements = Callable[[Champion], "Evaluation | None"]
@@ -114,7 +115,12 @@ class Deployment:
         return self._served.place_of(self._served.look(), exported.manifest.digests["model"])
 
     def situation(
-        self, sight: Sight, exported: ExportedModel, evaluated: Evaluation, measured: Measurements
+        self,
+        sight: Sight,
+        exported: ExportedModel,
+        evaluated: Evaluation,
+        measured: Measurements,
+        retained: Retained | None = None,
     ) -> Situation:
         """Puts together all that the verdict depends on.
 
@@ -123,12 +129,14 @@ class Deployment:
             exported: the run's model.
             evaluated: what was measured of it.
             measured: gives what was measured of the champion.
+            retained: what was measured on the initial model's test set; None without a warm start.
         """
         seen, digest = sight.seen, exported.manifest.digests["model"]
         return Situation(
             candidate=evaluated.measured(),
             rules=self._config.evaluate,
             champion=_standing(sight, exported, measured),
+            retained=retained,
             served=seen.newest if self._served.place_of(seen, digest) else None,
             rolled_back=exported.model_id in self._served.given_up(seen),
             mixed=_mixed(exported, evaluated),
@@ -140,6 +148,7 @@ class Deployment:
         exported: ExportedModel,
         evaluated: Evaluation,
         measured: Measurements,
+        retained: Retained | None = None,
         before: Sight | None = None,
     ) -> Deployed:
         """Decides, and pushes a model that may be served; decides again if another push was quicker.
@@ -148,6 +157,7 @@ class Deployment:
             exported: the run's model.
             evaluated: what was measured of it.
             measured: gives what was measured of the champion.
+            retained: what was measured on the initial model's test set; None without a warm start.
             before: what there was when the run began.
 
         Raises:
@@ -155,7 +165,7 @@ class Deployment:
         """
         while True:
             sight = self.look(before)
-            verdict = decide(self.situation(sight, exported, evaluated, measured))
+            verdict = decide(self.situation(sight, exported, evaluated, measured, retained))
             if not verdict.blessed:
                 return Deployed(verdict, self.place_of(exported))
             if not verdict.push:

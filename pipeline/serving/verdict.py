@@ -10,6 +10,7 @@ from components.evaluate.verdict import Rule, Verdict
 
 if TYPE_CHECKING:
     from components.evaluate.measured import Measured
+    from components.evaluate.rules import Retained
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Situation:
         candidate: what was measured of the model.
         rules: what is good enough.
         champion: the model that it must not fall behind.
+        retained: what was measured on the initial model's test set; None without a warm start.
         served: the version that is this very export, whole, and answers now; None if another one does.
         rolled_back: whether it gave way to an earlier model, and has not been pushed since.
         mixed: whether it was exported from other weights than were measured.
@@ -48,6 +50,7 @@ class Situation:
     candidate: Measured
     rules: EvaluateConfig
     champion: ChampionStanding = ChampionStanding()
+    retained: Retained | None = None
     served: int | None = None
     rolled_back: bool = False
     mixed: bool = False
@@ -71,7 +74,7 @@ def _compared(situation: Situation) -> Verdict:
 
     rules, model, champion = situation.rules, situation.candidate, situation.champion
     if not rules.compares or champion.state == "none":
-        return apply_rules(rules, model)
+        return apply_rules(rules, model, retained=situation.retained)
     if champion.state == "unreachable":
         return _not_compared(situation, champion.why)
     if champion.state == "unmeasured":
@@ -81,14 +84,16 @@ def _compared(situation: Situation) -> Verdict:
             "compared",
         )
     if champion.state == "candidate":
-        return apply_rules(rules, model, model, f"{champion.title}, which is this model")
-    return apply_rules(rules, model, champion.figures, champion.title)
+        return apply_rules(rules, model, model, f"{champion.title}, which is this model", situation.retained)
+    return apply_rules(rules, model, champion.figures, champion.title, situation.retained)
 
 
 def _not_compared(situation: Situation, why: str) -> Verdict:
     """The verdict where there is a champion, but none to compare with."""
     from components.evaluate.rules import apply_rules
 
-    alone = apply_rules(situation.rules, situation.candidate, name="not compared")
+    alone = apply_rules(
+        situation.rules, situation.candidate, name="not compared", retained=situation.retained
+    )
     rule = Rule("", "", "champion", 0.0, None, False, None, why)
     return Verdict(False, [rule.reason, *alone.reasons], [rule, *alone.rules])

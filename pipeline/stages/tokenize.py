@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
 
+INITIAL_TOKENS = "initial_tokens"
+"""The name by which the vocabularies of the model are read that training starts from."""
+
+
 class TokenizeStage(Stage):
     """Learns the tokenizers, and applies them."""
 
@@ -23,19 +27,21 @@ class TokenizeStage(Stage):
     libraries = ("tensorflow", "tensorflow-text", "sentencepiece", "pyarrow")
 
     def reads(self, config: PipelineConfig) -> Reads:
-        """The examples."""
-        return {"ingest": SPLITS}
+        """The examples, and the vocabularies that a warm start keeps."""
+        initial = {INITIAL_TOKENS: ("vocabulary",)} if config.train.init_from else {}
+        return {"ingest": SPLITS, **initial}
 
     def settings(self, config: PipelineConfig) -> dict[str, Any]:
         """The tokenizers."""
         return {"task": config.task, "tokenize": dump(config.tokenize)}
 
     def parts(self, config: PipelineConfig, whole: Ingredients) -> dict[str, Ingredients]:
-        """Vocabularies are learnt from the train split alone."""
+        """Vocabularies are learnt from the train split alone, and from those that are kept."""
+        learnt = ("ingest train", f"{INITIAL_TOKENS} vocabulary")
         parts: dict[str, Ingredients] = {
-            split: whole.reduced(upstream=("ingest train", f"ingest {split}")) for split in SPLITS
+            split: whole.reduced(upstream=(*learnt, f"ingest {split}")) for split in SPLITS
         }
-        return {**parts, "vocabulary": whole.reduced(upstream=("ingest train",))}
+        return {**parts, "vocabulary": whole.reduced(upstream=learnt)}
 
     def work(self, node: NodeWork) -> beam.PTransform:
         """Makes components.tokenize.transform.Tokenize."""

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
 
+INITIAL_MODEL = "initial_model"
+"""The name by which the model is read that training starts from."""
+
+
 class TrainStage(Stage):
     """Fits a trial's model; all trials are elements of one step."""
 
@@ -25,8 +29,9 @@ class TrainStage(Stage):
     together = True
 
     def reads(self, config: PipelineConfig) -> Reads:
-        """The tokens that it fits to, and those that it is watched on."""
-        return {"tokenize": ("vocabulary", "train", "validation")}
+        """The tokens that it fits to, those that it is watched on, and where it starts from."""
+        initial = {INITIAL_MODEL: ("model",)} if config.train.init_from else {}
+        return {"tokenize": ("vocabulary", "train", "validation"), **initial}
 
     def settings(self, config: PipelineConfig) -> dict[str, Any]:
         """The network, how it is fitted, and the seed."""
@@ -34,7 +39,7 @@ class TrainStage(Stage):
             "task": config.task,
             "seed": config.seed,
             "model": dump(config.model),
-            "train": dump(config.train),
+            "train": dump(config.train, "init_from"),  # which counts by what it means
         }
 
     def lineage(self, config: PipelineConfig, whole: Ingredients) -> Ingredients:
