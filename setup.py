@@ -44,6 +44,8 @@ EXTRAS = {
         "import-linter>=2.1,<3",
     ],
     "jax": ["jax>=0.4.34,<1"],
+    # CUDA's libraries for TensorFlow, on Linux.
+    "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
     # Object stores as root, data and serving directory.
     "gcs": ["gcsfs>=2026.2"],
     "s3": ["s3fs>=2026.2"],

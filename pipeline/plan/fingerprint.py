@@ -32,12 +32,8 @@ class FileFingerprints:
 
     def __init__(self, cache: Path | None) -> None:
         self._cache = cache
-        self._known: dict[str, tuple[str, str]] = {}
+        self._known: dict[str, tuple[str, str]] | None = None  # until it is asked for
         self._changed = False
-        if cache is not None:
-            with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
-                found = json.loads(cache.read_text(encoding="utf-8"))
-                self._known = {path: (signature, digest) for path, (signature, digest) in found.items()}
 
     def of(self, path: UPath) -> str:
         """Returns the hex digest of a local file's content, or what a remote store says of its own.
@@ -48,6 +44,8 @@ class FileFingerprints:
         signature = files.signature(path)
         if not files.is_local(path):
             return signature
+        if self._known is None:
+            self._known = self._read()
         known = self._known.get(str(path))
         if known is None or known[0] != signature:
             known = (signature, files.sha256(path))
@@ -61,6 +59,13 @@ class FileFingerprints:
             with contextlib.suppress(OSError):
                 files.write(files.resolve(self._cache), json.dumps(self._known).encode())
             self._changed = False
+
+    def _read(self) -> dict[str, tuple[str, str]]:
+        if self._cache is not None:
+            with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+                cached = json.loads(self._cache.read_text(encoding="utf-8"))
+                return {path: (signature, digest) for path, (signature, digest) in cached.items()}
+        return {}
 
 
 @dataclass(frozen=True)

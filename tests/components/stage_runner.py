@@ -9,6 +9,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from components import files
 from components.artifacts.artifact import Artifact, Manifest, Reference, part_digests
+from components.train.transform import Train, Trial
 from components.work import Made, Work
 
 
@@ -54,6 +55,18 @@ def commit(kind, work, made, inputs="0" * 12, number=1) -> Artifact:
     reference = Reference(work.root, kind.stage, work.key, inputs, number, manifest.digests)
     files.create(reference.manifest, manifest.as_bytes())
     return kind.load(reference)
+
+
+class OneTrial(beam.PTransform):
+    """The train stage with one trial: from what it reads to what it makes."""
+
+    def __init__(self, *trial):
+        super().__init__()
+        self._train = Train({"train": Trial(*trial)})
+
+    def expand(self, inputs):
+        named = inputs | "name" >> beam.Map(lambda each: ("train", each))
+        return named | "train" >> self._train | "made" >> beam.Values()
 
 
 _RESULTS = {}

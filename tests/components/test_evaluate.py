@@ -1,5 +1,6 @@
 import json
 import uuid
+from dataclasses import dataclass
 from typing import ClassVar
 
 import apache_beam as beam
@@ -13,12 +14,12 @@ from made_artifacts import make_examples, make_tokens
 from stage_runner import commit, run_on_nothing, run_stage
 
 from components import files
-from components.artifacts.evaluation import Champion, Evaluation
+from components.artifacts.evaluation import Evaluation
 from components.artifacts.trained_model import TrainedModel
 from components.errors import UserError
+from components.evaluate.candidates import Exported, Trained
 from components.evaluate.config import METRICS, EvaluateConfig, Threshold
 from components.evaluate.predict import Predict
-from components.evaluate.saved_model import LoadSavedModel
 from components.evaluate.transform import Evaluate
 from components.export.saved_model import export_saved_model
 from components.models.decode import DecodeConfig
@@ -52,6 +53,7 @@ class Answering:
     loads = 0
     batches: ClassVar[list[int]] = []
     signatures: ClassVar = {}
+    labels: ClassVar = []
 
     def __init__(self, inputs, task, decode):
         assert all(reference.stage == name for name, reference in inputs.items())
@@ -107,17 +109,26 @@ def upstream(root):
     return make
 
 
-def run(inputs, task="seq2seq", config=None, load=Answering, kind=Evaluation, status=None):
+@dataclass(frozen=True)
+class Loading:
+    """A candidate that is loaded by a class above."""
+
+    load: type
+    of_trial: bool = True
+    identity: str = ""
+
+
+def run(inputs, task="seq2seq", config=None, load=Answering, status=None, of_trial=True, identity=""):
     """Runs the stage; returns its artifact and the events."""
     events = []
     Answering.loads, Answering.batches[:] = 0, []
     config = config or EvaluateConfig(batch_size=2)
 
     def make(work):
-        return Evaluate(config, DecodeConfig(), task, work, load)
+        return Evaluate(config, DecodeConfig(), task, work, Loading(load, of_trial, identity))
 
     with listening(events.append):
-        artifact = run_stage(make, kind, inputs, inputs["ingest"].root, status=status)
+        artifact = run_stage(make, Evaluation, inputs, inputs["ingest"].root, status=status)
     return artifact, events
 
 
@@ -194,6 +205,7 @@ def test_classification_on_validation_where_there_is_no_test(upstream):
 class Choosing(Answering):
     """Knows two labels, in the order of its own, and is never sure."""
 
+    labels: ClassVar = ["yes", "no"]
     PROBABILITIES: ClassVar = {"eins": 0.9, "zwei": 0.6, "drei": 0.4, "vier": 0.2, "fünf": 0.7}
 
     def __call__(self, texts):
@@ -241,15 +253,12 @@ def test_two_labels_have_a_curve_and_columns_have_slices(upstream):
     assert digests[0]["figures"] != digests[1]["figures"]
 
 
-def test_beside_the_evaluation_nothing_is_drawn_or_warned_of(upstream):
+def test_what_would_make_the_figures_of_a_trial_doubtful_is_not_told_of_other_candidates(upstream):
     inputs = upstream(ROWS, split="validation", longest=65)
-    del inputs["train"]  # the champion is loaded from what is served
-    champion, events = run(inputs, kind=Champion)
+    del inputs["train"], inputs["tokenize"]  # the champion is loaded from what is served
+    champion, events = run(inputs, of_trial=False, identity="champion")
     assert {type(event) for event in events} == {Progress}
-    assert {event.stage for event in events} == {"champion"}
-    assert champion.plots() == []
     assert champion.report()["metrics"]["exact_match"] == 4 / 7
-    assert champion.reference.manifest.parts[-3] == "champion"
 
 
 @pytest.mark.parametrize(("count", "drawn"), [(0, []), (2, [1, 2]), (100, [1, 2, 3, 4, 5, 6])])
@@ -280,7 +289,7 @@ def statuses(folder):
 def test_what_happens_is_reported(upstream, root):
     run(upstream(ROWS, longest=65), status=root / "status")
     (status,) = statuses(root / "status")
-    assert (status["stage"], status["error"]) == ("evaluate", "")
+    assert (status["node"], status["error"]) == ("evaluate", "")
     assert "raise decode.max_decoding_length" in status["warnings"][0]
 
 
@@ -313,7 +322,7 @@ def test_twice_the_same_answers_are_the_same_files(upstream):
 
 def test_of_nothing_nothing_is_made(root):
     def make(work):
-        return Evaluate(EvaluateConfig(), DecodeConfig(), "seq2seq", work, Answering)
+        return Evaluate(EvaluateConfig(), DecodeConfig(), "seq2seq", work, Loading(Answering))
 
     assert run_on_nothing(make, Evaluation, root) == []
     assert not files.entries(root)
@@ -365,20 +374,20 @@ def test_the_trained_model_and_its_saved_model_answer_alike(root, tmp_path):
         "tokenize": upstream["tokenize"],
     }
 
-    def measure(inputs, kind, *load):
+    def measure(inputs, *candidate):
         def make(work):
-            return Evaluate(EvaluateConfig(batch_size=4), None, "classification", work, *load)
+            return Evaluate(EvaluateConfig(batch_size=4), None, "classification", work, *candidate)
 
-        return run_stage(make, kind, inputs, root)
+        return run_stage(make, Evaluation, inputs, root)
 
-    evaluation = measure({**inputs, "train": upstream["train"]}, Evaluation)
+    evaluation = measure({**inputs, "train": upstream["train"]}, Trained(of_trial=False))
     assert [row["prediction"] for row in evaluation.predictions()] == [
         row["prediction"] for row in read_predictions(upstream)
     ]
     predictor = load_artifacts(upstream, "classification")
     saved = str(tmp_path / "model")
     export_saved_model(predictor.signatures, list(predictor.tokenizers.values()), saved)
-    champion = measure(inputs, Champion, LoadSavedModel(saved))
+    champion = measure({"ingest": inputs["ingest"]}, Exported(saved, "champion"))
     assert champion.report()["metrics"] == pytest.approx(evaluation.report()["metrics"], abs=1e-5)
     assert [row["prediction"] for row in champion.predictions()] == [
         row["prediction"] for row in evaluation.predictions()

@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from stage_runner import run_on_nothing, run_transform
+from stage_runner import OneTrial, run_on_nothing, run_transform
 from tiny_training import HARD, MODEL, assert_same_weights, kill_after, make_pairs, make_texts, train
 
 from components import files
@@ -25,7 +25,6 @@ from components.models.build import build_model
 from components.reports import EpochFinished, Progress, Warned, listening
 from components.train import transform
 from components.train.config import TrainConfig
-from components.train.transform import Train
 from components.work import Work
 
 SIZES = {"text": 10, "label": 2, "source": 10, "target": 10}
@@ -55,7 +54,7 @@ def work_on(tokens, root, lineage=""):
 
 def fit(tokens, work, epochs=2):
     """Runs the stage, without a manifest."""
-    stage = Train(TrainConfig(epochs=epochs, batch_size=32), MODEL, "classification", 3, work)
+    stage = OneTrial(TrainConfig(epochs=epochs, batch_size=32), MODEL, "classification", 3, work)
     (made,) = run_transform(stage, [{"tokenize": tokens.reference}])
     return made
 
@@ -265,7 +264,7 @@ def test_nothing_comes_of_nothing(tmp_path):
     for settings in (MODEL, tfidf, ridge):
         model = type(MODEL).model_validate(settings)
         made = run_on_nothing(
-            lambda work, model=model: Train(TrainConfig(), model, "classification", 3, work),
+            lambda work, model=model: OneTrial(TrainConfig(), model, "classification", 3, work),
             TrainedModel,
             tmp_path,
         )

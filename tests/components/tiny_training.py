@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from made_artifacts import make_tokens
-from stage_runner import run_stage
+from stage_runner import OneTrial, run_stage
 
 from components import files
 from components.artifacts.trained_model import TrainedModel
@@ -17,7 +17,6 @@ from components.train.checkpoint import Checkpoints
 from components.train.config import TrainConfig
 from components.train.dataset import TokenData
 from components.train.loop import Trainer
-from components.train.transform import Train
 
 TOKENIZER = CharacterTokenizer(Characters(type="characters"), [*SPECIAL_TOKENS, *"abcdef"])
 MODEL = ModelConfig.model_validate(
@@ -92,7 +91,7 @@ def train(tokens, root, key="key", model=MODEL, task="classification", seed=3, *
     """Runs the stage."""
     config = TrainConfig.model_validate({"batch_size": 32, **settings})
     return run_stage(
-        lambda work: Train(config, ModelConfig.model_validate(model), task, seed, work),
+        lambda work: OneTrial(config, ModelConfig.model_validate(model), task, seed, work),
         TrainedModel,
         {"tokenize": tokens.reference},
         root,

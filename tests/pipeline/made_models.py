@@ -65,19 +65,20 @@ def make_evaluation(root, right, read=None) -> Evaluation:
     """Makes an evaluate artifact: so many of 400 answers of a classifier were right."""
     work = Work(files.resolve(root), "evaluate", uuid.uuid4().hex)
     with work.attempt() as attempt:
-        report = {**_report(right), "slices": {}}
+        report = report_of(right)
         predictions = attempt.put("predictions.jsonl", json.dumps({"input": str(right)}).encode())
         made = [predictions, *write_figures(attempt, "test", report)]
         return _commit(Evaluation, work, made, {"metrics": report["metrics"]}, read or {})
 
 
-def _report(right, examples=400):
+def report_of(right, examples=400):
     words = ["good" if place < right else "bad" for place in range(examples)]
     texts = [f"text {number}" for number in range(examples)]
     scores = np.linspace(0.5, 1, examples).astype(np.float32)
     combiner = Measure(METRICS["classification"], 500, confusion=True)
     answers = Answers.of(texts, ["good"] * examples, words, scores=scores)
-    return combiner.extract_output(combiner.add_input(combiner.create_accumulator(), answers))
+    report = combiner.extract_output(combiner.add_input(combiner.create_accumulator(), answers))
+    return {**report, "slices": {}}
 
 
 def _commit(kind, work, made, summary, read):

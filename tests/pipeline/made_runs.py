@@ -1,31 +1,40 @@
 """Runs that are made up: records and artifacts as a job leaves them, without anything being computed."""
 
 import json
-from dataclasses import replace
 from datetime import datetime, timezone
 
 import numpy as np
 
 from components import files
 from components.artifacts.artifact import Manifest, inputs_hash, part_digests
-from components.artifacts.evaluation import AnswerWriter, Champion, Evaluation, join_answers, write_figures
+from components.artifacts.evaluation import AnswerWriter, Evaluation, join_answers, write_figures
 from components.artifacts.exported_model import add_model, model_path, validation_path
 from components.evaluate.answers import Answers
 from components.evaluate.config import METRICS
 from components.evaluate.measure import Measure
 from components.reports import EpochFinished, emit
 from components.work import Work
+from pipeline.config import PipelineConfig
 from pipeline.plan.ingredients import Ingredients
-from pipeline.plan.planning import NodePlan
-from pipeline.plan.stages import STAGES
+from pipeline.plan.node import FIRST, NodePlan, Plan, Read, Trial
 from pipeline.run.folder import RunFolder
 from pipeline.run.observe import Observer
+from pipeline.stages import STAGES
+from pipeline.stages.evaluate import EvaluateStage
 from pipeline.store.store import Store
 
 EXAMPLES = 400
 EPOCHS = [{"epoch": 1, "loss": 0.5, "seconds": 2.0}, {"epoch": 2, "loss": 0.4, "seconds": 3.0}]
 COUNTS = {"train": 9, "validation": 0, "test": 3}
 LENGTHS = {"median": 4, "p95": 6, "max": 7}
+SETTINGS = PipelineConfig.model_validate(
+    {
+        "name": "made",
+        "task": "seq2seq",
+        "ingest": {"files": "made.tsv"},
+        "model": {"encoder": {"type": "gru"}, "decoder": {"type": "gru"}},
+    }
+)
 REJECTED = {"file": "train.tsv", "line": 3, "reason": "it has one column", "text": "<b>only one</b>"}
 WORST = {"example": 1, "input": "<script>alert(1)</script>", "prediction": "xy", "score": None}
 
@@ -77,18 +86,30 @@ class MadeRun:
         self.id = self.folder.id
         self.observer = Observer(self.folder, self.store)
         self._config = {"task": "seq2seq", "seed": 7, **(config or {})}
-        self._data, self._epochs, self._words = data, epochs, words
+        self._name, self._data, self._epochs, self._words = name, data, epochs, words
         self._right, self._resamples = right, resamples
-        champion = replace(STAGES[3], kind=Champion)
-        self._plans = {
-            stage.name: self._plan(stage, name if "train" in stage.reads or stage.name == "train" else "")
-            for stage in (*STAGES, champion)
-        }
-        self.folder.start("made", self._config, {}, list(self._plans.values()))
+        trial = Trial(FIRST, SETTINGS)
+        nodes = [self._plan(stage, FIRST) for stage in STAGES]
+        nodes.append(self._plan(EvaluateStage(), "champion"))
+        self._plans = {node.name: node for node in nodes}
+        shared = {(node.stage.name, node.trial): node.name for node in nodes}
+        self.folder.start("made", self._config, {}, Plan([trial], nodes, shared))
 
-    def _plan(self, stage, name):
-        key = Ingredients(settings={"made": f"{stage.name} {self._data} {name}"})
-        return NodePlan(stage, key, dict.fromkeys(stage.kind.parts, ""), 1, None, "first run")
+    def _plan(self, stage, trial):
+        reads = stage.reads(SETTINGS)
+        weights = self._name if "train" in reads or stage.name == "train" else ""
+        key = Ingredients(settings={"made": f"{stage.name} {trial} {self._data} {weights}"})
+        return NodePlan(
+            stage,
+            trial,
+            SETTINGS,
+            {name: Read(parts, node=name) for name, parts in reads.items()},
+            key,
+            dict.fromkeys(stage.kind.parts, ""),
+            1,
+            None,
+            "first run",
+        )
 
     def record(self):
         """What is known of it now."""
@@ -101,7 +122,8 @@ class MadeRun:
 
     def work(self, node):
         """What a worker of a node has."""
-        return Work(self.root, node, self._plans[node].key, self.folder.status(node))
+        plan = self._plans[node]
+        return Work(self.root, plan.stage.name, plan.key, self.folder.status(node), node=node)
 
     def train(self, *numbers):
         """Reports that so many epochs are over."""
@@ -118,14 +140,14 @@ class MadeRun:
         for node in nodes:
             plan = self._plans[node]
             read = {
-                f"{stage} {part}": self.made(stage).manifest.digests[part]
-                for stage, parts in plan.stage.reads.items()
-                for part in parts
+                f"{name} {part}": self.made(each.node).manifest.digests[part]
+                for name, each in plan.reads.items()
+                for part in each.parts
             }
             with self.work(node).attempt("make") as attempt:
-                made, summary = getattr(self, f"_{node}")(attempt)
+                made, summary = getattr(self, f"_{plan.stage.name}")(attempt)
                 manifest = Manifest(
-                    stage=node,
+                    stage=plan.stage.name,
                     key=plan.key,
                     inputs=inputs_hash(read),
                     number=1,
@@ -142,9 +164,9 @@ class MadeRun:
             self.store.commit(plan.stage.kind, manifest, {})
         return self
 
-    def end(self, status="finished", message="", blessing=None, served=""):
+    def end(self, status="finished", message="", verdict=None, served=""):
         """Ends it."""
-        self.folder.end(status, message, blessing or {}, str(served))
+        self.folder.end(status, message, verdict or {}, str(served))
         return self
 
     def _ingest(self, attempt):
@@ -186,9 +208,6 @@ class MadeRun:
         ]
         return made, {name: report[name] for name in ("examples", "metrics", "intervals")}
 
-    def _champion(self, attempt):
-        return self._evaluate(attempt)
-
     def _export(self, attempt):
         latency = {"32": {"p50": 4.0, "p99": 9.0, "calls": 20}}
         self.save_model(model_path(attempt))
@@ -205,7 +224,7 @@ class MadeRun:
 def make_run(root, name, right, resamples=500, data="data", task="seq2seq", config=None, words=("ab", "xy")):
     """Makes a run that was measured, beside a champion; returns its id."""
     run = MadeRun(root, name, data, {"task": task, **(config or {})}, EPOCHS, right, resamples, words)
-    run.make("ingest", "tokenize", "train", "evaluate", "champion").end()
+    run.make("ingest", "tokenize", "train", "evaluate", "evaluate champion").end()
     return run.id
 
 

@@ -330,7 +330,7 @@ def test_figures_of_one_training_are_never_put_beside_another(folder):
     run(folder)
     store = store_of(folder)
     plans = planned(folder, force=["train"])
-    carry_out(store, plans[:3], "other")  # and evaluate was killed
+    carry_out(store, plans.nodes[:3], "other")  # and evaluate was killed
     after = planned(folder)
     assert running(after) == ["evaluate", "export"]
     weights = after[2].artifact.manifest.digests["model"]
@@ -362,13 +362,13 @@ def test_until_ends_the_plan(folder):
 
 def test_the_table_says_stage_key_state_and_reason(folder):
     plans = planned(folder)
-    carry_out(store_of(folder), plans[:1])
+    carry_out(store_of(folder), plans.nodes[:1])
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(plan_table(planned(folder)))
     lines = console.export_text().splitlines()
     assert lines[0].split() == ["stage", "key", "why"]
-    assert lines[1].split()[:3] == ["ingest", plans[0].key, "reused"]
-    assert lines[2].split()[:3] == ["tokenize", plans[1].key, "runs"]
+    assert lines[1].split()[:3] == ["ingest", plans.nodes[0].key, "reused"]
+    assert lines[2].split()[:3] == ["tokenize", plans.nodes[1].key, "runs"]
 
 
 # The name of a training up to any epoch.

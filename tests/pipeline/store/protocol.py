@@ -22,10 +22,12 @@ from components import files
 from components.artifacts.artifact import Artifact, Manifest, inputs_hash
 from components.errors import UserError
 from components.work import Made, Work
+from pipeline import stages
 from pipeline.plan import planning
-from pipeline.plan.stages import Stage
+from pipeline.plan.planner import known_digests
 from pipeline.run.folder import RunFolder
-from pipeline.run.job import Begun, Commit, begin, to_do
+from pipeline.run.step import Begun, Commit, begin, to_do
+from pipeline.stages.stage import Stage
 from pipeline.store.clean import DAY, SILENT, clean
 from pipeline.store.store import Store
 
@@ -40,18 +42,37 @@ class Down(Artifact):
     parts: ClassVar = {"model": ("model/",)}
 
 
-def _stage(kind, reads):
-    return Stage(
-        kind=kind,
-        reads=reads,
-        module="components.errors",
-        libraries=(),
-        settings=lambda config: {"task": "none", "version": config[kind.stage]},
-        transform=lambda *_: None,
-    )
+class MadeUp(Stage):
+    """A stage with a version for its settings."""
+
+    module = "components.errors"
+    libraries = ()
+
+    def settings(self, config):
+        return {"task": "none", "version": config[self.name]}
+
+    def work(self, node):
+        raise AssertionError("attempts are made by hand")
+
+    def describe(self, summary):
+        return ""
 
 
-STAGES = (_stage(Up, {}), _stage(Down, {"up": ("train",)}))
+class UpStage(MadeUp):
+    kind = Up
+
+    def reads(self, config):
+        return {}
+
+
+class DownStage(MadeUp):
+    kind = Down
+
+    def reads(self, config):
+        return {"up": ("train",)}
+
+
+STAGES = (UpStage(), DownStage())
 KINDS = {"up": Up, "down": Down}
 VERSIONS = st.fixed_dictionaries({"up": st.integers(1, 2), "down": st.integers(1, 2)})
 
@@ -101,7 +122,7 @@ class Protocol(RuleBasedStateMachine):
         self.harmed = set()  # places of files that were deleted or changed
         self.all_runs = []
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(planning, "STAGES", STAGES)
+        self.patch.setattr(stages, "STAGES", STAGES)
         entries = files.entries
         self.patch.setattr(
             files,
@@ -137,11 +158,11 @@ class Protocol(RuleBasedStateMachine):
         self.hear(run)
         work = run.work(name)
         try:
-            begun = begin(name, run.plans[name], work, run.references)
+            begun = begin(run.plans[name], work, run.references)
         except UserError:
             assert self.place(work, run) in self.damaged()
             return multiple()
-        if not to_do(begun):
+        if not to_do((name, begun)):
             self.hand_on(run, name, begun.found)
             return multiple()
         read = ""
@@ -170,8 +191,9 @@ class Protocol(RuleBasedStateMachine):
         work = run.work(pending.name)
         with self.failing(fault, call) as failed:
             try:
-                step = Commit([], plan, work, run.folder.id)
-                ((name, reference),) = step.process(pending.made, pending.begun)
+                step = Commit({plan.name: plan}, {plan.name: work}, [], run.folder.id)
+                begun = {plan.name: pending.begun}
+                ((name, reference),) = step.process((plan.name, pending.made), begun)
             except OSError:
                 # A manifest that is there was created, whether the answer was lost or not.
                 assert failed
@@ -304,35 +326,36 @@ class Protocol(RuleBasedStateMachine):
     def plan(self, config, force=()):
         """Makes a plan, and checks it."""
         places = SimpleNamespace(sources=[])
-        plans = {plan.name: plan for plan in planning.make_plan(config, places, self.store, force=force)}
+        plan = planning.make_plan(config, places, self.store, force=force)
+        plans = {node.name: node for node in plan}
         damaged, manifests = self.damaged(noticed=True), self.manifests()
-        for name, plan in plans.items():
+        for name, node in plans.items():
             numbers = [
                 int(path.rpartition("-")[2].removesuffix(".json"))
                 for path in manifests
-                if self.key_of(path) == (name, plan.key)
+                if self.key_of(path) == (name, node.key)
             ]
             highest = max(numbers, default=0)
-            if plan.artifact is not None:
-                manifest = plan.artifact.manifest
-                assert plan.number == highest == manifest.number
-                assert str(plan.artifact.reference.manifest) not in damaged
+            if node.artifact is not None:
+                manifest = node.artifact.manifest
+                assert node.number == highest == manifest.number
+                assert str(node.artifact.reference.manifest) not in damaged
                 assert name not in force
                 if name == "down" and plans["up"].artifact is not None:
                     assert manifest.read == {"up train": plans["up"].artifact.manifest.digests["train"]}
                 continue
-            read = planning.known_digests(plan.stage, self.store, plans)
+            read = known_digests(self.store, node.reads, plans)
             place = "" if read is None else f"{inputs_hash(read)}-{highest}.json"
-            harmed = [path for path in damaged if self.key_of(path) == (name, plan.key)]
-            if name in force or plan.forced:
-                assert plan.number == highest + 1
-                assert plan.reason.startswith("forced")
+            harmed = [path for path in damaged if self.key_of(path) == (name, node.key)]
+            if name in force or node.forced:
+                assert node.number == highest + 1
+                assert node.reason.startswith("forced")
             elif place and any(path.endswith(f"/{place}") for path in harmed):
-                assert plan.number == highest + 1
-                assert plan.reason.startswith("the artifact is damaged: ")
+                assert node.number == highest + 1
+                assert node.reason.startswith("the artifact is damaged: ")
             else:
-                assert plan.number == max(highest, 1), plan.reason
-        return list(plans.values())
+                assert node.number == max(highest, 1), node.reason
+        return plan
 
     def see(self):
         """Notes what is new; returns the places of all files of artifacts."""
@@ -414,9 +437,9 @@ class Protocol(RuleBasedStateMachine):
         return str(self.root / "artifacts" / work.stage / work.key / f"{inputs}-{work.number}.json")
 
     def reads(self, work, run):
-        for name, parts in run.plans[work.stage].stage.reads.items():
-            for part in parts:
-                yield name, part, run.references[name].digests[part]
+        for name, read in run.plans[work.stage].reads.items():
+            for part in read.parts:
+                yield name, part, run.references[read.node].digests[part]
 
     def hear(self, run):
         run.heard = self.now
