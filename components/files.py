@@ -229,12 +229,12 @@ def entries(folder: UPath) -> list[Entry]:
     if is_local(folder):
         return sorted(_local_entries(local(folder)))
     try:
-        found = _patiently(folder, lambda: folder.fs.find(folder.path, detail=True))
+        listed = _patiently(folder, lambda: folder.fs.find(folder.path, detail=True))
     except FileNotFoundError:
         return []
     listed = [
         Entry(_beside(folder, name), int(info["size"] or 0), _modified(info))
-        for name, info in found.items()
+        for name, info in listed.items()
         if info["type"] == "file" and name.rstrip("/") != folder.path.rstrip("/")
     ]
     return sorted(listed)
@@ -244,13 +244,13 @@ def left_aside(folder: UPath) -> list[Entry]:
     """Lists what was never finished below a local folder: its writers were killed, or are still at it."""
     if not is_local(folder):
         return []
-    found = []
+    here = []
     for path in local(folder).rglob(".*"):
         if _ASIDE.fullmatch(path.name):
             with contextlib.suppress(FileNotFoundError):  # it is finished now
                 stat = path.stat()
-                found.append(Entry(UPath(path), stat.st_size, stat.st_mtime))
-    return sorted(found)
+                here.append(Entry(UPath(path), stat.st_size, stat.st_mtime))
+    return sorted(here)
 
 
 def names(folder: UPath) -> list[str]:
@@ -261,11 +261,11 @@ def names(folder: UPath) -> list[str]:
         except (FileNotFoundError, NotADirectoryError):
             return []
     try:
-        found = _patiently(folder, lambda: folder.fs.ls(folder.path, detail=False))
+        listed = _patiently(folder, lambda: folder.fs.ls(folder.path, detail=False))
     except (FileNotFoundError, NotADirectoryError):
         return []
     base = folder.path.rstrip("/")
-    inside = {name.rstrip("/")[len(base) :].lstrip("/") for name in found if name.rstrip("/") != base}
+    inside = {name.rstrip("/")[len(base) :].lstrip("/") for name in listed if name.rstrip("/") != base}
     return sorted(name for name in inside if name)
 
 
@@ -288,10 +288,10 @@ def find(pattern: str) -> list[UPath]:
         text = str(place) if "://" in pattern else os.path.expanduser(pattern)
         paths = local_glob.glob(_with_literal_folder(text, os.path.isdir), recursive=True)
         return sorted(resolve(path) for path in paths if os.path.isfile(path))
-    found = _patiently(
+    listed = _patiently(
         place, lambda: place.fs.glob(_with_literal_folder(place.path, place.fs.isdir), detail=True)
     )
-    return sorted(_beside(place, name) for name, info in found.items() if info["type"] == "file")
+    return sorted(_beside(place, name) for name, info in listed.items() if info["type"] == "file")
 
 
 def signature(path: UPath) -> str:
@@ -371,8 +371,8 @@ def _sync_folder(folder: Path) -> None:
 
 def _local_entries(folder: Path) -> Iterator[Entry]:
     try:
-        with os.scandir(folder) as found:
-            for entry in found:
+        with os.scandir(folder) as entries:
+            for entry in entries:
                 if entry.name.startswith("."):
                     continue
                 if entry.is_dir(follow_symlinks=False):

@@ -171,8 +171,10 @@ class Artifact:
     @property
     def reference(self) -> Reference:
         """What others call it by."""
-        found = self.manifest
-        return Reference(self.root, found.stage, found.key, found.inputs, found.number, found.digests)
+        manifest = self.manifest
+        return Reference(
+            self.root, manifest.stage, manifest.key, manifest.inputs, manifest.number, manifest.digests
+        )
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -44,8 +44,8 @@ class Evaluation(Artifact):
 
     def report(self) -> dict[str, Any]:
         """Returns the metrics with their intervals, all in all and by slice, and the split they are of."""
-        found: dict[str, Any] = self.json(_REPORT)
-        return found
+        report: dict[str, Any] = self.json(_REPORT)
+        return report
 
     def measured(self) -> Measured:
         """Returns the report and the metrics in each resample."""

@@ -80,8 +80,8 @@ class Examples(Artifact):
 
     def statistics(self) -> dict[str, Any]:
         """Returns counts, lengths, duplicates and warnings; see components/ingest/statistics.py."""
-        found: dict[str, Any] = self.json(STATISTICS)
-        return found
+        statistics: dict[str, Any] = self.json(STATISTICS)
+        return statistics
 
     def rejected(self) -> Iterator[dict[str, Any]]:
         """Yields the rejected records: file, line, reason and text of each, by file and line."""

@@ -82,8 +82,8 @@ class ExportedModel(Artifact):
 
     def validation(self) -> dict[str, Any]:
         """Returns what the replay found; see components/export/validate.py."""
-        found: dict[str, Any] = self.json(_VALIDATION)
-        return found
+        report: dict[str, Any] = self.json(_VALIDATION)
+        return report
 
     def thorough_damage(self) -> str:
         """Reads every file of the SavedModel; says which is not what was made, empty if all are."""

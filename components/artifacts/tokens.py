@@ -85,8 +85,8 @@ class Tokens(Artifact):
 
     def statistics(self) -> dict[str, Any]:
         """Returns counts, lengths, unknown tokens and warnings; see components/tokenize/statistics.py."""
-        found: dict[str, Any] = self.json(STATISTICS)
-        return found
+        statistics: dict[str, Any] = self.json(STATISTICS)
+        return statistics
 
 
 def part_name(split: Split, index: int) -> str:

@@ -45,8 +45,8 @@ class TrainedModel(Artifact):
 
     def history(self) -> dict[str, Any]:
         """Returns {"epochs": [{"epoch", "loss", ..., "seconds"}], "best_epoch", ...}."""
-        found: dict[str, Any] = self.json(HISTORY)
-        return found
+        history: dict[str, Any] = self.json(HISTORY)
+        return history
 
 
 def checkpoint_name(epoch: int, attempt: str) -> str:

@@ -100,8 +100,8 @@ class EvaluateConfig(Strict):
                     )
         if (self.compares or self.remembers) and not self.resamples:
             raise ValueError(
-                "resamples is 0, but bless has a max_regression or max_forgetting, which needs them to tell a "
-                "drop from chance; expected some hundred"
+                "resamples is 0, but bless has a max_regression or max_forgetting, which needs them to tell "
+                "a drop from chance; expected some hundred"
             )
         return self
 

@@ -26,7 +26,7 @@ def publish(
     config: IngestConfig,
     task: Task,
     written: Iterable[Part | Rejections],
-    found: Iterable[Duplicates],
+    duplicates: Iterable[Duplicates],
 ) -> Made:
     """Numbers the parts over all sources and writes what is known about them.
 
@@ -36,7 +36,7 @@ def publish(
         config: says how much may be rejected.
         task: decides the fields.
         written: all that was written.
-        found: the duplicates, by partition.
+        duplicates: the duplicates, by partition.
 
     Returns:
         All files; the summary holds the examples by split, the number of rejected records, and the warnings.
@@ -55,7 +55,7 @@ def publish(
     if problem := _problem(config, parts, rejected, str(work.root / lines.path)):
         raise UserError(problem)
     statistics = make_statistics(
-        task, parts, rejected, merge_duplicates(found), list(config.keep), reads_train(config)
+        task, parts, rejected, merge_duplicates(duplicates), list(config.keep), reads_train(config)
     )
     as_json = json.dumps(statistics, ensure_ascii=False, indent=2).encode() + b"\n"
     counts = {split: statistics["splits"][split]["examples"] for split in SPLITS}

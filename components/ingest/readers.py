@@ -169,9 +169,9 @@ def _header(source: Source, columns: Columns, rows: Iterator[_Row]) -> tuple[lis
         return positions, 0
     header = next(rows, None)
     if header is None or header.reason:
-        found = header.reason if header else "nothing"
+        received = header.reason if header else "nothing"
         raise UserError(
-            f"ingest: {source.name()}: received {found} in the first line, expected the names of the "
+            f"ingest: {source.name()}: received {received} in the first line, expected the names of the "
             f"columns, in UTF-8. Add such a line, or give positions, as in "
             f"`ingest.columns: {{{next(iter(columns))}: 0, ...}}`."
         )

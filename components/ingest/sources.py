@@ -62,15 +62,15 @@ def find_sources(config: IngestConfig, task: Task) -> list[Source]:
         UserError: if a path or glob matches nothing, or a file's format is unclear.
     """
     by_split = config.files if isinstance(config.files, dict) else {"train": config.files}
-    found: list[tuple[Split, Format, dict[str, _Found]]] = []
+    named: list[tuple[Split, Format, dict[str, _Found]]] = []
     for split in SPLITS:
         given = by_split.get(split)
         if isinstance(given, dict):
-            found += [(split, "text", aligned) for aligned in _aligned(split, given, config, task)]
+            named += [(split, "text", aligned) for aligned in _aligned(split, given, config, task)]
         elif given is not None:
             patterns = [given] if isinstance(given, str) else given
             for file in _distinct(each for pattern in patterns for each in _match(split, pattern)):
-                found.append((split, _format(file.name, config), dict.fromkeys(FIELDS[task], file)))
+                named.append((split, _format(file.name, config), dict.fromkeys(FIELDS[task], file)))
     return [
         Source(
             index,
@@ -79,14 +79,14 @@ def find_sources(config: IngestConfig, task: Task) -> list[Source]:
             {name: file.place for name, file in chosen.items()},
             {name: file.name for name, file in chosen.items()},
         )
-        for index, (split, kind, chosen) in enumerate(found)
+        for index, (split, kind, chosen) in enumerate(named)
     ]
 
 
-def _distinct(found: Iterable[_Found]) -> list[_Found]:
+def _distinct(matches: Iterable[_Found]) -> list[_Found]:
     """Each file once, sorted by name."""
     by_place: dict[UPath, _Found] = {}
-    for each in found:
+    for each in matches:
         by_place.setdefault(each.place, each)
     return sorted(by_place.values(), key=lambda each: each.name)
 
@@ -128,13 +128,13 @@ def _aligned(
             f"one for each of {', '.join(fields)}."
         )
     matches = [_distinct(_match(split, given[name])) for name in fields]
-    if len({len(found) for found in matches}) > 1:
-        counts = ", ".join(f"{len(found)} for {name}" for name, found in zip(fields, matches, strict=True))
+    if len({len(paths) for paths in matches}) > 1:
+        counts = ", ".join(f"{len(paths)} for {name}" for name, paths in zip(fields, matches, strict=True))
         raise UserError(
             f"ingest: `files.{split}` received {counts}, expected as many files for each field. "
             f"Check the globs."
         )
-    return [dict(zip(fields, found, strict=True)) for found in zip(*matches, strict=True)]
+    return [dict(zip(fields, paths, strict=True)) for paths in zip(*matches, strict=True)]
 
 
 def _match(split: Split, pattern: str) -> list[_Found]:

@@ -56,29 +56,29 @@ def find_duplicates(chunks: Iterable[np.ndarray]) -> Duplicates:
         chunks: arrays `[n]` of FINGERPRINT, in any order.
     """
     rows = np.concatenate(list(chunks))
-    found = Duplicates()
+    duplicates = Duplicates()
     by_split = {split: rows[rows["split"] == index] for index, split in enumerate(SPLITS)}
     firsts = {}
     for split, examples in by_split.items():
-        found.within[split] = len(examples) - len(np.unique(examples["example"]))
+        duplicates.within[split] = len(examples) - len(np.unique(examples["example"]))
         ordered = examples[np.lexsort((examples["line"], examples["source"], examples["text"]))]
         firsts[split] = ordered[np.unique(ordered["text"], return_index=True)[1]]
     for pair in itertools.combinations(SPLITS, 2):
         a, b = (firsts[split] for split in pair)
         _, in_a, in_b = np.intersect1d(a["text"], b["text"], assume_unique=True, return_indices=True)
-        found.across[pair] = len(in_a)
+        duplicates.across[pair] = len(in_a)
         earliest = np.lexsort((b["line"][in_b], b["source"][in_b]))[:_PLACES]
-        found.places[pair] = [(_place(a[in_a[i]]), _place(b[in_b[i]])) for i in earliest]
-    return found
+        duplicates.places[pair] = [(_place(a[in_a[i]]), _place(b[in_b[i]])) for i in earliest]
+    return duplicates
 
 
 def merge_duplicates(partitions: Iterable[Duplicates]) -> Duplicates:
     """Puts the partitions together."""
     merged = Duplicates()
-    for found in partitions:
-        merged.within += found.within
-        merged.across += found.across
-        for pair, places in found.places.items():
+    for duplicates in partitions:
+        merged.within += duplicates.within
+        merged.across += duplicates.across
+        for pair, places in duplicates.places.items():
             both = [*merged.places.get(pair, []), *places]
             merged.places[pair] = sorted(both, key=lambda place: (place[1], place[0]))[:_PLACES]
     return merged

@@ -203,7 +203,7 @@ def _publish(
     task: Task,
     work: Work,
     written: list[Part | Rejections],
-    found: list[Duplicates],
+    duplicates: list[Duplicates],
 ) -> Made:
     with work.attempt("counting") as attempt:
-        return publish(work, attempt, config, task, written, found)
+        return publish(work, attempt, config, task, written, duplicates)

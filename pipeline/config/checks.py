@@ -264,20 +264,20 @@ def misfits(task: Task, sections: Mapping[str, Any]) -> list[Problem]:
         task: What the pipeline learns.
         sections: Validated sections of a `PipelineConfig` by name; those that are left out are not checked.
     """
-    found = [
+    problems = [
         problem for name, check in _CHECKS if name in sections for problem in check(task, sections[name])
     ]
     if {"tokenize", "model"} <= sections.keys():
-        found += _check_cut(task, sections["tokenize"], sections["model"])
+        problems += _check_cut(task, sections["tokenize"], sections["model"])
     if {"evaluate", "tracking"} <= sections.keys():
-        found += _check_champion(sections["evaluate"], sections["tracking"].enabled)
+        problems += _check_champion(sections["evaluate"], sections["tracking"].enabled)
     if {"evaluate", "train"} <= sections.keys():
-        found += _check_forgetting(sections["evaluate"], sections["train"])
+        problems += _check_forgetting(sections["evaluate"], sections["train"])
     if {"ingest", "evaluate"} <= sections.keys():
-        found += _check_slices(task, sections["ingest"], sections["evaluate"])
+        problems += _check_slices(task, sections["ingest"], sections["evaluate"])
     if task == "seq2seq" and {"model", "decode"} <= sections.keys():
-        found += _check_coverage(sections["model"], sections["decode"])
-    return found
+        problems += _check_coverage(sections["model"], sections["decode"])
+    return problems
 
 
 def missing_files(ingest: IngestConfig) -> Iterator[Problem]:

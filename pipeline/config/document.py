@@ -67,8 +67,8 @@ class Document:
         except _SyntaxError as error:
             raise ConfigError(f"{name}:{error.line}: {error}") from None
         if not isinstance(root, MappingNode):
-            found = "the file is empty" if root is None else "received no mapping"
-            raise ConfigError(f"{name}:1: {found}, expected keys such as 'name: dates'")
+            problem = "the file is empty" if root is None else "received no mapping"
+            raise ConfigError(f"{name}:1: {problem}, expected keys such as 'name: dates'")
         self.data: dict[str, Any] = self._read(root, ())
 
     def origin(self, path: KeyPath) -> Origin:

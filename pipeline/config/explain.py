@@ -19,22 +19,22 @@ def explain(error: ValidationError, data: dict[str, Any]) -> list[Problem]:
 
     What the validator of the whole configuration found is left out: the sections are checked one by one.
     """
-    found: dict[KeyPath, Problem] = {}
+    problems: dict[KeyPath, Problem] = {}
     meant: set[KeyPath] = set()
     missing: set[KeyPath] = set()
     for details in error.errors(include_url=False):
         if not details["loc"]:
             continue
         problem = _explain_one(details, data)
-        found.setdefault(problem.path, problem)
+        problems.setdefault(problem.path, problem)
         if details["type"] == "missing":
             missing.add(problem.path)
         elif details["type"] == "extra_forbidden":  # the key it was meant to be is not missing as well
             *section, key = problem.path
             meant.add((*section, closest(str(key), _known(tuple(section), data)) or ""))
     # Each member of a union complains, those that were not meant about the value as a whole.
-    outer = {path[:length] for path in found for length in range(len(path))}
-    return [problem for path, problem in found.items() if path not in outer | (meant & missing)]
+    outer = {path[:length] for path in problems for length in range(len(path))}
+    return [problem for path, problem in problems.items() if path not in outer | (meant & missing)]
 
 
 def _explain_one(details: ErrorDetails, data: dict[str, Any]) -> Problem:
@@ -140,8 +140,8 @@ def _renamed(path: KeyPath, data: dict[str, Any]) -> str:
     *section, key = path
     node, value = _look_up(tuple(section), data)
     member = _meant_member(node, value)
-    found: str = member.get("x-renamed", {}).get(key, "")
-    return found
+    new_name: str = member.get("x-renamed", {}).get(key, "")
+    return new_name
 
 
 def _belongs(path: KeyPath, data: dict[str, Any]) -> str:

@@ -172,7 +172,7 @@ def find_runs(
     if not names:
         return _newest(folders, store, newest)
     ids = [folder.id for folder in folders]
-    found = []
+    matching = []
     for name in names:
         matches = [each for each in ids if each == name] or [each for each in ids if name in each]
         facts = _read(RunFolder(place, matches[0]), store) if len(matches) == 1 else None
@@ -183,19 +183,19 @@ def find_runs(
                 f"{name} {problem} under {root}; expected an id, or enough of it, such as {known}. "
                 "`rnnpipe runs` lists all."
             )
-        found.append(facts)
-    return found
+        matching.append(facts)
+    return matching
 
 
 def _newest(folders: Sequence[RunFolder], store: Store, count: int) -> list[RunFacts]:
-    found: list[RunFacts] = []
+    newest_first: list[RunFacts] = []
     for folder in reversed(folders):
         facts = _read(folder, store)
         if facts is not None and facts.record.metrics:
-            found.append(facts)
-        if len(found) == count:
+            newest_first.append(facts)
+        if len(newest_first) == count:
             break
-    return found[::-1]
+    return newest_first[::-1]
 
 
 def _read(folder: RunFolder, store: Store) -> RunFacts | None:

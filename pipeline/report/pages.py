@@ -63,14 +63,14 @@ def _candidates(run: RunFacts) -> list[dict[str, Any]]:
     own, examples = run.measured(), run.examples_digest()
     if own is None:
         return []
-    found = []
+    rows = []
     for name, evaluation in run.candidates.items():
         measured = measurements(evaluation)
         if measured is None:
             continue
         rival = own if evaluated_examples(evaluation) == examples else None
         node = run.record.nodes[name]
-        found.append(
+        rows.append(
             {
                 "title": node.trial,
                 "reason": node.reason,
@@ -78,7 +78,7 @@ def _candidates(run: RunFacts) -> list[dict[str, Any]]:
                 "standings": {metric: standing(metric, measured, rival) for metric in own.report["metrics"]},
             }
         )
-    return found
+    return rows
 
 
 def _pictures(run: RunFacts) -> Iterator[tuple[str, str]]:

@@ -151,7 +151,7 @@ class Claims:
         """Lists which versions are claimed, and which of the claims are pushed or closed."""
         names = files.names(self._folder)
         claimed, done = (
-            {int(found[1]) for found in map(kind.fullmatch, names) if found} for kind in (_CLAIM, _DONE)
+            {int(match[1]) for match in map(kind.fullmatch, names) if match} for kind in (_CLAIM, _DONE)
         )
         return claimed, done
 
@@ -252,12 +252,12 @@ class Claims:
     def registries(self, number: int) -> list[str]:
         """All registries that a version is meant for."""
         claim = self.of(number)
-        found = [claim.tracking] if claim is not None and claim.tracking else []
+        registries = [claim.tracking] if claim is not None and claim.tracking else []
         for name in files.names(self._folder):
             if name.startswith(f"{number}.meant-"):
                 with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError):
-                    found.append(json.loads(files.read(self._folder / name))["meant"])
-        return list(dict.fromkeys(found))
+                    registries.append(json.loads(files.read(self._folder / name))["meant"])
+        return list(dict.fromkeys(registries))
 
     def mark(self, number: int, kind: str, value: str) -> None:
         """Notes something beside a claim, once and for all.

@@ -127,14 +127,14 @@ def _move_alias(name: str, digest: str, tracking: str, version: int) -> tuple[bo
     quiet_mlflow()
     try:
         client = open_client(tracking)
-        found = registered(client, name, digest)
-        if found is None:
+        registered_version = registered(client, name, digest)
+        if registered_version is None:
             where = f"MLflow at {without_password(tracking)}"
             return False, (
                 f"{where} has no version of it, and the alias stays where it was; runs are compared with "
                 "what is served"
             )
-        give_alias(client, name, found.version)
+        give_alias(client, name, registered_version.version)
     except Exception as error:
         code = getattr(error, "error_code", "")
         if code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"):
@@ -147,4 +147,4 @@ def _move_alias(name: str, digest: str, tracking: str, version: int) -> tuple[bo
             f"MLflow at {without_password(tracking)} could not be told ({one_line(error)}): set the alias "
             f"champion there by hand, or when it answers: rnnpipe rollback {name} --version {version}"
         )
-    return True, f"version {found.version} is the champion in MLflow"
+    return True, f"version {registered_version.version} is the champion in MLflow"

@@ -282,8 +282,8 @@ class Served:
         place = versions(self.base).get(number)
         if place is None:
             raise UserError(f"{self.base / str(number)} is not there")
-        if found := damage(place, content):
-            raise UserError(f"{place} is damaged: {found}")
+        if problem := damage(place, content):
+            raise UserError(f"{place} is damaged: {problem}")
         return local_copy(place)
 
     def _complete_or_close(self, number: int) -> None:

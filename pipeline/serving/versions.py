@@ -54,8 +54,8 @@ class Content:
     @classmethod
     def of_export(cls, exported: ExportedModel) -> Content:
         """What an export artifact says of its SavedModel."""
-        found = {name: (each.size, each.sha256) for name, each in exported.model_files().items()}
-        return cls(exported.model_id, exported.manifest.digests["model"], found)
+        listed = {name: (each.size, each.sha256) for name, each in exported.model_files().items()}
+        return cls(exported.model_id, exported.manifest.digests["model"], listed)
 
     @classmethod
     def of_files(cls, place: UPath) -> Content:
@@ -332,7 +332,7 @@ class _Checksums:
 
     def _all(self) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(files.read(self._cache))
+            remembered: dict[str, Any] = json.loads(files.read(self._cache))
         except (OSError, ValueError):
             return {}
-        return found
+        return remembered

@@ -153,7 +153,7 @@ def _in_use(root: UPath, now: float) -> set[Key]:
     for entry in files.entries(root / "runs"):
         run, *inside = entry.path.relative_to(root / "runs").parts
         runs[run]["/".join(inside)] = entry
-    found: set[Key] = set()
+    used: set[Key] = set()
     for said in runs.values():
         if "end.json" in said or "start.json" not in said:
             continue
@@ -164,13 +164,13 @@ def _in_use(root: UPath, now: float) -> set[Key]:
         place = said["start.json"].path
         try:
             start: dict[str, Any] = json.loads(files.read(place))
-            found |= {(node["name"], node["key"]) for node in start["nodes"]}
+            used |= {(node["name"], node["key"]) for node in start["nodes"]}
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{place} cannot be read, so nobody knows what that run works with: {error!r}. Nothing was "
                 f"deleted. If the run is over, delete {place.parent}."
             ) from error
-    return found
+    return used
 
 
 def _superseded(folder: _Folder, now: float) -> list[_Listed]:
@@ -255,8 +255,8 @@ def _old_checkpoints(
 
 
 def _left_aside(root: UPath, now: float) -> list[Entry]:
-    found = [*files.left_aside(root / "artifacts"), *files.left_aside(root / "runs")]
-    return [entry for entry in found if _is_old(entry, now)]
+    left = [*files.left_aside(root / "artifacts"), *files.left_aside(root / "runs")]
+    return [entry for entry in left if _is_old(entry, now)]
 
 
 def _delete(root: UPath, entries: Collection[Entry]) -> None:

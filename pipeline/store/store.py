@@ -55,13 +55,13 @@ class Store:
 
     def made(self, stage: str, key: str) -> list[Made]:
         """Lists the artifacts of a key, damaged ones included."""
-        found = []
+        listed = []
         for name in files.names(artifact_folder(self.root, stage, key)):
             stem, _, extension = name.rpartition(".")
             inputs, _, number = stem.partition("-")
             if extension == "json" and inputs and number.isdecimal():
-                found.append(Made(inputs, int(number)))
-        return found
+                listed.append(Made(inputs, int(number)))
+        return listed
 
     def find(self, kind: type[Artifact], key: str, inputs: str, number: int) -> Artifact | None:
         """Returns an artifact; None if there is none.
@@ -107,8 +107,8 @@ class Store:
 
     def known_digest(self, stage: str, part_key: str) -> str | None:
         """Returns what a part of this key was whenever it was made; None if it never was, or differed."""
-        found = files.names(self._digests(stage, part_key))
-        return found[0] if len(found) == 1 else None
+        digests = files.names(self._digests(stage, part_key))
+        return digests[0] if len(digests) == 1 else None
 
     def damage(self, artifact: Artifact, thorough: bool = False) -> str:
         """Says what has become of the first file that is not as it was made; empty if all are.
