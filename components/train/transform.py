@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
@@ -24,8 +25,16 @@ from components.train.config import TrainConfig
 from components.train.documents import CountDocuments, DocumentFrequencies
 from components.work import Attempt, Made, Work
 
-_READ = ("vocabulary", "train", "validation")  # parts of the tokenize artifact
+if TYPE_CHECKING:
+    import keras
+
+_READ = {"tokenize": ("vocabulary", "train", "validation")}
+_MEASURED = {"ingest": ("validation",), **_READ}
 _PATIENCE = 1.0  # seconds between two looks at another's work: short, so that an interrupt is heard
+
+
+Measuring = Callable[["keras.Model", Mapping[str, Reference]], Callable[[], float]]
+"""Takes a model and what the stage reads, and gives a function that measures the model as it is then."""
 
 
 class Train(beam.PTransform):
@@ -37,12 +46,21 @@ class Train(beam.PTransform):
         task: classification or seq2seq.
         seed: decides initial weights, dropout and the order of the examples.
         work: of this node.
+        measuring: measures `config.monitored`, if that is a metric of evaluate; it also reads ingest.
 
     Raises:
         UserError: the readout does not suit the model or the task.
     """
 
-    def __init__(self, config: TrainConfig, model: ModelConfig, task: Task, seed: int, work: Work) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: ModelConfig,
+        task: Task,
+        seed: int,
+        work: Work,
+        measuring: Measuring | None = None,
+    ) -> None:
         super().__init__()
         if problem := readout_problem(model, task):
             raise UserError(f"model.readout: {problem}")
@@ -51,6 +69,7 @@ class Train(beam.PTransform):
         self._task = task
         self._seed = seed
         self._work = work
+        self._measuring = measuring
 
     def expand(self, inputs: beam.PCollection) -> beam.PCollection:
         """{"tokenize": reference, ...} to one Made; its summary has "epochs", "loss", "weights", ..."""
@@ -63,34 +82,45 @@ class Train(beam.PTransform):
         if isinstance(self._model.encoder, TfIdfEncoder):
             count = CountDocuments(self._model.encoder, self._task, self._work)
             frequencies = AsSingleton(inputs | "terms" >> count)
-        fit = _Fit(self._config, self._model, self._task, self._seed, self._work)
+        fit = _Fit(self._config, self._model, self._task, self._seed, self._work, self._measuring)
         return inputs | "fit" >> beam.ParDo(fit, frequencies)
 
 
 class _Fit(beam.DoFn):
-    def __init__(self, config: TrainConfig, model: ModelConfig, task: Task, seed: int, work: Work) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: ModelConfig,
+        task: Task,
+        seed: int,
+        work: Work,
+        measuring: Measuring | None,
+    ) -> None:
         self._config = config
         self._model = model
         self._task = task
         self._seed = seed
         self._work = work
+        self._measuring = measuring
 
     def process(
         self, inputs: dict[str, Reference], frequencies: DocumentFrequencies | None
     ) -> Iterator[Made]:
-        tokenized = inputs["tokenize"]
-        read = inputs_hash({f"{tokenized.stage} {part}": tokenized.digests[part] for part in _READ})
+        reads = _MEASURED if self._measuring else _READ
+        read = inputs_hash(
+            {f"{name} {part}": inputs[name].digests[part] for name, parts in reads.items() for part in parts}
+        )
         folder = checkpoint_folder(self._work, read)
         manifest = manifest_path(self._work.root, self._work.stage, self._work.key, read, self._work.number)
         with self._work.attempt("fit") as attempt:
             _wait(folder / "heartbeat", manifest, attempt.id)
             with Heartbeat(folder / "heartbeat", name=attempt.id):
-                made = self._train(tokenized, frequencies, folder, attempt)
+                made = self._train(inputs, frequencies, folder, attempt)
         yield made
 
     def _train(
         self,
-        tokenized: Reference,
+        inputs: dict[str, Reference],
         frequencies: DocumentFrequencies | None,
         folder: UPath,
         attempt: Attempt,
@@ -99,20 +129,26 @@ class _Fit(beam.DoFn):
         from components.train.dataset import TokenData
         from components.train.loop import Trainer
         from components.train.result import result
+        from components.train.scope import training_scope
         from components.train.start import new_model
 
-        config, tokens = self._config, Tokens.load(tokenized)
-        model = new_model(self._model, self._task, tokens, self._seed)
-        if frequencies is not None:
-            model.encoder.tfidf.set_document_frequencies(*frequencies)
+        config, tokens = self._config, Tokens.load(inputs["tokenize"])
         split = partial(
             TokenData, tokens, task=self._task, batch_size=config.batch_size, buckets=config.length_buckets
         )
+        splits = split("train"), split("validation")
         checkpoints = Checkpoints(self._work.root, folder, attempt.id)
-        trainer = Trainer(model, config, split("train"), split("validation"), self._seed, checkpoints)
-        history = trainer.fit()
-        kept = history["best_epoch"] if config.early_stopping else len(history["epochs"])
-        return result(attempt, model, history, kept, tokenized.digests["vocabulary"], checkpoints.newest)
+        with training_scope(self._seed, config.precision, config.deterministic):
+            model = new_model(self._model, self._task, tokens, self._seed)
+            if frequencies is not None:
+                model.encoder.tfidf.set_document_frequencies(*frequencies)
+            measure = self._measuring(model, inputs) if self._measuring else None
+            trainer = Trainer(model, config, *splits, self._seed, checkpoints, measure)
+            history, kept = trainer.fit(), trainer.kept()
+        vocabulary = inputs["tokenize"].digests["vocabulary"]
+        return result(
+            attempt, model, history, kept["epoch"], vocabulary, checkpoints.newest, kept_step=kept["step"]
+        )
 
 
 def _wait(heartbeat: UPath, manifest: UPath, attempt: str) -> None:

@@ -86,7 +86,7 @@ def make_plan(
     data = DataState.of(places.sources, store.fingerprints)
     plans: dict[str, NodePlan] = {}
     for stage in STAGES:
-        plans[stage.name] = _node(stage, config, data, store, plans, force)
+        plans[stage.name] = _node(stage.configured(config), config, data, store, plans, force)
         if stage.name == until:
             break
     return list(plans.values())
@@ -119,7 +119,7 @@ def _node(
     if reason and made:  # forced or damaged
         number += 1
     if artifact is None:
-        reason = reason or _why(stage, ingredients, store, plans, bool(made))
+        reason = reason or _why(stage, config, ingredients, store, plans, bool(made))
     else:
         reason = f"same key, made {artifact.manifest.made[:16].replace('T', ' ')} UTC"
     return NodePlan(
@@ -192,7 +192,12 @@ def _ingredients(
 
 
 def _why(
-    stage: Stage, ingredients: Ingredients, store: Store, plans: Mapping[str, NodePlan], made: bool
+    stage: Stage,
+    config: PipelineConfig,
+    ingredients: Ingredients,
+    store: Store,
+    plans: Mapping[str, NodePlan],
+    made: bool,
 ) -> str:
     """Says why a node runs."""
     if made:
@@ -210,4 +215,5 @@ def _why(
     _, nearest = max(recent, key=lambda pair: ingredients.likeness(pair[1]))
     changed = ingredients.differences(nearest)
     shown = "; ".join(changed[:3])
-    return f"{shown}; and {len(changed) - 3} more" if len(changed) > 3 else shown
+    more = f"and {len(changed) - 3} more" if len(changed) > 3 else ""
+    return "; ".join(filter(None, (shown, more, stage.remark(config, changed))))

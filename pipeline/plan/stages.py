@@ -6,7 +6,7 @@ Nothing heavy is imported until a transform is made.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from components.artifacts.artifact import Artifact
@@ -18,6 +18,7 @@ from components.artifacts.trained_model import TrainedModel
 from components.ingest.sources import Source
 from components.ingest.splits import held_out
 from components.strict import SPLITS, Strict
+from components.train.monitor import GREEDY, greedy, is_measured
 from components.work import Work
 from pipeline.config import PipelineConfig
 from pipeline.plan.ingredients import Ingredients
@@ -41,6 +42,8 @@ class Stage:
         parts: what shapes each part of the artifact; a part that is left out is shaped by all.
         lineage: of all that shapes a training, what shapes it up to any epoch; None for other stages.
         transform: makes the Beam transform.
+        changes: what of all this is otherwise with some configurations.
+        remark: what else there is to say of a stage that runs because of these differences.
     """
 
     kind: type[Artifact]
@@ -51,6 +54,12 @@ class Stage:
     transform: Transform
     parts: Callable[[PipelineConfig, Ingredients], dict[str, Ingredients]] = lambda _, whole: {}
     lineage: Callable[[PipelineConfig, Ingredients], Ingredients] | None = field(default=None)
+    changes: Callable[[PipelineConfig], dict[str, Any]] = lambda _: {}
+    remark: Callable[[PipelineConfig, Sequence[str]], str] = lambda _, __: ""
+
+    def configured(self, config: PipelineConfig) -> Stage:
+        """Returns the stage as it is with a configuration."""
+        return replace(self, **self.changes(config))
 
     @property
     def name(self) -> str:
@@ -98,12 +107,44 @@ def _train(config: PipelineConfig, sources: Sequence[Source], work: Work) -> bea
     return Train(config.train, config.model, config.task, config.seed, work)
 
 
+def _train_monitored(config: PipelineConfig, sources: Sequence[Source], work: Work) -> beam.PTransform:
+    from components.train.monitored import monitored_train
+
+    return monitored_train(config.train, config.model, config.task, config.seed, work, config.decode)
+
+
+def _train_settings(config: PipelineConfig) -> dict[str, Any]:
+    settings: dict[str, Any] = {"task": config.task, "seed": config.seed}
+    settings |= {"model": _dump(config.model), "train": _dump(config.train)}
+    if is_measured(config.train) and config.task == "seq2seq":
+        settings["decode"] = greedy(config.decode).model_dump(mode="json", include=GREEDY)
+    return settings
+
+
+def _train_changes(config: PipelineConfig) -> dict[str, Any]:
+    """A metric of evaluate is measured on raw texts, by the code of evaluate."""
+    if not is_measured(config.train):
+        return {}
+    return {
+        "reads": {"ingest": ("validation",), "tokenize": ("vocabulary", "train", "validation")},
+        "module": "components.train.monitored",
+        "libraries": (
+            *("tensorflow", "tensorflow-text", "keras", "numpy", "scipy"),
+            *("sacrebleu", "rapidfuzz", "pyarrow"),
+        ),
+        "transform": _train_monitored,
+    }
+
+
 def _train_lineage(config: PipelineConfig, whole: Ingredients) -> Ingredients:
     """A training goes on after its last epoch, unless something changes over all of its epochs."""
-    spans = config.train.learning_rate_schedule != "constant" or not isinstance(
-        config.train.teacher_forcing_ratio, float
-    )
-    return whole if spans else whole.reduced(without=("train.epochs",))
+    return whole if config.train.spans_epochs else whole.reduced(without=("train.epochs",))
+
+
+def _train_remark(config: PipelineConfig, differences: Sequence[str]) -> str:
+    reason = config.train.spans_epochs
+    other = any(each.startswith("train.epochs: ") for each in differences)
+    return f"trains from the start, as {reason}" if reason and other else ""
 
 
 def _evaluate(config: PipelineConfig, sources: Sequence[Source], work: Work) -> beam.PTransform:
@@ -152,14 +193,11 @@ STAGES: tuple[Stage, ...] = (
         reads={"tokenize": ("vocabulary", "train", "validation")},
         module="components.train.transform",
         libraries=("tensorflow", "keras", "numpy", "scipy"),
-        settings=lambda config: {
-            "task": config.task,
-            "seed": config.seed,
-            "model": _dump(config.model),
-            "train": _dump(config.train),
-        },
+        settings=_train_settings,
         lineage=_train_lineage,
         transform=_train,
+        changes=_train_changes,
+        remark=_train_remark,
     ),
     Stage(
         kind=Evaluation,
