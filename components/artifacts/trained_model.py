@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MODEL = "model.keras"
 HISTORY = "history.json"
 CHECKPOINT = "checkpoint"
-CHECKPOINT_NAME = re.compile(r"(\d{5,})-\w+\.ckpt")
+_CHECKPOINT_NAME = re.compile(r"(\d{5,})(?:\.(\d+))?-\w+\.ckpt")
 CURVES = "plots/training_curves.png"
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip archive can have
@@ -44,14 +44,33 @@ class TrainedModel(Artifact):
         return self.file(MODEL)
 
     def history(self) -> dict[str, Any]:
-        """Returns {"epochs": [{"epoch", "loss", ..., "seconds"}], "best_epoch", ...}."""
+        """Returns what the training was like.
+
+        {"epochs": [{"epoch", "loss", ..., "val_loss", ..., "seconds"}], "best_epoch"}, and unless the readout
+        was solved in closed form, "best_step", "steps_per_epoch" and "validations": [{"step", "epoch",
+        "learning_rate", "loss", ..., "val_loss", ...}], of which the ones within an epoch have its means so
+        far. The best ones are those by the monitored value. An epoch that early stopping ended holds the
+        figures up to its end.
+        """
         history: dict[str, Any] = self.json(HISTORY)
         return history
 
 
-def checkpoint_name(epoch: int, attempt: str) -> str:
-    """What an attempt calls its checkpoint after an epoch; `CHECKPOINT_NAME` matches it, the epoch first."""
-    return f"{epoch:05d}-{attempt}.ckpt"
+def checkpoint_name(epoch: int, attempt: str, steps: int = 0) -> str:
+    """What an attempt calls its checkpoint.
+
+    Args:
+        epoch: how many are finished.
+        attempt: whose it is.
+        steps: of the next epoch that are done.
+    """
+    return f"{epoch:05d}{f'.{steps:07d}' if steps else ''}-{attempt}.ckpt"
+
+
+def checkpoint_place(name: str) -> tuple[int, int] | None:
+    """Returns the finished epochs and the steps of the next one; None if no checkpoint is called so."""
+    match = _CHECKPOINT_NAME.fullmatch(name)
+    return (int(match[1]), int(match[2] or 0)) if match else None
 
 
 def checkpoint_folder(work: Work, inputs: str) -> UPath:

@@ -80,29 +80,19 @@ class Predict(beam.DoFn):
         read, expected = FIELDS[self._task]
         columns = kept_columns(self._config.slices)
         predictor = self._predictor(part.inputs)
-        positive = _positive_label(predictor.labels)
+        positive = positive_label(predictor.labels)
         explain = predictor.signatures.get("explain") if part.before < self._maps else None
         done = part.before
         writer = AnswerWriter(attempt, part.index, bool(columns))
         examples: Examples = Examples.load(part.inputs["ingest"])
         for batch in examples.batches(part.name, [read, expected, *columns], self._config.batch_size):
-            texts = tf.constant(batch[read], tf.string)
             if explain and done < self._maps:
-                for plot in self._draw_attention(explain, texts, done, attempt):
+                for plot in self._draw_attention(explain, tf.constant(batch[read], tf.string), done, attempt):
                     yield TaggedOutput(self.PLOTS, plot)
-            answered = {name: values.numpy() for name, values in predictor(texts).items()}
-            predictions = _decoded(answered["prediction"])
-            answers = Answers.of(
-                batch[read],
-                batch[expected],
-                predictions,
-                numbers=np.arange(done, done + len(predictions)),
-                scores=answered["score"],
-                columns={column: batch[column] for column in columns},
-                **_ranks(positive, batch[expected], predictions, answered.get("probabilities")),
-            )
+            kept = {column: batch[column] for column in columns}
+            answers = answer(predictor, batch[read], batch[expected], positive, done, kept)
             writer.write(answers)
-            done += len(predictions)
+            done += len(answers.inputs)
             emit(Progress(self._work.stage, done, part.total))
             yield answers
         for file in writer.close():
@@ -132,13 +122,46 @@ class Predict(beam.DoFn):
                 yield attempt.add(name)
 
 
-def _positive_label(labels: Sequence[str]) -> str | None:
-    """The greater of two labels, as scikit-learn has it; None if there are others."""
+def positive_label(labels: Sequence[str]) -> str | None:
+    """Returns the greater of two labels, as scikit-learn has it; None if there are more, or none."""
     return max(labels) if len(labels) == 2 else None
 
 
+def answer(
+    predictor: Answering,
+    texts: Sequence[str],
+    targets: Sequence[str],
+    positive: str | None,
+    first: int = 0,
+    columns: Mapping[str, list[str]] | None = None,
+) -> Answers:
+    """Answers a batch of examples.
+
+    Args:
+        predictor: what is measured.
+        texts: what it reads.
+        targets: what is expected of it.
+        positive: as `positive_label` returns it.
+        first: the place of the first among all evaluated examples.
+        columns: what else the data says about each example.
+    """
+    import tensorflow as tf
+
+    answered = {name: values.numpy() for name, values in predictor(tf.constant(texts, tf.string)).items()}
+    predictions = _decoded(answered["prediction"])
+    return Answers.of(
+        texts,
+        targets,
+        predictions,
+        numbers=np.arange(first, first + len(predictions)),
+        scores=answered["score"],
+        columns=columns or {},
+        **_ranks(positive, targets, predictions, answered.get("probabilities")),
+    )
+
+
 def _ranks(
-    positive: str | None, expected: list[str], predictions: list[str], probabilities: Any
+    positive: str | None, expected: Sequence[str], predictions: list[str], probabilities: Any
 ) -> dict[str, Any]:
     """What roc_auc needs to know, if there are two labels."""
     if positive is None or probabilities is None or probabilities.shape[1] != 2:

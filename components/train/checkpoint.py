@@ -1,4 +1,4 @@
-"""The state of a training after an epoch: one object with its checksum, whole or not there."""
+"""The state of a training after a validation: one object with its checksum, whole or not there."""
 
 from __future__ import annotations
 
@@ -14,30 +14,47 @@ from upath import UPath
 
 from components import files
 from components.artifacts.artifact import FileRef
-from components.artifacts.trained_model import CHECKPOINT, CHECKPOINT_NAME, checkpoint_name
+from components.artifacts.trained_model import CHECKPOINT, checkpoint_name, checkpoint_place
 from components.reports import Warned, emit
 
 _KEPT = 2  # of an attempt's own; others may be reading the last but one
+
+
+class Running(NamedTuple):
+    """Where in an epoch a training stands.
+
+    Args:
+        steps: of the epoch that are done.
+        seconds: that they have taken.
+        means: the variables of the model's metrics, which are the sums of the epoch so far.
+    """
+
+    steps: int
+    seconds: float
+    means: list[np.ndarray]
 
 
 class State(NamedTuple):
     """What a training needs to know to go on.
 
     Args:
-        best: the best epoch's weights, if they are kept.
+        best: the best checkpoint's weights, if they are kept.
         history: JSON-able; `history["epochs"]` has one entry for each finished epoch.
+        running: where in the next epoch it stands; None at the end of an epoch.
     """
 
     best: list[np.ndarray] | None
     history: dict[str, Any]
+    running: Running | None = None
 
 
 class Checkpoints:
-    """Keeps the state after each epoch in a folder, which many attempts at a training may share.
+    """Keeps the state after each validation in a folder, which many attempts at a training may share.
 
     An object is a line with the SHA-256 of the rest, which is an npz archive: the variables of the model,
-    with the states of its random generators, and of its optimizer, the best weights, and the history as JSON.
-    It is put whole, under a name of this attempt. An attempt removes only its own.
+    with the states of its random generators, and of its optimizer, the best weights, within an epoch the
+    variables of its metrics, and the history as JSON. It is put whole, under a name of this attempt. An
+    attempt removes only its own.
 
     Args:
         root: under which all artifacts are.
@@ -54,14 +71,16 @@ class Checkpoints:
         """The last one that this attempt has put, as a file of its artifact."""
 
     def save(self, model: keras.Model, state: State) -> None:
-        """Puts the state after an epoch, and removes this attempt's old ones.
+        """Puts the state after a validation, and removes this attempt's old ones.
 
         Args:
             model: compiled and built.
             state: what else is to be known.
         """
         data = _packed(model, state)
-        place = self._folder / checkpoint_name(len(state.history["epochs"]), self._attempt)
+        place = self._folder / checkpoint_name(
+            len(state.history["epochs"]), self._attempt, state.running.steps if state.running else 0
+        )
         files.write(place, data)
         self.newest = FileRef(
             CHECKPOINT,
@@ -83,7 +102,7 @@ class Checkpoints:
             epochs: after which the training ends; what comes later is passed over.
 
         Returns:
-            As given to `save`; None if no epoch is finished.
+            As given to `save`; None if there is none.
         """
         for place in self._found(epochs):
             try:
@@ -100,11 +119,9 @@ class Checkpoints:
 
     def _found(self, epochs: int) -> list[UPath]:
         """The checkpoints after at most so many epochs, the newest first."""
-        named = [
-            (CHECKPOINT_NAME.fullmatch(entry.path.name), entry.path) for entry in files.entries(self._folder)
-        ]
-        numbered = [(int(match[1]), path.name, path) for match, path in named if match]
-        return [path for epoch, _, path in sorted(numbered, reverse=True) if epoch <= epochs]
+        named = [(checkpoint_place(entry.path.name), entry.path) for entry in files.entries(self._folder)]
+        found = sorted(((place, path.name, path) for place, path in named if place), reverse=True)
+        return [path for (epoch, steps), _, path in found if epoch + bool(steps) <= epochs]
 
 
 def _variables(model: keras.Model) -> list[Any]:
@@ -114,6 +131,10 @@ def _variables(model: keras.Model) -> list[Any]:
 def _packed(model: keras.Model, state: State) -> bytes:
     arrays = {f"variable_{i:05d}": each.numpy() for i, each in enumerate(_variables(model))}
     arrays |= {f"best_{i:05d}": each for i, each in enumerate(state.best or ())}
+    running = state.running
+    if running:
+        arrays |= {f"mean_{i:05d}": each for i, each in enumerate(running.means)}
+        arrays |= {"steps": np.asarray(running.steps), "seconds": np.asarray(running.seconds)}
     arrays["history"] = np.frombuffer(json.dumps(state.history).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
@@ -130,7 +151,9 @@ def _unpacked(data: bytes) -> tuple[list[np.ndarray], State]:
         )
     with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
         names = sorted(arrays.files)
-        variables, best = (
-            [arrays[name] for name in names if name.startswith(kind)] for kind in ("variable_", "best_")
+        variables, best, means = (
+            [arrays[name] for name in names if name.startswith(kind)]
+            for kind in ("variable_", "best_", "mean_")
         )
-        return variables, State(best or None, json.loads(arrays["history"].tobytes()))
+        running = Running(int(arrays["steps"]), float(arrays["seconds"]), means) if means else None
+        return variables, State(best or None, json.loads(arrays["history"].tobytes()), running)

@@ -6,44 +6,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from components.evaluate.config import Metric
 from components.strict import Strict
+from components.train.optimizer_config import Adam, Optimizer, Positive
+from components.train.schedule_config import Schedule, ScheduleField, as_section
 
-Positive = Annotated[float, Field(gt=0)]
-Momentum = Annotated[float, Field(ge=0, lt=1)]
 Chance = Annotated[float, Field(ge=0, le=1)]
-
-
-class Adam(Strict):
-    """Kingma and Ba (2015)."""
-
-    type: Literal["adam"]
-    learning_rate: Positive = 0.001
-    """Step size."""
-
-
-class SGD(Strict):
-    """Stochastic gradient descent."""
-
-    type: Literal["sgd"]
-    learning_rate: Positive = 0.01
-    """Step size."""
-    momentum: Momentum = 0.0
-    """How much of the last step is kept in the next."""
-    nesterov: bool = False
-    """Nesterov's momentum instead of the plain one."""
-
-
-class RMSprop(Strict):
-    """Tieleman and Hinton (2012)."""
-
-    type: Literal["rmsprop"]
-    learning_rate: Positive = 0.001
-    """Step size."""
-    momentum: Momentum = 0.0
-    """How much of the last step is kept in the next."""
-
-
-Optimizer = Annotated[Adam | SGD | RMSprop, Field(discriminator="type")]
 
 
 class ScheduledSampling(Strict):
@@ -68,12 +36,20 @@ class ScheduledSampling(Strict):
 
 
 class EarlyStopping(Strict):
-    """Ends training when the validation loss no longer falls, and keeps the best epoch's weights."""
+    """Ends training when the monitored value no longer improves, and keeps the best checkpoint's weights."""
 
     patience: Annotated[int, Field(ge=1)] = 2
-    """Epochs without improvement before training ends."""
+    """Validations without improvement before training ends."""
     min_delta: Annotated[float, Field(ge=0)] = 0.0
-    """Smaller improvements do not count."""
+    """Smaller improvements, in the unit of the monitored value, do not count; for the choice of the weights
+    neither."""
+
+
+class EverySteps(Strict):
+    """Validates within epochs, too."""
+
+    steps: Annotated[int, Field(ge=1)]
+    """Training steps from one validation to the next, counted from the start of the training."""
 
 
 class TrainConfig(Strict):
@@ -92,8 +68,9 @@ class TrainConfig(Strict):
     """Examples in one step."""
     optimizer: Optimizer = Adam(type="adam")
     """How the weights follow the gradient."""
-    learning_rate_schedule: Literal["constant", "cosine"] = "constant"
-    """`cosine` lets the learning rate fall to 0 over all epochs (Loshchilov and Hutter, 2017)."""
+    learning_rate_schedule: ScheduleField = Field("constant", validate_default=True)
+    """How the learning rate changes from step to step: a word, or a section of that type with its keys. With
+    `cosine` and `linear`, more epochs train from the start; otherwise they go on from the last checkpoint."""
     global_clipnorm: Positive | None = 1.0
     """Largest global norm of the gradient; larger ones are scaled down to it."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -102,8 +79,19 @@ class TrainConfig(Strict):
     teacher_forcing_ratio: Chance | ScheduledSampling = 1.0
     """seq2seq: probability that the decoder reads the true previous token in training; the model's best one
     otherwise, which makes training slower. A section lets it change from step to step."""
+    validate_every: Literal["epoch"] | EverySteps = "epoch"
+    """When the model is validated and a checkpoint kept: at the end of every epoch, or, with a section such
+    as `{steps: 500}`, every so many training steps as well."""
+    monitor: Literal["loss"] | Metric | None = None
+    """What tells a better checkpoint from a worse one, on the validation split: `loss`, or a metric of
+    evaluate for the task, measured on the raw texts as evaluate does it (seq2seq: by greedy decoding, with
+    `decode`'s lengths, prefix and no_repeat_ngram_size). If it is set, the weights of the best checkpoint are
+    kept, of equally good ones the first's, as by Keras' ModelCheckpoint with save_best_only. If not, `loss`
+    is what early_stopping and the schedule `plateau` go by, and the last weights are kept unless
+    early_stopping is set."""
     early_stopping: EarlyStopping | None = None
-    """Without it every epoch is trained and the last one's weights are kept."""
+    """Without it every epoch is trained. With it the best checkpoint's weights are kept, as by Keras'
+    EarlyStopping with restore_best_weights."""
     shuffle_buffer: Annotated[int, Field(ge=1)] = 100_000
     """How many examples are held in memory to be shuffled."""
     init_from: Annotated[str, Field(min_length=1)] | None = None
@@ -111,3 +99,49 @@ class TrainConfig(Strict):
     of a served model. Optimizer and schedule are fresh; tokens and labels that it lacks get new rows."""
     length_buckets: Annotated[int, Field(ge=1)] = 8
     """Examples are batched with others of about their length, in this many classes."""
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """Keras' dtype policy: what the layers compute in. Weights and answers are float32 with all of them;
+    mixed_float16 scales the loss so that small gradients do not vanish (Micikevicius et al., 2018)."""
+    deterministic: bool = True
+    """Whether equal trainings give equal weights, to the bit, on the same hardware. On a GPU false is faster;
+    a training that was cut short and continued then differs a little from one that was not."""
+
+    @model_validator(mode="after")
+    def _plateau_comes_before_the_end(self) -> TrainConfig:
+        schedule, stopping = self.schedule, self.early_stopping
+        if schedule.type == "plateau" and stopping and stopping.patience <= schedule.patience:
+            raise ValueError(
+                f"early_stopping received patience {stopping.patience}, by which training ends before the "
+                f"schedule plateau (patience {schedule.patience}) has reduced the learning rate; expected "
+                "more"
+            )
+        return self
+
+    @property
+    def schedule(self) -> Schedule:
+        """The learning rate's schedule as a section."""
+        return as_section(self.learning_rate_schedule)
+
+    @property
+    def monitored(self) -> str:
+        """What tells a better checkpoint from a worse one."""
+        return self.monitor or "loss"
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the best checkpoint's weights are kept, and not the last one's."""
+        return self.monitor is not None or self.early_stopping is not None
+
+    @property
+    def validation_steps(self) -> int | None:
+        """Training steps from one validation within epochs to the next; None where there are none."""
+        return self.validate_every.steps if isinstance(self.validate_every, EverySteps) else None
+
+    @property
+    def spans_epochs(self) -> str:
+        """What of this runs over all epochs, so that more of them train from the start; empty if nothing."""
+        if self.schedule.type in ("cosine", "linear"):
+            return f"train.learning_rate_schedule is {self.schedule.type}, which spans all epochs"
+        if isinstance(self.teacher_forcing_ratio, ScheduledSampling):
+            return "train.teacher_forcing_ratio has a schedule, which spans all epochs"
+        return ""

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from components.errors import UserError
-from components.reports import EpochFinished, Progress, Warned, emit
-from components.train.checkpoint import Checkpoints, State
+from components.reports import EpochFinished, Warned, emit
+from components.train.checkpoint import Checkpoints, Running, State
 from components.train.config import TrainConfig
 from components.train.dataset import TokenData
 from components.train.losses import CrossEntropy
+from components.train.monitor import best_validation, is_stopped, monitored_value
+from components.train.optimizers import make_optimizer
+from components.train.progress import TrainingProgress
 from components.train.sampling import TeacherForcing
+from components.train.schedule_config import Plateau
+from components.train.schedules import reduce_on_plateau
+from components.train.validation import Validation
 
 
 def compile_model(model: keras.Model, config: TrainConfig, steps: int, seed: int = 0) -> CrossEntropy:
@@ -32,19 +38,11 @@ def compile_model(model: keras.Model, config: TrainConfig, steps: int, seed: int
 
     Returns:
         The loss.
+
+    Raises:
+        UserError: if the learning rate's schedule does not fit the number of steps.
     """
-    settings = config.optimizer.model_dump(exclude={"type"})
-    if config.learning_rate_schedule == "cosine":
-        settings["learning_rate"] = keras.optimizers.schedules.CosineDecay(
-            config.optimizer.learning_rate, decay_steps=steps
-        )
-    optimizer = keras.optimizers.get(
-        {
-            "class_name": config.optimizer.type,
-            # Otherwise Keras counts the optimizers of a process, and equal models have different files.
-            "config": {**settings, "global_clipnorm": config.global_clipnorm, "name": config.optimizer.type},
-        }
-    )
+    optimizer = make_optimizer(config, model, steps)
     loss = CrossEntropy(config.label_smoothing)
     model.compile(
         optimizer=optimizer,
@@ -53,7 +51,6 @@ def compile_model(model: keras.Model, config: TrainConfig, steps: int, seed: int
         # "auto" would compile again for every padded length.
         jit_compile=False,
     )
-    optimizer.build(model.trainable_variables)
     if config.teacher_forcing_ratio != 1.0:
         model.draw_forced = TeacherForcing(config.teacher_forcing_ratio, steps, optimizer, seed)
     return loss
@@ -68,7 +65,11 @@ class Trainer:
         train: the split to fit.
         validation: the split to watch.
         seed: decides the order of the examples, epoch by epoch.
-        checkpoints: where the state is kept after each epoch.
+        checkpoints: where the state is kept after each validation.
+        measure: measures `config.monitored` on the validation split; None for the loss.
+
+    Raises:
+        UserError: if `config` needs a validation split, and there is none.
     """
 
     def __init__(
@@ -79,104 +80,190 @@ class Trainer:
         validation: TokenData,
         seed: int,
         checkpoints: Checkpoints,
+        measure: Callable[[], float] | None = None,
     ) -> None:
+        if not len(validation.lengths):
+            _check_works_without_validation(config)
         self.model = model
         self.config = config
         self.train = train
-        self.validation = validation
         self.seed = seed
         self.checkpoints = checkpoints
         self.boundaries = train.boundaries()
         self.steps = train.steps(self.boundaries)
         self.loss = compile_model(model, config, steps=self.steps * config.epochs, seed=seed)
+        self._validation = Validation(
+            model, self.loss, validation, self.boundaries, config.monitored, measure
+        )
+        self._progress = TrainingProgress(self.steps, config.epochs)
+        self._best: list[np.ndarray] | None = None
+        self._history: dict[str, Any] = {}
 
     def fit(self) -> dict[str, Any]:
         """Trains until the last epoch or until early stopping.
 
         Returns:
-            The history: {"epochs": [{"epoch", "loss", "val_loss", ..., "seconds"}], "best_epoch"}.
+            The history; see TrainedModel.history.
 
         Raises:
-            UserError: if the loss is no longer a number.
+            UserError: if the loss is no longer a number, or the monitored metric is not defined.
         """
-        best, history = self._begin()
-        watched = self.validation.batches(self.boundaries) if len(self.validation.lengths) else None
-        progress = _Progress(self.steps, self.config.epochs)
-        while len(history["epochs"]) < self.config.epochs and not self._stopped(history):
-            epoch = len(history["epochs"]) + 1
-            progress.epoch = epoch
-            metrics = self._run_epoch(epoch, watched, progress)
-            history["epochs"].append({"epoch": epoch, **metrics})
-            if self._improved(history):
-                history["best_epoch"] = epoch
-                best = self.model.get_weights() if self.config.early_stopping else None
-            self.checkpoints.save(self.model, State(best, history))
-            emit(EpochFinished("train", epoch, self.config.epochs, metrics, metrics["seconds"]))
+        running = self._begin()
+        while len(self._history["epochs"]) < self.config.epochs and not self._stopped:
+            self._run_epoch(running)
+            running = None
         if self.checkpoints.newest is None:  # the last one is another attempt's, which may remove it
-            self.checkpoints.save(self.model, State(best, history))
-        if best is not None:
-            self.model.set_weights(best)
-        return history
+            self._save()
+        if self._best is not None:
+            self.model.set_weights(self._best)
+        return self._history
 
-    def _begin(self) -> State:
-        """Goes on where an earlier attempt stood, or starts."""
+    def kept(self) -> dict[str, Any]:
+        """Returns the validation, as in the history, of the weights that the model has after `fit`."""
+        validations = self._history["validations"]
+        place = best_validation(self.config, validations) if self.config.keeps_best else -1
+        kept: dict[str, Any] = validations[place]
+        return kept
+
+    def validate_within(self, done: int, seconds: float) -> None:
+        """Validates within an epoch, and keeps a checkpoint; asks Keras to stop if training has ended.
+
+        Args:
+            done: steps of the epoch.
+            seconds: that it has taken so far.
+        """
+        epoch = len(self._history["epochs"]) + 1
+        measured = self._validate(epoch, done, self.model.get_metrics_result())
+        if self._stopped:  # the state to keep is that with the epoch's figures
+            self.model.stop_training = True
+            return
+        means = [variable.numpy() for variable in self.model.metrics_variables]
+        self._save(Running(done, seconds, means))
+        self._progress.validated(epoch, done, measured)
+
+    @property
+    def _stopped(self) -> bool:
+        return is_stopped(self.config, self._history["validations"])
+
+    def _begin(self) -> Running | None:
+        """Goes on where an earlier attempt stood, or starts; returns where in an epoch it stood."""
         state = self.checkpoints.restore(self.model, self.config.epochs)
         if state is None:
-            return State(None, {"epochs": [], "best_epoch": 0})
-        emit(Warned("train", f"going on after epoch {len(state.history['epochs'])} of an earlier run"))
-        return state
+            self._best = None
+            self._history = {
+                "epochs": [],
+                "best_epoch": 0,
+                "best_step": 0,
+                "steps_per_epoch": self.steps,
+                "validations": [],
+            }
+            return None
+        self._best, self._history, running = state
+        within = f" and {running.steps} steps" if running else ""
+        emit(
+            Warned("train", f"going on after epoch {len(self._history['epochs'])}{within} of an earlier run")
+        )
+        self._set_learning_rate()
+        return running
 
-    def _run_epoch(
-        self, epoch: int, watched: tf.data.Dataset | None, progress: _Progress
-    ) -> dict[str, float]:
-        began = time.monotonic()
+    def _run_epoch(self, running: Running | None) -> None:
+        began = time.monotonic() - (running.seconds if running else 0.0)
+        epoch = len(self._history["epochs"]) + 1
         order = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
         batches = self.train.batches(self.boundaries, seed=order, shuffle_buffer=self.config.shuffle_buffer)
-        fitted = self.model.fit(batches, verbose=0, shuffle=False, callbacks=[progress])
+        if running:
+            batches = batches.skip(running.steps)
+        steps = _Steps(self, self._progress, epoch, running, began)
+        fitted = self.model.fit(batches, verbose=0, shuffle=False, callbacks=[steps])
         metrics = {name: float(values[0]) for name, values in fitted.history.items()}
-        if watched is not None:
-            with self.loss.unsmoothed():
-                values = self.model.evaluate(watched, verbose=0, return_dict=True)
-            metrics |= {f"val_{name}": float(value) for name, value in values.items()}
-        if not np.isfinite(metrics["loss"]):
+        if self._stopped:
+            last = self._history["validations"][-1]
+            metrics |= {name: value for name, value in last.items() if name.startswith("val_")}
+        else:
+            metrics |= self._validate(epoch, self.steps, metrics)
+        seconds = time.monotonic() - began
+        self._history["epochs"].append({"epoch": epoch, **metrics, "seconds": seconds})
+        self._save()
+        emit(EpochFinished("train", epoch, self.config.epochs, {**metrics, "seconds": seconds}, seconds))
+
+    def _validate(self, epoch: int, done: int, training: Mapping[str, Any]) -> dict[str, float]:
+        """Measures, and puts down what follows from it."""
+        means = {name: float(value) for name, value in training.items()}
+        self._check(means["loss"], epoch)
+        measured = self._validation()
+        validations = self._history["validations"]
+        step = (epoch - 1) * self.steps + done
+        rate = float(self.model.optimizer.learning_rate)
+        validations.append({"step": step, "epoch": epoch, "learning_rate": rate, **means, **measured})
+        if best_validation(self.config, validations) == len(validations) - 1:
+            self._history |= {"best_epoch": epoch, "best_step": step}
+            self._best = self.model.get_weights() if self.config.keeps_best else None
+        self._set_learning_rate()
+        return measured
+
+    def _set_learning_rate(self) -> None:
+        if isinstance(self.config.schedule, Plateau):
+            monitor = self.config.monitored
+            values = [monitored_value(monitor, each) for each in self._history["validations"]]
+            largest = self.config.optimizer.learning_rate
+            reduce_on_plateau(self.config.schedule, self.model.optimizer, largest, monitor, values)
+
+    def _check(self, loss: float, epoch: int) -> None:
+        if not np.isfinite(loss):
             raise UserError(
-                f"The training loss became {metrics['loss']} in epoch {epoch}; expected a finite number. "
+                f"The training loss became {loss} in epoch {epoch}; expected a finite number. "
                 f"Lower train.optimizer.learning_rate (now {self.config.optimizer.learning_rate}) or set "
                 f"train.global_clipnorm (now {self.config.global_clipnorm})."
             )
-        return {**metrics, "seconds": time.monotonic() - began}
 
-    def _watched(self, history: dict[str, Any]) -> list[float]:
-        return [epoch.get("val_loss", epoch["loss"]) for epoch in history["epochs"]]
-
-    def _improved(self, history: dict[str, Any]) -> bool:
-        if not history["best_epoch"]:
-            return True
-        losses = self._watched(history)
-        smallest = self.config.early_stopping.min_delta if self.config.early_stopping else 0.0
-        return losses[-1] < losses[history["best_epoch"] - 1] - smallest
-
-    def _stopped(self, history: dict[str, Any]) -> bool:
-        stopping = self.config.early_stopping
-        return stopping is not None and len(history["epochs"]) - history["best_epoch"] >= stopping.patience
+    def _save(self, running: Running | None = None) -> None:
+        self.checkpoints.save(self.model, State(self._best, self._history, running))
 
 
-class _Progress(keras.callbacks.Callback):
-    """Tells how far the training is, at most five times a second."""
+def _check_works_without_validation(config: TrainConfig) -> None:
+    """A metric is measured on the validation split only."""
+    received = ""
+    if config.monitored != "loss":
+        received = f"train.monitor received {config.monitored}, which is measured on the validation split"
+    elif config.validation_steps:
+        received = f"train.validate_every received steps {config.validation_steps} for a validation split"
+    if received:
+        raise UserError(
+            f"{received}, but the ingested data has none; name files for `validation` in ingest.files, "
+            "give it a fraction in ingest.holdout, or remove the key."
+        )
 
-    def __init__(self, steps: int, epochs: int) -> None:
+
+class _Steps(keras.callbacks.Callback):
+    """What happens between the training steps of an epoch.
+
+    Args:
+        trainer: whose epoch it is.
+        progress: where steps are reported.
+        epoch: from 1.
+        running: where an earlier attempt at this epoch stood.
+        began: when it began, on the monotonic clock.
+    """
+
+    def __init__(
+        self, trainer: Trainer, progress: TrainingProgress, epoch: int, running: Running | None, began: float
+    ) -> None:
         super().__init__()
-        self.steps = steps
-        self.epochs = epochs
-        self.epoch = 1
-        self._told = 0.0
+        self._trainer = trainer
+        self._progress = progress
+        self._epoch = epoch
+        self._running = running
+        self._began = began
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if self._running:
+            for variable, value in zip(self.model.metrics_variables, self._running.means, strict=True):
+                variable.assign(value)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        now = time.monotonic()
-        if now - self._told < 0.2:
-            return
-        self._told = now
-        loss = (logs or {}).get("loss", float("nan"))
-        done = (self.epoch - 1) * self.steps + batch + 1
-        message = f"epoch {self.epoch}/{self.epochs}, loss {loss:.4f}"
-        emit(Progress("train", done, self.epochs * self.steps, message))
+        done = (self._running.steps if self._running else 0) + batch + 1
+        self._progress.step(self._epoch, done, (logs or {}).get("loss", float("nan")))
+        every = self._trainer.config.validation_steps
+        step = (self._epoch - 1) * self._trainer.steps + done
+        if every and step % every == 0 and done < self._trainer.steps:
+            self._trainer.validate_within(done, time.monotonic() - self._began)

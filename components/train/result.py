@@ -8,7 +8,7 @@ import keras
 
 from components.artifacts.artifact import FileRef
 from components.artifacts.trained_model import CURVES, weights_digest, write_history, write_model
-from components.train.curves import training_curves
+from components.train.curves import NO_METRICS, training_curves
 from components.work import Attempt, Made
 
 
@@ -19,6 +19,7 @@ def result(
     kept: int,
     vocabulary: str,
     checkpoint: FileRef | None = None,
+    kept_step: int | None = None,
     **summary: Any,
 ) -> Made:
     """Writes a fitted model, its history and pictures of it.
@@ -30,15 +31,20 @@ def result(
         kept: the epoch, from 1, whose weights the model has.
         vocabulary: digest of that part of the tokenize artifact.
         checkpoint: the last one, if there is one.
+        kept_step: the training step after which the model had these weights; None: the end of the epoch.
         summary: what else is to be known.
     """
-    training_curves(history["epochs"], attempt.path(CURVES), history["best_epoch"])
+    shown = ("best_epoch", "best_step", "validations", "steps_per_epoch")
+    settings = {name: history[name] for name in shown if name in history}
+    training_curves(history["epochs"], attempt.path(CURVES), **settings)
     made = [write_model(attempt, model), write_history(attempt, history), attempt.add(CURVES)]
     if checkpoint is not None:
         made.append(checkpoint)
-    metrics = {
-        name: value for name, value in history["epochs"][kept - 1].items() if name not in ("epoch", "seconds")
-    }
+    figures = history["epochs"][kept - 1]
+    if kept_step is not None:
+        figures = next(each for each in history["validations"] if each["step"] == kept_step)
+        summary["kept_step"] = kept_step
+    metrics = {name: value for name, value in figures.items() if name not in NO_METRICS}
     return Made(
         tuple(made),
         {

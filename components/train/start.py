@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import keras
 import tensorflow as tf
 
@@ -14,9 +12,7 @@ from components.models.config import ModelConfig
 from components.models.encoders import MemoryNetworkEncoder
 from components.strict import FIELDS, Task
 from components.tokenize.tokenizers import UNKNOWN, Tokenizer
-
-# Keras draws from what a whole process shares; an engine may try a bundle twice in one.
-_DRAWING = threading.Lock()
+from components.train.scope import training_scope
 
 
 def new_model(config: ModelConfig, task: Task, tokens: Tokens, seed: int) -> keras.Model:
@@ -26,15 +22,13 @@ def new_model(config: ModelConfig, task: Task, tokens: Tokens, seed: int) -> ker
         config: the network.
         task: classification or seq2seq.
         tokens: the artifact.
-        seed: of everything that is drawn in this process from now on.
+        seed: of the weights, and of the generators that the model draws from in training.
 
     Raises:
         UserError: the tokenizer does not know the token that ends a sentence.
     """
     sizes = model_sizes(task, tokens)
-    with _DRAWING:
-        keras.utils.set_random_seed(seed)
-        tf.config.experimental.enable_op_determinism()
+    with training_scope(seed):
         model = build_model(config, task, sizes)
     if isinstance(config.encoder, MemoryNetworkEncoder):
         field = FIELDS[task][0]

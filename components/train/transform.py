@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import apache_beam as beam
 from apache_beam.pvalue import AsDict
@@ -25,8 +26,16 @@ from components.train.config import TrainConfig
 from components.train.documents import CountDocuments, DocumentFrequencies
 from components.work import Attempt, Made, Work
 
-_READ = ("vocabulary", "train", "validation")  # parts of the tokenize artifact
+if TYPE_CHECKING:
+    import keras
+
+_READ = {"tokenize": ("vocabulary", "train", "validation")}
+_MEASURED = {"ingest": ("validation",), **_READ}
 _PATIENCE = 1.0  # seconds between two looks at another's work: short, so that an interrupt is heard
+
+
+Measuring = Callable[["keras.Model", Mapping[str, Reference]], Callable[[], float]]
+"""Takes a model and what the stage reads, and gives a function that measures the model as it is then."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ class Trial:
         task: classification or seq2seq.
         seed: decides initial weights, dropout and the order of the examples.
         work: of its node.
+        measuring: measures `config.monitored`, if that is a metric of evaluate; it also reads ingest.
 
     Raises:
         UserError: the readout does not suit the model or the task.
@@ -49,6 +59,7 @@ class Trial:
     task: Task
     seed: int
     work: Work
+    measuring: Measuring | None = None
 
     def __post_init__(self) -> None:
         if problem := readout_problem(self.model, self.task):
@@ -125,20 +136,23 @@ class _Training:
         self._task = trial.task
         self._seed = trial.seed
         self._work = trial.work
+        self._measuring = trial.measuring
 
     def __call__(self, inputs: dict[str, Reference], frequencies: DocumentFrequencies | None) -> Made:
-        tokenized = inputs["tokenize"]
-        read = inputs_hash({f"{tokenized.stage} {part}": tokenized.digests[part] for part in _READ})
+        reads = _MEASURED if self._measuring else _READ
+        read = inputs_hash(
+            {f"{name} {part}": inputs[name].digests[part] for name, parts in reads.items() for part in parts}
+        )
         folder = checkpoint_folder(self._work, read)
         manifest = manifest_path(self._work.root, self._work.stage, self._work.key, read, self._work.number)
         with self._work.attempt("fit") as attempt:
             _wait(folder / "heartbeat", manifest, attempt.id)
             with Heartbeat(folder / "heartbeat", name=attempt.id):
-                return self._train(tokenized, frequencies, folder, attempt)
+                return self._train(inputs, frequencies, folder, attempt)
 
     def _train(
         self,
-        tokenized: Reference,
+        inputs: dict[str, Reference],
         frequencies: DocumentFrequencies | None,
         folder: UPath,
         attempt: Attempt,
@@ -147,20 +161,26 @@ class _Training:
         from components.train.dataset import TokenData
         from components.train.loop import Trainer
         from components.train.result import result
+        from components.train.scope import training_scope
         from components.train.start import new_model
 
-        config, tokens = self._config, Tokens.load(tokenized)
-        model = new_model(self._model, self._task, tokens, self._seed)
-        if frequencies is not None:
-            model.encoder.tfidf.set_document_frequencies(*frequencies)
+        config, tokens = self._config, Tokens.load(inputs["tokenize"])
         split = partial(
             TokenData, tokens, task=self._task, batch_size=config.batch_size, buckets=config.length_buckets
         )
+        splits = split("train"), split("validation")
         checkpoints = Checkpoints(self._work.root, folder, attempt.id)
-        trainer = Trainer(model, config, split("train"), split("validation"), self._seed, checkpoints)
-        history = trainer.fit()
-        kept = history["best_epoch"] if config.early_stopping else len(history["epochs"])
-        return result(attempt, model, history, kept, tokenized.digests["vocabulary"], checkpoints.newest)
+        with training_scope(self._seed, config.precision, config.deterministic):
+            model = new_model(self._model, self._task, tokens, self._seed)
+            if frequencies is not None:
+                model.encoder.tfidf.set_document_frequencies(*frequencies)
+            measure = self._measuring(model, inputs) if self._measuring else None
+            trainer = Trainer(model, config, *splits, self._seed, checkpoints, measure)
+            history, kept = trainer.fit(), trainer.kept()
+        vocabulary = inputs["tokenize"].digests["vocabulary"]
+        return result(
+            attempt, model, history, kept["epoch"], vocabulary, checkpoints.newest, kept_step=kept["step"]
+        )
 
 
 def _wait(heartbeat: UPath, manifest: UPath, attempt: str) -> None:

@@ -22,6 +22,7 @@ from components.strict import FIELDS, Task
 from components.tokenize.config import TokenizeConfig
 from components.train.config import TrainConfig
 from pipeline.config.problems import KeyPath, Problem, did_you_mean, joined, quoted, shown
+from pipeline.config.train_checks import check_readout, check_train, check_validation
 
 TEXTS: dict[Task, tuple[str, ...]] = {"classification": ("text",), "seq2seq": ("source", "target")}
 """The columns that have a tokenizer."""
@@ -168,14 +169,6 @@ def _in_words(states: list[list[int]]) -> str:
     return f"{len(states)} x {len(states[0])} states of width {states[0][0]}"
 
 
-def _check_train(task: Task, train: TrainConfig) -> Iterator[Problem]:
-    if task == "classification" and train.teacher_forcing_ratio != 1.0:
-        yield Problem(
-            ("train", "teacher_forcing_ratio"),
-            "classification has no decoder to teach; remove it, or set task to seq2seq",
-        )
-
-
 def _check_decode(task: Task, decode: DecodeConfig | None) -> Iterator[Problem]:
     if task == "classification" and decode is not None:
         yield Problem(("decode",), "classification decodes nothing; remove it, or set task to seq2seq")
@@ -251,7 +244,7 @@ _CHECKS: tuple[tuple[str, Callable[[Task, Any], Iterator[Problem]]], ...] = (
     ("ingest", _check_held_out),
     ("tokenize", _check_tokenize),
     ("model", _check_model),
-    ("train", _check_train),
+    ("train", check_train),
     ("decode", _check_decode),
     ("evaluate", _check_evaluate),
 )
@@ -267,6 +260,10 @@ def misfits(task: Task, sections: Mapping[str, Any]) -> list[Problem]:
     problems = [
         problem for name, check in _CHECKS if name in sections for problem in check(task, sections[name])
     ]
+    if {"ingest", "train"} <= sections.keys():
+        problems += check_validation(sections["ingest"], sections["train"])
+    if {"model", "train"} <= sections.keys():
+        problems += check_readout(sections["model"], sections["train"])
     if {"tokenize", "model"} <= sections.keys():
         problems += _check_cut(task, sections["tokenize"], sections["model"])
     if {"evaluate", "tracking"} <= sections.keys():

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from components.artifacts.artifact import Artifact, inputs_hash
 from pipeline.config import PipelineConfig, flatten
-from pipeline.plan.fingerprint import DataState, library_versions, source_fingerprint
+from pipeline.plan.fingerprint import DataState
 from pipeline.plan.ingredients import Ingredients
 from pipeline.plan.node import NodePlan, Read, Trial
 from pipeline.stages.stage import Stage
@@ -67,7 +67,7 @@ class Planner:
         if reason and made:  # forced or damaged
             number += 1
         if artifact is None:
-            reason = reason or purpose or self._why(stage, ingredients, upstream, bool(made))
+            reason = reason or purpose or self._why(stage, config, ingredients, upstream, bool(made))
         else:
             reason = f"same key, made {artifact.manifest.made[:16].replace('T', ' ')} UTC"
         return NodePlan(
@@ -109,12 +109,19 @@ class Planner:
                 for name, read in reads.items()
                 for part in read.parts
             },
-            libraries=library_versions(stage.libraries),
-            source=source_fingerprint(stage.module),
+            libraries=stage.versions(config),
+            source=stage.source(config),
             data={} if reads or self.data is None else self.data.fingerprints,
         )
 
-    def _why(self, stage: Stage, ingredients: Ingredients, upstream: Sequence[NodePlan], made: bool) -> str:
+    def _why(
+        self,
+        stage: Stage,
+        config: PipelineConfig,
+        ingredients: Ingredients,
+        upstream: Sequence[NodePlan],
+        made: bool,
+    ) -> str:
         """Says why a node runs."""
         if made:
             running = [node.name for node in upstream if node.runs]
@@ -131,7 +138,8 @@ class Planner:
         _, nearest = max(recent, key=lambda pair: ingredients.likeness(pair[1]))
         changed = ingredients.differences(nearest)
         shown = "; ".join(changed[:3])
-        return f"{shown}; and {len(changed) - 3} more" if len(changed) > 3 else shown
+        more = f"and {len(changed) - 3} more" if len(changed) > 3 else ""
+        return "; ".join(filter(None, (shown, more, stage.remark(config, changed))))
 
 
 def digest_of(read: Read, part: str) -> str:

@@ -12,6 +12,7 @@ from components.ingest.sources import Source
 from components.strict import Strict
 from components.work import Work
 from pipeline.config import PipelineConfig
+from pipeline.plan.fingerprint import library_versions, source_fingerprint
 from pipeline.plan.ingredients import Ingredients
 from pipeline.stages.log import StageLog
 
@@ -87,6 +88,26 @@ class Stage(ABC):
             None where all that is unfinished is lost.
         """
         return None
+
+    def source(self, config: PipelineConfig) -> str:
+        """Returns the hash of the code that makes the artifact."""
+        return source_fingerprint(self.module)
+
+    def versions(self, config: PipelineConfig) -> dict[str, str]:
+        """Returns the versions of the libraries that shape the artifact."""
+        return library_versions(self.libraries)
+
+    def remark(self, config: PipelineConfig, differences: Sequence[str]) -> str:
+        """Says what else people should know of a node that runs.
+
+        Args:
+            config: of the trial.
+            differences: from the most similar artifact there is.
+
+        Returns:
+            Empty if there is nothing to say.
+        """
+        return ""
 
     def deterministic(self, config: PipelineConfig) -> bool:
         """Whether the same ingredients always give the same files."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from components.artifacts.artifact import Artifact
 from components.artifacts.trained_model import CURVES, TrainedModel
+from components.train.monitor import GREEDY, greedy, is_measured
 from pipeline.config import PipelineConfig
+from pipeline.plan.fingerprint import library_versions, source_fingerprint
 from pipeline.plan.ingredients import Ingredients
 from pipeline.stages.log import StageLog
 from pipeline.stages.stage import NodeWork, Reads, Stage, dump
@@ -15,7 +18,11 @@ from pipeline.stages.stage import NodeWork, Reads, Stage, dump
 if TYPE_CHECKING:
     import apache_beam as beam
 
+    from components.train.transform import Trial
 
+
+_MONITORED = "components.train.monitored"
+_MEASURING = ("tensorflow-text", "sacrebleu", "rapidfuzz", "pyarrow")  # what evaluate's metrics need
 INITIAL_MODEL = "initial_model"
 """The name by which the model is read that training starts from."""
 
@@ -30,25 +37,44 @@ class TrainStage(Stage):
 
     def reads(self, config: PipelineConfig) -> Reads:
         """The tokens that it fits to, those that it is watched on, and where it starts from."""
+        texts = {"ingest": ("validation",)} if is_measured(config.train) else {}
         initial = {INITIAL_MODEL: ("model",)} if config.train.init_from else {}
-        return {"tokenize": ("vocabulary", "train", "validation"), **initial}
+        return {**texts, "tokenize": ("vocabulary", "train", "validation"), **initial}
 
     def settings(self, config: PipelineConfig) -> dict[str, Any]:
-        """The network, how it is fitted, and the seed."""
-        return {
+        """Network, fitting and seed; greedy decoding where a metric of texts is monitored."""
+        settings = {
             "task": config.task,
             "seed": config.seed,
             "model": dump(config.model),
             "train": dump(config.train, "init_from"),  # which counts by what it means
         }
+        if is_measured(config.train) and config.task == "seq2seq":
+            settings["decode"] = greedy(config.decode).model_dump(mode="json", include=GREEDY)
+        return settings
+
+    def source(self, config: PipelineConfig) -> str:
+        """The code of evaluate counts only where its metrics are monitored."""
+        return source_fingerprint(_MONITORED if is_measured(config.train) else self.module)
+
+    def versions(self, config: PipelineConfig) -> dict[str, str]:
+        """The same of evaluate's libraries."""
+        measured = _MEASURING if is_measured(config.train) else ()
+        return library_versions((*self.libraries, *measured))
 
     def lineage(self, config: PipelineConfig, whole: Ingredients) -> Ingredients:
-        """A training goes on after its last epoch, unless something changes over all of its epochs."""
-        train = config.train
-        spans = train.learning_rate_schedule != "constant" or not isinstance(
-            train.teacher_forcing_ratio, float
-        )
-        return whole if spans else whole.reduced(without=("train.epochs",))
+        """A training goes on after its last epoch, unless something spans all of its epochs."""
+        return whole if config.train.spans_epochs else whole.reduced(without=("train.epochs",))
+
+    def remark(self, config: PipelineConfig, differences: Sequence[str]) -> str:
+        """Says why more epochs do not go on from the last checkpoint."""
+        reason = config.train.spans_epochs
+        more = any(difference.startswith("train.epochs: ") for difference in differences)
+        return f"trains from the start, as {reason}" if reason and more else ""
+
+    def deterministic(self, config: PipelineConfig) -> bool:
+        """As it is configured."""
+        return config.train.deterministic
 
     def work(self, node: NodeWork) -> beam.PTransform:
         """A step of its own for one trial."""
@@ -56,16 +82,9 @@ class TrainStage(Stage):
 
     def transform(self, nodes: Sequence[NodeWork]) -> beam.PTransform:
         """Makes components.train.transform.Train."""
-        from components.train.transform import Train, Trial
+        from components.train.transform import Train
 
-        return Train(
-            {
-                node.name: Trial(
-                    node.config.train, node.config.model, node.config.task, node.config.seed, node.work
-                )
-                for node in nodes
-            }
-        )
+        return Train({node.name: _trial(node) for node in nodes})
 
     def describe(self, summary: Mapping[str, Any]) -> str:
         """Says how large the model is, which epoch was kept, and its loss."""
@@ -83,3 +102,15 @@ class TrainStage(Stage):
         if artifact.has(CURVES):
             log.files[CURVES] = artifact.file(CURVES)
         return log
+
+
+def _trial(node: NodeWork) -> Trial:
+    from components.train.transform import Trial
+
+    config = node.config
+    trial = Trial(config.train, config.model, config.task, config.seed, node.work)
+    if not is_measured(config.train):
+        return trial
+    from components.train.monitored import measuring
+
+    return replace(trial, measuring=measuring(config.train, config.task, config.decode))

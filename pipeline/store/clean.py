@@ -19,7 +19,7 @@ from upath import UPath
 
 from components import files
 from components.artifacts.artifact import Manifest, artifact_folder
-from components.artifacts.trained_model import CHECKPOINT_NAME, TrainedModel
+from components.artifacts.trained_model import TrainedModel, checkpoint_place
 from components.errors import UserError
 from components.files import Entry
 
@@ -239,14 +239,13 @@ def _old_checkpoints(
     states: list[Entry], wanted: Collection[str], released: Collection[str], now: float
 ) -> list[Entry]:
     """The checkpoints of a folder that no artifact lists, but the newest of an unfinished training."""
-    epochs = {
-        str(entry.path): int(match[1])
-        for entry in states
-        if (match := CHECKPOINT_NAME.fullmatch(entry.path.name))
+    places = {
+        str(entry.path): place for entry in states if (place := checkpoint_place(entry.path.name)) is not None
     }
-    finished = max((epoch for path, epoch in epochs.items() if path in wanted or path in released), default=0)
-    newest = max(epochs, key=lambda path: (epochs[path], path), default="")
-    goes_on = {newest} if epochs.get(newest, 0) > finished else set()
+    start = (0, 0)
+    finished = max((at for path, at in places.items() if path in wanted or path in released), default=start)
+    newest = max(places, key=lambda path: (places[path], path), default="")
+    goes_on = {newest} if places.get(newest, start) > finished else set()
     return [
         entry
         for entry in states
