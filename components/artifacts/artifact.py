@@ -136,7 +136,7 @@ class Artifact:
 
     stage: ClassVar[str] = ""
     parts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """What is read, keyed and told apart separately: by name, how the logical names in it begin."""
+    """What is read and keyed separately: by name, how the logical names in it begin."""
     published: ClassVar[tuple[str, ...]] = ()
     """Logical names of the files that are kept with the run in MLflow, too; not all need be there."""
 

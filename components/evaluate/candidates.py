@@ -43,7 +43,7 @@ class Candidate(Protocol):
 
     @property
     def identity(self) -> str:
-        """What tells it from other models, where that does not follow from what it reads."""
+        """Which model it is, where that does not follow from what it reads; empty where it does."""
 
     def load(self, inputs: Mapping[str, Reference], task: Task, decode: DecodeConfig | None) -> Answering:
         """Loads it where examples are answered."""

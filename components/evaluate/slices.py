@@ -18,7 +18,7 @@ EMPTY = "(empty)"
 
 @dataclass(frozen=True)
 class Slicing:
-    """How examples are told apart by one column.
+    """How examples are divided by one column.
 
     Args:
         column: `length` (characters of the input), `label` (what is expected) or a column that was kept.

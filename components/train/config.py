@@ -83,7 +83,7 @@ class TrainConfig(Strict):
     """When the model is validated and a checkpoint kept: at the end of every epoch, or, with a section such
     as `{steps: 500}`, every so many training steps as well."""
     monitor: Literal["loss"] | Metric | None = None
-    """What tells a better checkpoint from a worse one, on the validation split: `loss`, or a metric of
+    """By what checkpoints are compared, on the validation split: `loss`, or a metric of
     evaluate for the task, measured on the raw texts as evaluate does it (seq2seq: by greedy decoding, with
     `decode`'s lengths, prefix and no_repeat_ngram_size). If it is set, the weights of the best checkpoint are
     kept, of equally good ones the first's, as by Keras' ModelCheckpoint with save_best_only. If not, `loss`
@@ -124,7 +124,7 @@ class TrainConfig(Strict):
 
     @property
     def monitored(self) -> str:
-        """What tells a better checkpoint from a worse one."""
+        """By what checkpoints are compared."""
         return self.monitor or "loss"
 
     @property

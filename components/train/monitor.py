@@ -1,4 +1,4 @@
-"""What tells a better checkpoint from a worse one."""
+"""By what checkpoints are compared."""
 
 from __future__ import annotations
 

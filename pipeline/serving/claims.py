@@ -2,7 +2,7 @@
 
 <directory>/<name>.rnnpipe/<N>.json                  the claim of version N
                            <N>.done.json             pushed or closed, whichever was first
-                           <N>.judged-<hash>.json    found good enough by other rules, too
+                           <N>.accepted-<hash>.json  good enough by other rules, too
                            <N>.meant-<hash>.json     meant for another registry, too
                            <N>.registered-<hash>.json
 """
@@ -53,7 +53,7 @@ class Claim:
         number: the version.
         content: what its files are to be.
         artifact: the export artifact that has them, as `described` gives it; None if it is not known.
-        champion: the model that it was judged against: title, model and digest; None if there was none.
+        champion: the model that it was compared with: title, model and digest; None if there was none.
         rules: by which it was found good enough, as JSON.
         tracking: where MLflow is to have it in its registry; empty if nowhere.
         given_up: the models that have given way to earlier ones by now; they are not pushed again.
@@ -232,11 +232,11 @@ class Claims:
         modified = {entry.path.name: entry.modified for entry in files.entries(self._folder)}
         return files.clock(self._folder) - modified.get(self._path(number).name, 0.0)
 
-    def judged(self, number: int, rules: str) -> bool:
+    def accepted(self, number: int, rules: str) -> bool:
         """Whether a version was found good enough by these rules."""
         claim = self.of(number)
         return (claim is not None and claim.rules == rules) or files.exists(
-            self._mark(number, "judged", rules)
+            self._mark(number, "accepted", rules)
         )
 
     def meant(self, number: int, registry: str) -> bool:
@@ -264,7 +264,7 @@ class Claims:
 
         Args:
             number: the version.
-            kind: judged, meant or registered.
+            kind: accepted, meant or registered.
             value: the rules, or the registry's address without a password.
 
         Raises:

@@ -119,7 +119,7 @@ class Served:
         """Claims the next version.
 
         Args:
-            seen: what was there before it was judged.
+            seen: what was there before the verdict.
             claim: what is to be pushed; its number is set here.
 
         Returns:
@@ -212,8 +212,8 @@ class Served:
     def accept(self, seen: Seen, rules: str, registry: str) -> None:
         """Notes that the newest version is good enough by these rules, too, and meant for a registry."""
         assert seen.newest is not None
-        if not self.claims.judged(seen.newest, rules):
-            self.claims.mark(seen.newest, "judged", rules)
+        if not self.claims.accepted(seen.newest, rules):
+            self.claims.mark(seen.newest, "accepted", rules)
         if registry and not self.claims.meant(seen.newest, registry):
             self.claims.mark(seen.newest, "meant", registry)
 
@@ -233,7 +233,7 @@ class Served:
         if seen.newest is None or seen.unfinished or self.place_of(seen, digest) is None:
             return False
         in_registry = self.claims.registered(seen.newest, registry)
-        return self.claims.judged(seen.newest, rules) and (in_registry or not registry)
+        return self.claims.accepted(seen.newest, rules) and (in_registry or not registry)
 
     def prune(self, keep: int) -> None:
         """Removes all but the newest versions; claims stay."""

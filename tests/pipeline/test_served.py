@@ -414,10 +414,10 @@ def test_a_claim_that_is_none_is_told(served, root):
 def test_marks_are_made_once_and_for_all(served, root):
     pushed(served, make_export(root, "a"), rules="{}", tracking="one")
     for _ in range(2):
-        for kind, value in (("judged", "always"), ("meant", "other"), ("registered", "one")):
+        for kind, value in (("accepted", "always"), ("meant", "other"), ("registered", "one")):
             served.claims.mark(1, kind, value)
     seen = served.look()
-    assert [served.claims.judged(1, each) for each in ("{}", "always", "x")] == [True, True, False]
+    assert [served.claims.accepted(1, each) for each in ("{}", "always", "x")] == [True, True, False]
     assert [served.claims.meant(1, each) for each in ("one", "other", "x")] == [True, True, False]
     assert [served.claims.registered(1, each) for each in ("one", "other")] == [True, False]
     assert served.claims.registries(1) == ["one", "other"]

@@ -109,7 +109,7 @@ def test_a_whole_run(uri, tmp_path, capfd):
     made.make("train", "evaluate", "export", seconds=2.5)
     made.make("champion")  # whose figures are another run's
     update(tracker, made)
-    tracker.judged(Blessing(True, ["exact_match 0.97 >= 0.9 (min)"]).as_json())
+    tracker.accepted(Blessing(True, ["exact_match 0.97 >= 0.9 (min)"]).as_json())
     run, trial = finished(tracker)
 
     assert (run.info.run_name, run.info.status) == ("gru 20260321-120000-ab12", "FINISHED")
