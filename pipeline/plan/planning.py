@@ -23,6 +23,7 @@ def make_plan(
     store: Store,
     until: str | None = None,
     force: Collection[str] = (),
+    trials: Sequence[Trial] | None = None,
 ) -> Plan:
     """Decides for every node, in order.
 
@@ -32,12 +33,13 @@ def make_plan(
         store: where artifacts are looked up.
         until: the last stage wanted; None means all.
         force: stages to run although they could be reused; what builds on them runs, too.
+        trials: what is trained and measured, all of the same data; by default the run's configuration.
 
     Returns:
-        The nodes from ingest to `until`.
+        The nodes from ingest to `until`. Trials whose nodes have the same key share one.
     """
     planner = Planner(store, DataState.of(places.sources, store.fingerprints), force)
-    trials = [Trial(FIRST, config)]
+    trials = trials or [Trial(FIRST, config)]
     nodes: dict[str, NodePlan] = {}
     shared: dict[tuple[str, str], str] = {}
     keys: dict[tuple[str, str], str] = {}
@@ -162,10 +164,11 @@ class Planner:
             if running:
                 return f"{running[0]} runs, and may give other files"
             return "what it reads was rebuilt, with other files"
+        task = ingredients.settings.get("task")
         recent = [
             (artifact, Ingredients.of(artifact.manifest.ingredients))
             for artifact in self.store.recent(stage.kind)
-            if artifact.manifest.ingredients.get("settings", {}).get("task") == ingredients.settings["task"]
+            if artifact.manifest.ingredients.get("settings", {}).get("task") == task
         ]
         if not recent:
             return "first run"

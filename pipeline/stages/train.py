@@ -23,6 +23,7 @@ class TrainStage(Stage):
     module = "components.train.transform"
     libraries = ("tensorflow", "keras", "numpy", "scipy")
     together = True
+    of_trial = True
 
     def reads(self, config: PipelineConfig) -> Reads:
         """The tokens that it fits to, and those that it is watched on."""

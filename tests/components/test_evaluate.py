@@ -1,6 +1,8 @@
 import json
 import uuid
-from typing import ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import matplotlib.image
@@ -13,12 +15,13 @@ from made_artifacts import make_examples, make_tokens
 from stage_runner import commit, run_on_nothing, run_stage
 
 from components import files
-from components.artifacts.evaluation import Champion, Evaluation
+from components.artifacts.evaluation import Evaluation
 from components.artifacts.trained_model import TrainedModel
 from components.errors import UserError
+from components.evaluate.candidates import Exported, Trained
 from components.evaluate.config import METRICS, EvaluateConfig, Threshold
 from components.evaluate.predict import Predict
-from components.evaluate.saved_model import LoadSavedModel
+from components.evaluate.saved_model import SavedModelAnswers
 from components.evaluate.transform import Evaluate
 from components.export.saved_model import export_saved_model
 from components.models.decode import DecodeConfig
@@ -52,6 +55,7 @@ class Answering:
     loads = 0
     batches: ClassVar[list[int]] = []
     signatures: ClassVar = {}
+    labels: ClassVar = ()
 
     def __init__(self, inputs, task, decode):
         assert all(reference.stage == name for name, reference in inputs.items())
@@ -63,6 +67,25 @@ class Answering:
         found = [ANSWERS[text.decode()] for text in texts.numpy()]
         scores = [float("-inf") if answer == "" else 0.1 for answer in found]
         return {"prediction": tf.constant(found), "score": tf.constant(scores, tf.float32)}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate that is loaded by a function of inputs, task and decode."""
+
+    make: Callable[..., Any]
+    identity: str = ""
+    reads: ClassVar = Trained.reads
+
+    def load(self, *arguments):
+        return self.make(*arguments)
+
+
+class OfBefore(Answering):
+    """What was exported before."""
+
+    def __init__(self, inputs, task, decode):
+        assert (set(inputs), decode) == ({"ingest"}, None)
 
 
 class Explaining(Answering):
@@ -107,17 +130,17 @@ def upstream(root):
     return make
 
 
-def run(inputs, task="seq2seq", config=None, load=Answering, kind=Evaluation, status=None):
+def run(inputs, task="seq2seq", config=None, load=Answering, **reported):
     """Runs the stage; returns its artifact and the events."""
     events = []
     Answering.loads, Answering.batches[:] = 0, []
     config = config or EvaluateConfig(batch_size=2)
 
     def make(work):
-        return Evaluate(config, DecodeConfig(), task, work, load)
+        return Evaluate(config, DecodeConfig(), task, work, Candidate(load))
 
     with listening(events.append):
-        artifact = run_stage(make, kind, inputs, inputs["ingest"].root, status=status)
+        artifact = run_stage(make, Evaluation, inputs, inputs["ingest"].root, **reported)
     return artifact, events
 
 
@@ -194,6 +217,7 @@ def test_classification_on_validation_where_there_is_no_test(upstream):
 class Choosing(Answering):
     """Knows two labels, in the order of its own, and is never sure."""
 
+    labels = ("yes", "no")
     PROBABILITIES: ClassVar = {"eins": 0.9, "zwei": 0.6, "drei": 0.4, "vier": 0.2, "fünf": 0.7}
 
     def __call__(self, texts):
@@ -241,15 +265,23 @@ def test_two_labels_have_a_curve_and_columns_have_slices(upstream):
     assert digests[0]["figures"] != digests[1]["figures"]
 
 
-def test_beside_the_evaluation_nothing_is_drawn_or_warned_of(upstream):
-    inputs = upstream(ROWS, split="validation", longest=65)
-    del inputs["train"]  # the champion is loaded from what is served
-    champion, events = run(inputs, kind=Champion)
+def test_another_candidate_reads_the_examples_alone_and_is_not_warned_of(upstream, root):
+    """It answers for itself, with a decoder of its own; and what happens is told of its node."""
+    examples = {"ingest": upstream(ROWS, split="validation", longest=65)["ingest"]}
+    events = []
+
+    def make(work):
+        return Evaluate(EvaluateConfig(), None, "seq2seq", work, Candidate(OfBefore, "before"))
+
+    with listening(events.append):
+        node = {"status": root / "status", "node": "evaluate champion"}
+        champion = run_stage(make, Evaluation, examples, root, **node)
     assert {type(event) for event in events} == {Progress}
-    assert {event.stage for event in events} == {"champion"}
-    assert champion.plots() == []
+    assert {event.stage for event in events} == {"evaluate champion"}
     assert champion.report()["metrics"]["exact_match"] == 4 / 7
-    assert champion.reference.manifest.parts[-3] == "champion"
+    assert champion.reference.manifest.parts[-3] == "evaluate"
+    (status,) = statuses(root / "status")
+    assert (status["node"], status["warnings"]) == ("evaluate champion", [])
 
 
 @pytest.mark.parametrize(("count", "drawn"), [(0, []), (2, [1, 2]), (100, [1, 2, 3, 4, 5, 6])])
@@ -280,7 +312,7 @@ def statuses(folder):
 def test_what_happens_is_reported(upstream, root):
     run(upstream(ROWS, longest=65), status=root / "status")
     (status,) = statuses(root / "status")
-    assert (status["stage"], status["error"]) == ("evaluate", "")
+    assert (status["node"], status["error"]) == ("evaluate", "")
     assert "raise decode.max_decoding_length" in status["warnings"][0]
 
 
@@ -313,7 +345,7 @@ def test_twice_the_same_answers_are_the_same_files(upstream):
 
 def test_of_nothing_nothing_is_made(root):
     def make(work):
-        return Evaluate(EvaluateConfig(), DecodeConfig(), "seq2seq", work, Answering)
+        return Evaluate(EvaluateConfig(), DecodeConfig(), "seq2seq", work, Candidate(Answering))
 
     assert run_on_nothing(make, Evaluation, root) == []
     assert not files.entries(root)
@@ -365,20 +397,21 @@ def test_the_trained_model_and_its_saved_model_answer_alike(root, tmp_path):
         "tokenize": upstream["tokenize"],
     }
 
-    def measure(inputs, kind, *load):
+    def measure(inputs, *candidate):
         def make(work):
-            return Evaluate(EvaluateConfig(batch_size=4), None, "classification", work, *load)
+            return Evaluate(EvaluateConfig(batch_size=4), None, "classification", work, *candidate)
 
-        return run_stage(make, kind, inputs, root)
+        return run_stage(make, Evaluation, inputs, root)
 
-    evaluation = measure({**inputs, "train": upstream["train"]}, Evaluation)
+    evaluation = measure({**inputs, "train": upstream["train"]})
     assert [row["prediction"] for row in evaluation.predictions()] == [
         row["prediction"] for row in read_predictions(upstream)
     ]
     predictor = load_artifacts(upstream, "classification")
     saved = str(tmp_path / "model")
     export_saved_model(predictor.signatures, list(predictor.tokenizers.values()), saved)
-    champion = measure(inputs, Champion, LoadSavedModel(saved))
+    assert sorted(SavedModelAnswers(saved).labels) == sorted(predictor.labels) == sorted(LABELS)
+    champion = measure({"ingest": inputs["ingest"]}, Exported(saved, "before"))
     assert champion.report()["metrics"] == pytest.approx(evaluation.report()["metrics"], abs=1e-5)
     assert [row["prediction"] for row in champion.predictions()] == [
         row["prediction"] for row in evaluation.predictions()

@@ -12,16 +12,16 @@ def carry_out(store, plans, content="content", run="run"):
 
     Args:
         store: where to.
-        plans: as `make_plan` made them.
+        plans: as `make_plan` made them, or some of them in order.
         content: of all files; a function from logical name to text, or one text for all.
         run: the id of the run.
     """
     made = {}
     for plan in plans:
         read = {
-            f"{name} {part}": made[name].manifest.digests[part]
-            for name, parts in plan.stage.reads.items()
-            for part in parts
+            f"{name} {part}": made[read.node].manifest.digests[part]
+            for name, read in plan.reads.items()
+            for part in read.parts
         }
         found = plan.artifact or store.find(plan.stage.kind, plan.key, inputs_hash(read), plan.number)
         made[plan.name] = found or commit(store, plan, read, content, run)
@@ -30,7 +30,7 @@ def carry_out(store, plans, content="content", run="run"):
 
 def commit(store, plan, read, content="content", run="run"):
     """Commits an artifact with a file for each part of it."""
-    work = Work(store.root, plan.name, plan.key, lineage=plan.lineage, number=plan.number)
+    work = Work(store.root, plan.stage.name, plan.key, lineage=plan.lineage, number=plan.number)
     with work.attempt() as attempt:
         made = []
         for starts in plan.stage.kind.parts.values():
@@ -38,7 +38,7 @@ def commit(store, plan, read, content="content", run="run"):
             text = content if isinstance(content, str) else content(name)
             made.append(attempt.put(name, text.encode()))
     manifest = Manifest(
-        stage=plan.name,
+        stage=plan.stage.name,
         key=plan.key,
         inputs=inputs_hash(read),
         number=plan.number,

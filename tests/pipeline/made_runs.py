@@ -1,28 +1,32 @@
 """Runs that are made up: records and artifacts as a job leaves them, without anything being computed."""
 
 import json
-from dataclasses import replace
 from datetime import datetime, timezone
 
 import numpy as np
 
 from components import files
 from components.artifacts.artifact import Manifest, inputs_hash, part_digests
-from components.artifacts.evaluation import AnswerWriter, Champion, Evaluation, join_answers, write_figures
+from components.artifacts.evaluation import AnswerWriter, Evaluation, join_answers, write_figures
 from components.artifacts.exported_model import add_model, model_path, validation_path
 from components.evaluate.answers import Answers
+from components.evaluate.candidates import Exported
 from components.evaluate.config import METRICS
 from components.evaluate.measure import Measure
 from components.reports import EpochFinished, emit
 from components.work import Work
 from pipeline.plan.ingredients import Ingredients
-from pipeline.plan.planning import NodePlan
-from pipeline.plan.stages import STAGES
+from pipeline.plan.node import FIRST, NodePlan, Plan, Read, Trial
+from pipeline.run.candidates import CHAMPION
 from pipeline.run.folder import RunFolder
 from pipeline.run.observe import Observer
+from pipeline.stages import STAGES
+from pipeline.stages.evaluate import EvaluateStage
 from pipeline.store.store import Store
 
 EXAMPLES = 400
+OF_CHAMPION = "evaluate champion"
+"""The node that measures the champion."""
 EPOCHS = [{"epoch": 1, "loss": 0.5, "seconds": 2.0}, {"epoch": 2, "loss": 0.4, "seconds": 3.0}]
 COUNTS = {"train": 9, "validation": 0, "test": 3}
 LENGTHS = {"median": 4, "p95": 6, "max": 7}
@@ -79,16 +83,17 @@ class MadeRun:
         self._config = {"task": "seq2seq", "seed": 7, **(config or {})}
         self._data, self._epochs, self._words = data, epochs, words
         self._right, self._resamples = right, resamples
-        champion = replace(STAGES[3], kind=Champion)
-        self._plans = {
-            stage.name: self._plan(stage, name if "train" in stage.reads or stage.name == "train" else "")
-            for stage in (*STAGES, champion)
-        }
-        self.folder.start("made", self._config, {}, list(self._plans.values()))
+        nodes = [self._node(stage, FIRST, name) for stage in STAGES]
+        plan = Plan([Trial(FIRST, None)], nodes, {(stage.name, FIRST): stage.name for stage in STAGES})
+        self.plan = plan.with_node(self._node(EvaluateStage(Exported("", "before")), CHAMPION, name))
+        self.folder.start("made", self._config, {}, self.plan)
 
-    def _plan(self, stage, name):
-        key = Ingredients(settings={"made": f"{stage.name} {self._data} {name}"})
-        return NodePlan(stage, key, dict.fromkeys(stage.kind.parts, ""), 1, None, "first run")
+    def _node(self, stage, trial, name):
+        reads = {read: Read(parts, node=read) for read, parts in stage.reads(None).items()}
+        own = name if "train" in (stage.name, *reads) else ""
+        key = Ingredients(settings={"made": f"{stage.name} {self._data} {own}"})
+        parts = dict.fromkeys(stage.kind.parts, "")
+        return NodePlan(stage, trial, None, reads, key, parts, 1, None, "first run")
 
     def record(self):
         """What is known of it now."""
@@ -101,7 +106,8 @@ class MadeRun:
 
     def work(self, node):
         """What a worker of a node has."""
-        return Work(self.root, node, self._plans[node].key, self.folder.status(node))
+        plan = self.plan[node]
+        return Work(self.root, plan.stage.name, plan.key, self.folder.status(node), node=node)
 
     def train(self, *numbers):
         """Reports that so many epochs are over."""
@@ -116,16 +122,16 @@ class MadeRun:
     def make(self, *nodes, seconds=12.0):
         """Makes the artifacts of nodes; all they read must be there."""
         for node in nodes:
-            plan = self._plans[node]
+            plan = self.plan[node]
             read = {
-                f"{stage} {part}": self.made(stage).manifest.digests[part]
-                for stage, parts in plan.stage.reads.items()
-                for part in parts
+                f"{name} {part}": self.made(read.node).manifest.digests[part]
+                for name, read in plan.reads.items()
+                for part in read.parts
             }
             with self.work(node).attempt("make") as attempt:
-                made, summary = getattr(self, f"_{node}")(attempt)
+                made, summary = getattr(self, f"_{plan.stage.name}")(attempt)
                 manifest = Manifest(
-                    stage=node,
+                    stage=plan.stage.name,
                     key=plan.key,
                     inputs=inputs_hash(read),
                     number=1,
@@ -142,9 +148,9 @@ class MadeRun:
             self.store.commit(plan.stage.kind, manifest, {})
         return self
 
-    def end(self, status="finished", message="", blessing=None, served=""):
+    def end(self, status="finished", message="", verdict=None, served=""):
         """Ends it."""
-        self.folder.end(status, message, blessing or {}, str(served))
+        self.folder.end(status, message, verdict or {}, str(served))
         return self
 
     def _ingest(self, attempt):
@@ -168,7 +174,7 @@ class MadeRun:
         history = {"epochs": list(self._epochs), "best_epoch": 2}
         made = [
             attempt.put("history.json", json.dumps(history).encode()),
-            attempt.put("model.keras", json.dumps(self._plans["train"].key).encode()),
+            attempt.put("model.keras", json.dumps(self.plan["train"].key).encode()),
             attempt.put("plots/training_curves.png", b"curves"),
         ]
         return made, {"parameters": 1234, "weights": "w" * 64}
@@ -186,9 +192,6 @@ class MadeRun:
         ]
         return made, {name: report[name] for name in ("examples", "metrics", "intervals")}
 
-    def _champion(self, attempt):
-        return self._evaluate(attempt)
-
     def _export(self, attempt):
         latency = {"32": {"p50": 4.0, "p99": 9.0, "calls": 20}}
         self.save_model(model_path(attempt))
@@ -199,13 +202,13 @@ class MadeRun:
     def save_model(self, directory):
         """Writes what is exported; a test that needs a SavedModel brings its own."""
         directory.mkdir(parents=True)
-        (directory / "saved_model.pb").write_bytes(self._plans["export"].key.encode())
+        (directory / "saved_model.pb").write_bytes(self.plan["export"].key.encode())
 
 
 def make_run(root, name, right, resamples=500, data="data", task="seq2seq", config=None, words=("ab", "xy")):
     """Makes a run that was measured, beside a champion; returns its id."""
     run = MadeRun(root, name, data, {"task": task, **(config or {})}, EPOCHS, right, resamples, words)
-    run.make("ingest", "tokenize", "train", "evaluate", "champion").end()
+    run.make("ingest", "tokenize", "train", "evaluate", OF_CHAMPION).end()
     return run.id
 
 

@@ -8,12 +8,12 @@ import tiny
 from stage_runner import run_transform
 
 from components import files
-from components.work import Work
 from pipeline.config import load_config
 from pipeline.config.places import Places
 from pipeline.plan.planning import make_plan
 from pipeline.run.folder import RunFolder
 from pipeline.run.step import Commit, begin, to_do, work_of
+from pipeline.stages.stage import NodeWork
 from pipeline.store.store import Store
 
 pytestmark = pytest.mark.slow
@@ -29,26 +29,26 @@ class Steps:
         self.places = Places.of(config)
         self.store = Store(self.places.root)
         self.folder = RunFolder.new(self.places.root)
-        self.plans = {plan.name: plan for plan in make_plan(config, self.places, self.store)}
+        self.plans = make_plan(config, self.places, self.store)
         self.references = {}
 
     def work(self, name):
-        plan = self.plans[name]
-        return Work(self.places.root, name, plan.key, self.folder.status(name), plan.lineage, plan.number)
+        return work_of(self.plans[name], self.folder)
 
     def begin(self, name):
-        return begin(name, replace(self.plans[name], artifact=None), self.work(name), self.references)
+        plan = replace(self.plans[name], artifact=None)
+        return begin(plan, self.work(name), self.references)
 
     def make(self, name, begun):
         """What the transform makes: attempts of its own each time it is called."""
-        transform = self.plans[name].stage.transform(self.config, self.places.sources, self.work(name))
-        (made,) = run_transform(transform, to_do(begun))
+        node = NodeWork(name, self.config, self.places.sources, self.work(name))
+        ((_, made),) = run_transform(self.plans[name].stage.transform([node]), to_do((name, begun)))
         return made
 
     def commit(self, name, begun, made):
-        ((_, reference),) = Commit(
-            self.places.sources, replace(self.plans[name], artifact=None), self.work(name), self.folder.id
-        ).process(made, begun)
+        plans = {name: replace(self.plans[name], artifact=None)}
+        step = Commit(plans, {name: self.work(name)}, self.places.sources, self.folder.id)
+        ((_, reference),) = step.process((name, made), {name: begun})
         self.references[name] = reference
         return reference
 
@@ -83,7 +83,7 @@ def try_again(steps, name):
     assert len(steps.store.made(name, first.key)) == 1
     again = steps.begin(name)
     assert again.found == first
-    assert to_do(again) == []
+    assert to_do((name, again)) == []
 
 
 def test_steps_that_are_tried_again_change_nothing(tmp_path):

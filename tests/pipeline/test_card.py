@@ -14,7 +14,7 @@ from components.reports import Warned, emit
 from pipeline.report.facts import RunFacts, find_runs
 from pipeline.report.pages import card_page
 from pipeline.run.observe import read_records
-from pipeline.run.record import RunRecord
+from pipeline.run.record import NodeRecord, RunRecord
 from pipeline.store.store import Store
 
 
@@ -103,7 +103,8 @@ def test_a_run_that_came_nowhere_has_a_card(tmp_path):
 
 def test_a_run_that_failed_in_training_shows_its_curves(tmp_path):
     epochs = [{"epoch": 3, "loss": 0.5}, {"epoch": 4, "loss": 0.25}]  # it went on after its second epoch
-    record = RunRecord("id", "name", "failed", "2026-11-23", epochs=4, history=epochs)
+    train = NodeRecord("train", "1", "key", 1, "first run", "failed", trials=("1",), history=tuple(epochs))
+    record = RunRecord("id", "name", "failed", "2026-11-23", nodes={"train": train})
     page = card_page(RunFacts(record, Store(files.resolve(tmp_path))))
     assert "training curves" in page
     assert page.count("data:image/png;base64,") == 1

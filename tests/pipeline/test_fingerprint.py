@@ -131,7 +131,7 @@ def test_source_is_followed_through_imports_of_the_packages_alone(tmp_path, monk
 
 
 def test_the_stages_sources_are_found():
-    from pipeline.plan.stages import STAGES
+    from pipeline.stages import STAGES
 
     prints = [source_fingerprint(stage.module) for stage in STAGES]
     assert len(set(prints)) == len(STAGES)

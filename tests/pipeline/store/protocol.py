@@ -22,10 +22,12 @@ from components import files
 from components.artifacts.artifact import Artifact, Manifest, inputs_hash
 from components.errors import UserError
 from components.work import Made, Work
+from pipeline import stages
 from pipeline.plan import planning
-from pipeline.plan.stages import Stage
+from pipeline.plan.node import Plan
 from pipeline.run.folder import RunFolder
-from pipeline.run.job import Begun, Commit, begin, to_do
+from pipeline.run.step import Begun, Commit, begin, to_do
+from pipeline.stages.stage import Stage
 from pipeline.store.clean import DAY, SILENT, clean
 from pipeline.store.store import Store
 
@@ -40,18 +42,28 @@ class Down(Artifact):
     parts: ClassVar = {"model": ("model/",)}
 
 
-def _stage(kind, reads):
-    return Stage(
-        kind=kind,
-        reads=reads,
-        module="components.errors",
-        libraries=(),
-        settings=lambda config: {"task": "none", "version": config[kind.stage]},
-        transform=lambda *_: None,
-    )
+class MadeStage(Stage):
+    module = "components.errors"
+    libraries = ()
+
+    def __init__(self, kind, reads):
+        self.kind = kind
+        self._reads = reads
+
+    def reads(self, config):
+        return self._reads
+
+    def settings(self, config):
+        return {"task": "none", "version": config[self.name]}
+
+    def work(self, node):
+        raise NotImplementedError
+
+    def describe(self, summary):
+        return ""
 
 
-STAGES = (_stage(Up, {}), _stage(Down, {"up": ("train",)}))
+STAGES = (MadeStage(Up, {}), MadeStage(Down, {"up": ("train",)}))
 KINDS = {"up": Up, "down": Down}
 VERSIONS = st.fixed_dictionaries({"up": st.integers(1, 2), "down": st.integers(1, 2)})
 
@@ -61,7 +73,7 @@ class Run:
     """A launcher at work, and what its nodes were handed."""
 
     folder: RunFolder
-    plans: dict
+    plans: Plan
     references: dict = field(default_factory=dict)
     heard: float = 0.0
     ended: bool = False
@@ -101,7 +113,7 @@ class Protocol(RuleBasedStateMachine):
         self.harmed = set()  # places of files that were deleted or changed
         self.all_runs = []
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(planning, "STAGES", STAGES)
+        self.patch.setattr(stages, "STAGES", STAGES)
         entries = files.entries
         self.patch.setattr(
             files,
@@ -120,7 +132,7 @@ class Protocol(RuleBasedStateMachine):
     @rule(target=runs, config=VERSIONS, force=st.sampled_from([(), (), ("up",), ("down",)]))
     def launch(self, config, force):
         plans = self.plan(config, force)
-        run = Run(RunFolder(self.root, uuid.uuid4().hex), {plan.name: plan for plan in plans}, heard=self.now)
+        run = Run(RunFolder(self.root, uuid.uuid4().hex), plans, heard=self.now)
         run.folder.start("name", {}, {}, plans)
         for plan in plans:
             if not plan.in_job:
@@ -131,17 +143,17 @@ class Protocol(RuleBasedStateMachine):
     @rule(target=pendings, run=runs, salt=st.integers(0, 2))
     def attempt(self, run, salt):
         """The next node of a run: looks what is there, otherwise writes files, in two attempts."""
-        name = next((name for name in run.plans if name not in run.references), None)
+        name = next((plan.name for plan in run.plans if plan.name not in run.references), None)
         if name is None or run.ended:
             return multiple()
         self.hear(run)
         work = run.work(name)
         try:
-            begun = begin(name, run.plans[name], work, run.references)
+            begun = begin(run.plans[name], work, run.references)
         except UserError:
             assert self.place(work, run) in self.damaged()
             return multiple()
-        if not to_do(begun):
+        if not to_do((name, begun)):
             self.hand_on(run, name, begun.found)
             return multiple()
         read = ""
@@ -170,8 +182,9 @@ class Protocol(RuleBasedStateMachine):
         work = run.work(pending.name)
         with self.failing(fault, call) as failed:
             try:
-                step = Commit([], plan, work, run.folder.id)
-                ((name, reference),) = step.process(pending.made, pending.begun)
+                step = Commit({plan.name: plan}, {plan.name: work}, [], run.folder.id)
+                element, begun = (plan.name, pending.made), {plan.name: pending.begun}
+                ((name, reference),) = step.process(element, begun)
             except OSError:
                 # A manifest that is there was created, whether the answer was lost or not.
                 assert failed
@@ -199,7 +212,7 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(run=runs)
     def end(self, run):
-        if not run.ended and all(name in run.references for name in run.plans):
+        if not run.ended and all(plan.name in run.references for plan in run.plans):
             run.folder.end("finished", "", {}, "")
             run.ended = True
 
@@ -233,10 +246,10 @@ class Protocol(RuleBasedStateMachine):
         before = {str(entry.path): entry for entry in self.artifacts()}
         manifests = self.manifests()
         used = {
-            (name, plan.key)
+            (plan.name, plan.key)
             for run in self.all_runs
             if not run.ended and self.now - run.heard <= SILENT
-            for name, plan in run.plans.items()
+            for plan in run.plans
         }
         newest = self.newest_keys(keep)
         cleaned = clean(self.root, keep, self.now)
@@ -304,7 +317,8 @@ class Protocol(RuleBasedStateMachine):
     def plan(self, config, force=()):
         """Makes a plan, and checks it."""
         places = SimpleNamespace(sources=[])
-        plans = {plan.name: plan for plan in planning.make_plan(config, places, self.store, force=force)}
+        made = planning.make_plan(config, places, self.store, force=force)
+        plans = {plan.name: plan for plan in made}
         damaged, manifests = self.damaged(noticed=True), self.manifests()
         for name, plan in plans.items():
             numbers = [
@@ -321,7 +335,7 @@ class Protocol(RuleBasedStateMachine):
                 if name == "down" and plans["up"].artifact is not None:
                     assert manifest.read == {"up train": plans["up"].artifact.manifest.digests["train"]}
                 continue
-            read = planning.known_digests(plan.stage, self.store, plans)
+            read = planning.known_digests(self.store, plan.reads, plans)
             place = "" if read is None else f"{inputs_hash(read)}-{highest}.json"
             harmed = [path for path in damaged if self.key_of(path) == (name, plan.key)]
             if name in force or plan.forced:
@@ -332,7 +346,7 @@ class Protocol(RuleBasedStateMachine):
                 assert plan.reason.startswith("the artifact is damaged: ")
             else:
                 assert plan.number == max(highest, 1), plan.reason
-        return list(plans.values())
+        return made
 
     def see(self):
         """Notes what is new; returns the places of all files of artifacts."""
@@ -414,8 +428,8 @@ class Protocol(RuleBasedStateMachine):
         return str(self.root / "artifacts" / work.stage / work.key / f"{inputs}-{work.number}.json")
 
     def reads(self, work, run):
-        for name, parts in run.plans[work.stage].stage.reads.items():
-            for part in parts:
+        for name, read in run.plans[work.stage].reads.items():
+            for part in read.parts:
                 yield name, part, run.references[name].digests[part]
 
     def hear(self, run):

@@ -8,10 +8,10 @@ from stage_runner import commit
 from components import files
 from components.artifacts.evaluation import Evaluation, write_figures
 from components.evaluate.answers import Answers
-from components.evaluate.blessing import judge
 from components.evaluate.config import EvaluateConfig, SliceThreshold, Threshold
 from components.evaluate.measure import Measure
 from components.evaluate.measured import Measured
+from components.evaluate.rules import apply_rules
 from components.work import Made, Work
 
 PLAIN = Measured({"metrics": {"exact_match": 0.9712, "character_error_rate": 0.021}, "slices": {}}, {})
@@ -49,7 +49,7 @@ NONE = ["no thresholds in evaluate.bless: not blessed; set `evaluate.bless`, or 
     ],
 )
 def test_thresholds(bless, blessed, reasons):
-    verdict = judge(EvaluateConfig(bless=bless), PLAIN)
+    verdict = apply_rules(EvaluateConfig(bless=bless), PLAIN)
     assert (verdict.blessed, verdict.reasons) == (blessed, reasons)
 
 
@@ -109,7 +109,7 @@ def test_a_drop_counts_unless_it_could_be_chance(tmp_path, right, blessed, said)
     champion = as_files(tmp_path, "champion", measured(320, seed=1))
     model = as_files(tmp_path, "model", measured(right))
     config = EvaluateConfig(bless={"exact_match": Threshold(max_regression=0.01)})
-    verdict = judge(config, model, champion, "version 3")
+    verdict = apply_rules(config, model, champion, "version 3")
     assert verdict.blessed == blessed
     assert said in verdict.reasons[0]
     assert verdict.champion == "version 3"
@@ -123,7 +123,7 @@ def test_the_same_drop_counts_where_the_pairs_agree(tmp_path):
     champion = as_files(tmp_path, "champion", measured(320))
     model = as_files(tmp_path, "model", measured(312))  # wrong wherever the champion is, and eight times more
     config = EvaluateConfig(bless={"exact_match": Threshold(max_regression=0.01)})
-    verdict = judge(config, model, champion, "version 3")
+    verdict = apply_rules(config, model, champion, "version 3")
     assert not verdict.blessed
     assert "fails by 0.01" in verdict.reasons[0]
 
@@ -134,10 +134,10 @@ def test_an_error_drops_by_growing(tmp_path):
         for name, right in (("champion", 390), ("model", 300))
     )
     config = EvaluateConfig(bless={"character_error_rate": Threshold(max_regression=0.05)})
-    verdict = judge(config, model, champion, "version 3")
+    verdict = apply_rules(config, model, champion, "version 3")
     assert not verdict.blessed
     assert "a drop of 0.225 > 0.05" in verdict.reasons[0]
-    assert judge(config, champion, model, "version 3").blessed
+    assert apply_rules(config, champion, model, "version 3").blessed
 
 
 def test_bounds_in_slices(tmp_path):
@@ -147,7 +147,7 @@ def test_bounds_in_slices(tmp_path):
     bounds = {"topic": SliceThreshold(min=0.5), "topic=art": SliceThreshold(max_regression=0.0)}
     threshold = Threshold(min=0.5, slices={**bounds, "topic=law": SliceThreshold(min=0.5)})
     config = EvaluateConfig(slices=["topic"], bless={"exact_match": threshold})
-    verdict = judge(config, model, champion, "version 1")
+    verdict = apply_rules(config, model, champion, "version 1")
     assert not verdict.blessed
     assert [(rule.slice, rule.kind, rule.met) for rule in verdict.rules] == [
         ("topic=war", "min", False),  # what keeps it from being served comes first
@@ -167,7 +167,7 @@ def test_a_slice_that_the_champion_could_not_be_measured_on_does_not_block(tmp_p
     champion = as_files(tmp_path, "champion", measured(240))
     threshold = Threshold(slices={"topic": SliceThreshold(max_regression=0.0)})
     config = EvaluateConfig(slices=["topic"], bless={"exact_match": threshold})
-    assert judge(config, model, champion, "version 1").blessed
+    assert apply_rules(config, model, champion, "version 1").blessed
 
 
 @pytest.mark.parametrize(
