@@ -96,14 +96,18 @@ def reporting(node: str, place: UPath | None, attempt: str, step: str = "") -> I
         attempt: its id.
         step: what is done, in a word.
     """
+    before = _at_work.get()
     if place is None:
-        yield
+        _at_work.set(None)  # what is emitted here is not of the attempt around it
+        try:
+            yield
+        finally:
+            _at_work.set(before)
         return
     with _lock:
         # One writer for as long as the process lives: engines start small bundles by the thousand.
         reporter = _reporters.setdefault(str(place), _Reporter(node, place))
     reporter.begin(attempt, step)
-    before = _at_work.get()
     _at_work.set(reporter)
     try:
         yield

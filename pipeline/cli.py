@@ -28,16 +28,6 @@ app = typer.Typer(
 )
 
 
-class StageName(str, Enum):
-    """The stages, for --until and --force."""
-
-    ingest = "ingest"
-    tokenize = "tokenize"
-    train = "train"
-    evaluate = "evaluate"
-    export = "export"
-
-
 class SignatureName(str, Enum):
     """What a served model can be asked for."""
 
@@ -55,15 +45,32 @@ class ServerName(str, Enum):
     mlflow = "mlflow"
 
 
+def _stage(name: str) -> str:
+    """Checks the name of a stage; asked only where there is one, as stages need the configuration."""
+    from pipeline.stages import stage_named
+
+    try:
+        return stage_named(name).name
+    except UserError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 ConfigFile = Annotated[Path, typer.Argument(metavar="[CONFIG]", help="The pipeline's YAML file.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Override a key: --set train.epochs=6."),
 ]
-Until = Annotated[StageName | None, typer.Option(help="Last stage to run.")]
+Until = Annotated[
+    str | None,
+    typer.Option(parser=_stage, metavar="STAGE", help="Last stage to run; `rnnpipe plan` lists them."),
+]
 Force = Annotated[
-    list[StageName] | None,
-    typer.Option(help="Run this stage, and what builds on it, although nothing changed."),
+    list[str] | None,
+    typer.Option(
+        parser=_stage,
+        metavar="STAGE",
+        help="Run this stage, and what builds on it, although nothing changed.",
+    ),
 ]
 Root = Annotated[str, typer.Option(help="The pipeline's root: a directory, or an address such as s3://...")]
 
@@ -89,8 +96,8 @@ def run(
         Console(),
         str(config),
         overrides,
-        until=until.value if until else None,
-        force=[stage.value for stage in force or []],
+        until=until,
+        force=force or [],
         verbose=verbose,
     )
     if code == INTERRUPTED:
@@ -119,8 +126,8 @@ def plan(
         loaded,
         places,
         Store(places.root),
-        until=until.value if until else None,
-        force=[stage.value for stage in force or []],
+        until=until,
+        force=force or [],
         initial=initial_of(loaded),
     )
     Console().print(plan_table(plans))

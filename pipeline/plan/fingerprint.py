@@ -109,21 +109,24 @@ class DataState:
 
 
 def source_fingerprint(module: str) -> str:
-    """Hashes a module's source and that of everything it imports from components and layers.
+    """Hashes a module's source and that of everything it imports from components, layers and its own package.
 
     Imports are found in the syntax tree, inside functions too, without running anything.
 
     Args:
-        module: dotted name, such as components.ingest.transform.
+        module: dotted name, such as components.ingest.transform; it may be outside of this package.
 
     Returns:
         Hex digest, 16 characters.
     """
     files: dict[str, bytes] = {}
     root, waiting = str(Path(__file__).parents[2]), [module]
+    packages = {*PACKAGES, module.partition(".")[0]}
     while waiting:
         name = waiting.pop()
-        path = _source(root, name)
+        top = name.partition(".")[0]
+        home = root if top in PACKAGES else _home(top) if top in packages else ""
+        path = _source(home, name) if home else None
         if path is None or name in files:
             continue
         files[name] = path.read_bytes()
@@ -144,7 +147,7 @@ def _imports(package: str, source: bytes) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return [name for name in found if name.split(".")[0] in PACKAGES]
+    return found
 
 
 def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
@@ -153,6 +156,17 @@ def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
         yield statement
         for inner in ("body", "orelse", "finalbody", "handlers", "cases"):
             yield from _statements(getattr(statement, inner, ()))
+
+
+@cache
+def _home(package: str) -> str:
+    """The folder from which a package or module of the user's is imported; empty if it is in no file."""
+    try:
+        found = importlib.util.find_spec(package)
+    except ValueError:  # a notebook
+        found = None
+    places = [*(found.submodule_search_locations or ()), found.origin or ""] if found else [""]
+    return os.path.dirname(places[0])
 
 
 @cache

@@ -125,7 +125,7 @@ class Plan:
 
     def __getitem__(self, name: str) -> NodePlan:
         """Returns the node of this name."""
-        return next(node for node in self.nodes if node.name == name)
+        return {node.name: node for node in self.nodes}[name]
 
     def node(self, stage: str, trial: str = FIRST) -> NodePlan | None:
         """Returns the node of a stage and a trial; None if the run does not come to it."""

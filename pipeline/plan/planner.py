@@ -128,10 +128,11 @@ class Planner:
             if running:
                 return f"{running[0]} runs, and may give other files"
             return "what it reads was rebuilt, with other files"
+        task = ingredients.settings.get("task")
         recent = [
             (artifact, Ingredients.of(artifact.manifest.ingredients))
             for artifact in self.store.recent(stage.kind)
-            if artifact.manifest.ingredients.get("settings", {}).get("task") == ingredients.settings["task"]
+            if artifact.manifest.ingredients.get("settings", {}).get("task") == task
         ]
         if not recent:
             return "first run"

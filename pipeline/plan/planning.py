@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from components.artifacts.artifact import Artifact
 from components.artifacts.evaluation import Evaluation
@@ -24,6 +24,7 @@ def make_plan(
     until: str | None = None,
     force: Collection[str] = (),
     initial: Initial | None = None,
+    trials: Sequence[Trial] | None = None,
 ) -> Plan:
     """Decides for every node, in order.
 
@@ -34,13 +35,14 @@ def make_plan(
         until: the last stage wanted; None means all.
         force: stages to run although they could be reused; what builds on them runs, too.
         initial: the model that training starts from; None without `train.init_from`.
+        trials: what is trained and measured, all of the same data; by default the run's configuration.
 
     Returns:
-        The nodes from ingest to `until`.
+        The nodes from ingest to `until`. Trials whose nodes have the same key share one.
     """
     planner = Planner(store, DataState.of(places.sources, store.fingerprints), force)
     given = initial.artifacts() if initial else {}
-    trials = [Trial(FIRST, config)]
+    trials = trials or [Trial(FIRST, config)]
     nodes: dict[str, NodePlan] = {}
     shared: dict[tuple[str, str], str] = {}
     keys: dict[tuple[str, str], str] = {}

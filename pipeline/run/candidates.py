@@ -36,7 +36,7 @@ def champion_node(champion: Champion, model: Path, plan: Plan, store: Store) -> 
     trial = Trial(CHAMPION, plan.trials[0].config)
     stage = EvaluateStage(Exported(str(model), champion.identity))
     nodes = {node.name: node for node in plan}
-    planner = Planner(store, plan["ingest"].data)
+    planner = Planner(store, data=None)
     return planner.node(stage, trial, _reads(stage, plan), nodes, f"{champion.title}, on the same examples")
 
 

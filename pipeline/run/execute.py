@@ -38,7 +38,7 @@ from pipeline.run.observe import Observer
 from pipeline.run.record import DONE, RunRecord
 from pipeline.run.summary import Outcome, summarize
 from pipeline.run.watch import Watcher
-from pipeline.serving.deployment import Deployed, Deployment, Sight, fetch_champion, is_champion
+from pipeline.serving.deployment import Deployed, Deployment, Sight, fetch_champion, standing
 from pipeline.serving.serving_files import write_serving_files
 from pipeline.serving.verdict import decide
 from pipeline.store.clean import clean_cheaply
@@ -218,13 +218,8 @@ class Run:
         return self._plan.with_node(champion_node(champion, model, self._plan, self._store)), sight
 
     def _needs_measuring(self, sight: Sight) -> bool:
-        champion = sight.champion
-        if champion is None or sight.unreachable:
-            return False
         exported = self.artifact(ExportedModel.stage, ExportedModel)
-        if exported is not None and is_champion(champion, exported):
-            return False
-        return self._measured(champion) is None
+        return standing(sight, exported, self._measured).state == "unmeasured"
 
     def _measured(self, champion: Champion) -> Evaluation | None:
         evaluated = self.artifact(Evaluation.stage, Evaluation)
@@ -299,9 +294,10 @@ class Run:
     def artifact(self, node: str, kind: type[Kind]) -> Kind | None:
         """Returns a node's artifact: that of the job, or one that is reused and cannot turn out otherwise."""
         artifact = self._observer.artifact(node)
-        planned = next((each for each in self._plan if each.name == node), None)
-        if artifact is None and planned is not None and not planned.in_job:
-            artifact = planned.artifact
+        if artifact is None:
+            artifact = next(
+                (each.artifact for each in self._plan if each.name == node and not each.in_job), None
+            )
         return artifact if isinstance(artifact, kind) else None
 
     def _record(self) -> RunRecord | None:

@@ -96,13 +96,13 @@ class Deployment:
         try:
             champion = self._champion(seen, served)
         except UserError as error:
-            if before is None:
+            if before is None or (before.unreachable and before.champion is None):  # it never answered
                 return Sight(seen, None, f"{error}. Run again when it answers")
             pushed_meanwhile = served is not None and seen.newest != before.seen.newest
             return (
                 Sight(seen, served) if pushed_meanwhile else Sight(seen, before.champion, before.unreachable)
             )
-        if before is not None and champion == before.champion:
+        if before is not None and champion is not None and champion == before.champion:
             return Sight(seen, champion, before.unreachable)
         return Sight(seen, champion)
 
@@ -135,7 +135,7 @@ class Deployment:
         return Situation(
             candidate=evaluated.measured(),
             rules=self._config.evaluate,
-            champion=_standing(sight, exported, measured),
+            champion=standing(sight, exported, measured),
             retained=retained,
             served=seen.newest if self._served.place_of(seen, digest) else None,
             rolled_back=exported.model_id in self._served.given_up(seen),
@@ -234,13 +234,20 @@ def fetch_champion(sight: Sight, directory: Path) -> tuple[Sight, Path | None]:
         return Sight(sight.seen, sight.champion, str(error)), None
 
 
-def _standing(sight: Sight, exported: ExportedModel, measured: Measurements) -> ChampionStanding:
+def standing(sight: Sight, exported: ExportedModel | None, measured: Measurements) -> ChampionStanding:
+    """Says how it stands with the champion.
+
+    Args:
+        sight: what there is.
+        exported: the run's model; None while nobody knows what will come out.
+        measured: gives what was measured of the champion.
+    """
     champion = sight.champion
     if sight.unreachable:
         return ChampionStanding("unreachable", why=sight.unreachable)
     if champion is None:
         return ChampionStanding()
-    if is_champion(champion, exported):
+    if exported is not None and _is_champion(champion, exported):
         return ChampionStanding("candidate", champion.title)
     figures = measured(champion)
     if figures is None:
@@ -248,7 +255,7 @@ def _standing(sight: Sight, exported: ExportedModel, measured: Measurements) -> 
     return ChampionStanding("measured", champion.title, figures=figures.measured())
 
 
-def is_champion(champion: Champion, exported: ExportedModel) -> bool:
+def _is_champion(champion: Champion, exported: ExportedModel) -> bool:
     """Whether an export is the champion: the same files, or the same model."""
     return champion.digest == exported.manifest.digests["model"] or champion.model == exported.model_id
 

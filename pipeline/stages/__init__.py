@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from components.errors import UserError
 from pipeline.stages.evaluate import EvaluateStage
 from pipeline.stages.export import ExportStage
 from pipeline.stages.ingest import IngestStage
@@ -19,5 +20,12 @@ STAGES: tuple[Stage, ...] = (
 
 
 def stage_named(name: str) -> Stage:
-    """Returns the stage of this name."""
-    return next(stage for stage in STAGES if stage.name == name)
+    """Returns the stage of this name.
+
+    Raises:
+        UserError: if there is none.
+    """
+    known = {stage.name: stage for stage in STAGES}
+    if name not in known:
+        raise UserError(f"received the stage {name!r}, expected one of {', '.join(known)}")
+    return known[name]

@@ -31,6 +31,8 @@ class EvaluateStage(Stage):
     kind = Evaluation
     module = "components.evaluate.transform"
     libraries = ("tensorflow", "tensorflow-text", "keras", "sacrebleu", "rapidfuzz", "matplotlib")
+    of_trial = True
+    leads = True
 
     def __init__(self, candidate: Candidate | None = None) -> None:
         self.candidate = candidate or Trained()

@@ -55,6 +55,11 @@ class Stage(ABC):
     together: ClassVar[bool] = False
     """Whether the nodes of all trials are one step of the job, its elements, and not a step each."""
 
+    of_trial: ClassVar[bool] = False
+    """Whether its files are kept with the trial in MLflow, and not with the run that trials share."""
+    leads: ClassVar[bool] = False
+    """Whether its metrics come before those of other stages, as MLflow's charts begin with the first."""
+
     @property
     def name(self) -> str:
         """As in pipeline.yaml and on the command line."""

@@ -34,6 +34,7 @@ class TrainStage(Stage):
     module = "components.train.transform"
     libraries = ("tensorflow", "keras", "numpy", "scipy")
     together = True
+    of_trial = True
 
     def reads(self, config: PipelineConfig) -> Reads:
         """The tokens that it fits to, those that it is watched on, and where it starts from."""

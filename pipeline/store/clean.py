@@ -164,7 +164,7 @@ def _in_use(root: UPath, now: float) -> set[Key]:
         place = said["start.json"].path
         try:
             start: dict[str, Any] = json.loads(files.read(place))
-            used |= {(node["name"], node["key"]) for node in start["nodes"]}
+            used |= {(node["stage"], node["key"]) for node in start["nodes"]}
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{place} cannot be read, so nobody knows what that run works with: {error!r}. Nothing was "

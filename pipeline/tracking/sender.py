@@ -29,8 +29,6 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 _PARAMETER_LENGTH, _TAG_LENGTH, _NAME_LENGTH, _BATCH = 6000, 8000, 250, 100
 
 _PARENT, _RECORD = "mlflow.parentRunId", "rnnpipe.run"  # tags
-_OF_TRIAL = ("train", "evaluate")  # the stages whose files belong to the trial
-_FIRST = ("evaluate", "export", "train")  # MLflow's charts begin with the metric that came first
 
 
 class Sender:
@@ -117,7 +115,8 @@ class Sender:
 
     def log_node(self, node: NodeRecord, artifact: Artifact, now: int) -> None:
         """Logs an artifact, whether this run made it or reused it."""
-        stage, log = node.stage, stage_named(node.stage).log(artifact)
+        made_by = stage_named(node.stage)
+        stage, log = made_by.name, made_by.log(artifact)
         if node.seconds is not None:
             log.metrics[f"seconds.{stage}"] = max(node.seconds, epochs_seconds(log.epochs))
         # Noted before anything is sent: what fails here is not to be missing from the figures at the end.
@@ -130,7 +129,7 @@ class Sender:
         self._log(self._run, tags={**log.tags, f"stage.{stage}": state})
         if log.datasets:
             self._log_datasets(log.datasets)
-        self._log_files(self._trial if stage in _OF_TRIAL else self._run, log.files)
+        self._log_files(self._trial if made_by.of_trial else self._run, log.files)
 
     def log_sample(self, sample: Mapping[str, float], step: int, now: int) -> None:
         """Logs metrics of the machine."""
@@ -145,8 +144,8 @@ class Sender:
     def log_figures(self, now: int) -> None:
         """Has the run take over the figures of its trial."""
         metrics: dict[str, float] = {}
-        for stage in (*_FIRST, *self._figures):
-            metrics |= self._figures.get(stage, {})
+        for stage in sorted(self._figures, key=lambda name: not stage_named(name).leads):
+            metrics |= self._figures[stage]
         self._log(self._run, metrics, now=now)
         self._log_epochs(self._run, [epoch for _, epoch in sorted(self._epochs.items())], now)
 

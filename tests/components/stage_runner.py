@@ -13,7 +13,7 @@ from components.train.transform import Train, Trial
 from components.work import Made, Work
 
 
-def run_stage(make, kind, inputs, root, key=None, status=None) -> Artifact:
+def run_stage(make, kind, inputs, root, key=None, status=None, node="") -> Artifact:
     """Runs a transform on one element and returns the artifact of what it made.
 
     Args:
@@ -23,8 +23,9 @@ def run_stage(make, kind, inputs, root, key=None, status=None) -> Artifact:
         root: a folder.
         key: of the artifact; by default a new one.
         status: where attempts report.
+        node: the name of the node; the stage's by default.
     """
-    work = Work(files.resolve(root), kind.stage, key or uuid.uuid4().hex, status)
+    work = Work(files.resolve(root), kind.stage, key or uuid.uuid4().hex, status, node=node)
     found = run_transform(make(work), [inputs])
     assert len(found) == 1, found
     return commit(kind, work, found[0])

@@ -1,7 +1,8 @@
 import json
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import matplotlib.image
@@ -20,6 +21,7 @@ from components.errors import UserError
 from components.evaluate.candidates import Exported, Trained
 from components.evaluate.config import METRICS, EvaluateConfig, Threshold
 from components.evaluate.predict import Predict
+from components.evaluate.saved_model import SavedModelAnswers
 from components.evaluate.transform import Evaluate
 from components.export.saved_model import export_saved_model
 from components.models.decode import DecodeConfig
@@ -53,7 +55,7 @@ class Answering:
     loads = 0
     batches: ClassVar[list[int]] = []
     signatures: ClassVar = {}
-    labels: ClassVar = []
+    labels: ClassVar = ()
 
     def __init__(self, inputs, task, decode):
         assert all(reference.stage == name for name, reference in inputs.items())
@@ -65,6 +67,25 @@ class Answering:
         found = [ANSWERS[text.decode()] for text in texts.numpy()]
         scores = [float("-inf") if answer == "" else 0.1 for answer in found]
         return {"prediction": tf.constant(found), "score": tf.constant(scores, tf.float32)}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate that is loaded by a function of inputs, task and decode."""
+
+    make: Callable[..., Any]
+    identity: str = ""
+    reads: ClassVar = Trained.reads
+
+    def load(self, *arguments):
+        return self.make(*arguments)
+
+
+class OfBefore(Answering):
+    """What was exported before."""
+
+    def __init__(self, inputs, task, decode):
+        assert (set(inputs), decode) == ({"ingest"}, None)
 
 
 class Explaining(Answering):
@@ -109,26 +130,17 @@ def upstream(root):
     return make
 
 
-@dataclass(frozen=True)
-class Loading:
-    """A candidate that is loaded by a class above."""
-
-    load: type
-    of_trial: bool = True
-    identity: str = ""
-
-
-def run(inputs, task="seq2seq", config=None, load=Answering, status=None, of_trial=True, identity=""):
+def run(inputs, task="seq2seq", config=None, load=Answering, **reported):
     """Runs the stage; returns its artifact and the events."""
     events = []
     Answering.loads, Answering.batches[:] = 0, []
     config = config or EvaluateConfig(batch_size=2)
 
     def make(work):
-        return Evaluate(config, DecodeConfig(), task, work, Loading(load, of_trial, identity))
+        return Evaluate(config, DecodeConfig(), task, work, Candidate(load))
 
     with listening(events.append):
-        artifact = run_stage(make, Evaluation, inputs, inputs["ingest"].root, status=status)
+        artifact = run_stage(make, Evaluation, inputs, inputs["ingest"].root, **reported)
     return artifact, events
 
 
@@ -205,7 +217,7 @@ def test_classification_on_validation_where_there_is_no_test(upstream):
 class Choosing(Answering):
     """Knows two labels, in the order of its own, and is never sure."""
 
-    labels: ClassVar = ["yes", "no"]
+    labels = ("yes", "no")
     PROBABILITIES: ClassVar = {"eins": 0.9, "zwei": 0.6, "drei": 0.4, "vier": 0.2, "fünf": 0.7}
 
     def __call__(self, texts):
@@ -253,12 +265,23 @@ def test_two_labels_have_a_curve_and_columns_have_slices(upstream):
     assert digests[0]["figures"] != digests[1]["figures"]
 
 
-def test_what_would_make_the_figures_of_a_trial_doubtful_is_not_told_of_other_candidates(upstream):
-    inputs = upstream(ROWS, split="validation", longest=65)
-    del inputs["train"], inputs["tokenize"]  # the champion is loaded from what is served
-    champion, events = run(inputs, of_trial=False, identity="champion")
+def test_another_candidate_reads_the_examples_alone_and_is_not_warned_of(upstream, root):
+    """It answers for itself, with a decoder of its own; and what happens is told of its node."""
+    examples = {"ingest": upstream(ROWS, split="validation", longest=65)["ingest"]}
+    events = []
+
+    def make(work):
+        return Evaluate(EvaluateConfig(), None, "seq2seq", work, Candidate(OfBefore, "before"))
+
+    with listening(events.append):
+        node = {"status": root / "status", "node": "evaluate champion"}
+        champion = run_stage(make, Evaluation, examples, root, **node)
     assert {type(event) for event in events} == {Progress}
+    assert {event.stage for event in events} == {"evaluate champion"}
     assert champion.report()["metrics"]["exact_match"] == 4 / 7
+    assert champion.reference.manifest.parts[-3] == "evaluate"
+    (status,) = statuses(root / "status")
+    assert (status["node"], status["warnings"]) == ("evaluate champion", [])
 
 
 @pytest.mark.parametrize(("count", "drawn"), [(0, []), (2, [1, 2]), (100, [1, 2, 3, 4, 5, 6])])
@@ -322,7 +345,7 @@ def test_twice_the_same_answers_are_the_same_files(upstream):
 
 def test_of_nothing_nothing_is_made(root):
     def make(work):
-        return Evaluate(EvaluateConfig(), DecodeConfig(), "seq2seq", work, Loading(Answering))
+        return Evaluate(EvaluateConfig(), DecodeConfig(), "seq2seq", work, Candidate(Answering))
 
     assert run_on_nothing(make, Evaluation, root) == []
     assert not files.entries(root)
@@ -380,14 +403,15 @@ def test_the_trained_model_and_its_saved_model_answer_alike(root, tmp_path):
 
         return run_stage(make, Evaluation, inputs, root)
 
-    evaluation = measure({**inputs, "train": upstream["train"]}, Trained(of_trial=False))
+    evaluation = measure({**inputs, "train": upstream["train"]})
     assert [row["prediction"] for row in evaluation.predictions()] == [
         row["prediction"] for row in read_predictions(upstream)
     ]
     predictor = load_artifacts(upstream, "classification")
     saved = str(tmp_path / "model")
     export_saved_model(predictor.signatures, list(predictor.tokenizers.values()), saved)
-    champion = measure({"ingest": inputs["ingest"]}, Exported(saved, "champion"))
+    assert sorted(SavedModelAnswers(saved).labels) == sorted(predictor.labels) == sorted(LABELS)
+    champion = measure({"ingest": inputs["ingest"]}, Exported(saved, "before"))
     assert champion.report()["metrics"] == pytest.approx(evaluation.report()["metrics"], abs=1e-5)
     assert [row["prediction"] for row in champion.predictions()] == [
         row["prediction"] for row in evaluation.predictions()

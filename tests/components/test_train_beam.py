@@ -8,11 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_artifacts import make_tokens
 from sklearn.linear_model import Ridge
+from stage_runner import run_transform
 from tiny_training import TOKENIZER
 
+from components import files
+from components.artifacts.artifact import local_file
 from components.errors import UserError
+from components.models.config import ModelConfig
 from components.reports import EpochFinished, Progress, Warned, listening
+from components.train.config import TrainConfig
 from components.train.readout import SumRidge
+from components.train.transform import Train, Trial
+from components.work import Work
 
 RIDGES = [1e-3, 1e-1, 10.0]
 RESERVOIR = {
@@ -209,6 +216,32 @@ def test_what_is_fixed_survives_a_killed_training(model, tmp_path):
         train(tokens, tmp_path / "killed", model, epochs=2)
     *_, resumed = train(tokens, tmp_path / "killed", model, epochs=2)
     tiny_training.assert_same_weights(whole, resumed)
+
+
+def test_trials_of_any_kind_share_a_step_and_each_is_as_if_alone(tmp_path):
+    """A closed form, and two that count terms of their own before they are fitted."""
+    tokens = write(tmp_path / "tokens", 2)
+    unigrams = {"encoder": {**TFIDF["encoder"], "ngrams": 1}}
+    models = {"train": RESERVOIR, "train 2": TFIDF, "train 3": unigrams}
+    config = TrainConfig(epochs=1, batch_size=32)
+    trials = {
+        name: Trial(
+            config,
+            ModelConfig.model_validate(model),
+            "classification",
+            3,
+            Work(files.resolve(tmp_path), "train", name.replace(" ", "-"), tmp_path / name, node=name),
+        )
+        for name, model in models.items()
+    }
+    found = run_transform(Train(trials), [(name, {"tokenize": tokens.reference}) for name in trials])
+    made = dict(found)
+    assert (len(found), made.keys()) == (3, trials.keys())
+    for name, model in models.items():
+        alone, *_ = train(tokens, tmp_path / f"{name} alone", model)
+        assert made[name].summary == alone.summary
+        (file,) = (each for each in made[name].files if each.name == "model.keras")
+        assert local_file(files.resolve(tmp_path), file).read_bytes() == alone.read("model.keras")
 
 
 @settings(deadline=None, max_examples=30)

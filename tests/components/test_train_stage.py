@@ -13,8 +13,17 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from stage_runner import OneTrial, run_on_nothing, run_transform
-from tiny_training import HARD, MODEL, assert_same_weights, kill_after, make_pairs, make_texts, train
+from stage_runner import run_on_nothing, run_transform
+from tiny_training import (
+    HARD,
+    MODEL,
+    TrainOne,
+    assert_same_weights,
+    kill_after,
+    make_pairs,
+    make_texts,
+    train,
+)
 
 from components import files
 from components.artifacts.artifact import inputs_hash, local_file, manifest_path
@@ -25,6 +34,7 @@ from components.models.build import build_model
 from components.reports import EpochFinished, Progress, Warned, listening
 from components.train import transform
 from components.train.config import TrainConfig
+from components.train.transform import Train, Trial
 from components.work import Work
 
 SIZES = {"text": 10, "label": 2, "source": 10, "target": 10}
@@ -54,7 +64,7 @@ def work_on(tokens, root, lineage=""):
 
 def fit(tokens, work, epochs=2):
     """Runs the stage, without a manifest."""
-    stage = OneTrial(TrainConfig(epochs=epochs, batch_size=32), MODEL, "classification", 3, work)
+    stage = TrainOne(TrainConfig(epochs=epochs, batch_size=32), MODEL, "classification", 3, work)
     (made,) = run_transform(stage, [{"tokenize": tokens.reference}])
     return made
 
@@ -101,6 +111,28 @@ def test_equal_trainings_give_equal_bytes(trained, tokens, tmp_path):
     other = train(tokens, tmp_path, seed=4, epochs=2)
     assert other.read("model.keras") != artifact.read("model.keras")
     assert other.summary["weights"] != artifact.summary["weights"]
+
+
+def test_trials_are_elements_of_one_step_and_each_is_as_if_alone(trained, tokens, tmp_path):
+    """Whatever one leaves behind in the process: seeds, names, the state of an optimizer."""
+    root = files.resolve(tmp_path)
+    trials, alone = {}, {}
+    for name, seed, epochs in (("train", 3, 2), ("train 2", 4, 1), ("train 3", 3, 2)):
+        work = Work(root, "train", f"key of {name}", root / "status" / name, node=name)
+        config = TrainConfig(epochs=epochs, batch_size=32)
+        trials[name] = Trial(config, MODEL, "classification", seed, work)
+        alone[name] = train(tokens, tmp_path / name, seed=seed, epochs=epochs)
+    events = []
+    with listening(events.append):
+        found = run_transform(Train(trials), [(name, {"tokenize": tokens.reference}) for name in trials])
+    made = dict(found)
+    assert made.keys() == trials.keys()
+    for name, trial in trials.items():
+        assert model_of(trial.work, made[name]) == alone[name].read("model.keras")
+        assert made[name].summary == alone[name].summary
+    assert model_of(trials["train 3"].work, made["train 3"]) == trained[0].read("model.keras")
+    epochs = [(event.stage, event.epoch) for event in events if isinstance(event, EpochFinished)]
+    assert sorted(epochs) == [("train", 1), ("train", 2), ("train 2", 1), ("train 3", 1), ("train 3", 2)]
 
 
 def test_a_model_holds_neither_dates_nor_counted_names(trained):
@@ -264,7 +296,7 @@ def test_nothing_comes_of_nothing(tmp_path):
     for settings in (MODEL, tfidf, ridge):
         model = type(MODEL).model_validate(settings)
         made = run_on_nothing(
-            lambda work, model=model: OneTrial(TrainConfig(), model, "classification", 3, work),
+            lambda work, model=model: TrainOne(TrainConfig(), model, "classification", 3, work),
             TrainedModel,
             tmp_path,
         )

@@ -1,10 +1,11 @@
 """Small trainings: data, a trainer without the stage around it, and the stage itself."""
 
+import apache_beam as beam
 import keras
 import numpy as np
 import tensorflow as tf
 from made_artifacts import make_tokens
-from stage_runner import OneTrial, run_stage
+from stage_runner import run_stage
 
 from components import files
 from components.artifacts.trained_model import TrainedModel
@@ -17,6 +18,7 @@ from components.train.checkpoint import Checkpoints
 from components.train.config import TrainConfig
 from components.train.dataset import TokenData
 from components.train.loop import Trainer
+from components.train.transform import Train, Trial
 
 TOKENIZER = CharacterTokenizer(Characters(type="characters"), [*SPECIAL_TOKENS, *"abcdef"])
 MODEL = ModelConfig.model_validate(
@@ -87,11 +89,23 @@ def checkpoints(folder):
     return files.names(files.resolve(folder) / "checkpoints")
 
 
+class TrainOne(beam.PTransform):
+    """The stage with a single trial: {"tokenize": reference} to Made."""
+
+    def __init__(self, *trial):
+        super().__init__()
+        self._train = Train({"train": Trial(*trial)})
+
+    def expand(self, inputs):
+        nodes = inputs | "as a node" >> beam.Map(lambda read: ("train", read))
+        return nodes | "train" >> self._train | "made" >> beam.Values()
+
+
 def train(tokens, root, key="key", model=MODEL, task="classification", seed=3, **settings) -> TrainedModel:
     """Runs the stage."""
     config = TrainConfig.model_validate({"batch_size": 32, **settings})
     return run_stage(
-        lambda work: OneTrial(config, ModelConfig.model_validate(model), task, seed, work),
+        lambda work: TrainOne(config, ModelConfig.model_validate(model), task, seed, work),
         TrainedModel,
         {"tokenize": tokens.reference},
         root,

@@ -12,14 +12,14 @@ def carry_out(store, plans, content="content", run="run"):
 
     Args:
         store: where to.
-        plans: as `make_plan` made them.
+        plans: as `make_plan` made them, or some of them in order.
         content: of all files; a function from logical name to text, or one text for all.
         run: the id of the run.
     """
     made = {}
     for plan in plans:
         read = {
-            f"{name} {part}": (read.artifact or made[read.node]).manifest.digests[part]
+            f"{name} {part}": made[read.node].manifest.digests[part]
             for name, read in plan.reads.items()
             for part in read.parts
         }

@@ -10,13 +10,14 @@ from components.artifacts.artifact import Manifest, inputs_hash, part_digests
 from components.artifacts.evaluation import AnswerWriter, Evaluation, join_answers, write_figures
 from components.artifacts.exported_model import add_model, model_path, validation_path
 from components.evaluate.answers import Answers
+from components.evaluate.candidates import Exported
 from components.evaluate.config import METRICS
 from components.evaluate.measure import Measure
 from components.reports import EpochFinished, emit
 from components.work import Work
-from pipeline.config import PipelineConfig
 from pipeline.plan.ingredients import Ingredients
 from pipeline.plan.node import FIRST, NodePlan, Plan, Read, Trial
+from pipeline.run.candidates import CHAMPION
 from pipeline.run.folder import RunFolder
 from pipeline.run.observe import Observer
 from pipeline.stages import STAGES
@@ -24,17 +25,11 @@ from pipeline.stages.evaluate import EvaluateStage
 from pipeline.store.store import Store
 
 EXAMPLES = 400
+OF_CHAMPION = "evaluate champion"
+"""The node that measures the champion."""
 EPOCHS = [{"epoch": 1, "loss": 0.5, "seconds": 2.0}, {"epoch": 2, "loss": 0.4, "seconds": 3.0}]
 COUNTS = {"train": 9, "validation": 0, "test": 3}
 LENGTHS = {"median": 4, "p95": 6, "max": 7}
-SETTINGS = PipelineConfig.model_validate(
-    {
-        "name": "made",
-        "task": "seq2seq",
-        "ingest": {"files": "made.tsv"},
-        "model": {"encoder": {"type": "gru"}, "decoder": {"type": "gru"}},
-    }
-)
 REJECTED = {"file": "train.tsv", "line": 3, "reason": "it has one column", "text": "<b>only one</b>"}
 WORST = {"example": 1, "input": "<script>alert(1)</script>", "prediction": "xy", "score": None}
 
@@ -86,30 +81,19 @@ class MadeRun:
         self.id = self.folder.id
         self.observer = Observer(self.folder, self.store)
         self._config = {"task": "seq2seq", "seed": 7, **(config or {})}
-        self._name, self._data, self._epochs, self._words = name, data, epochs, words
+        self._data, self._epochs, self._words = data, epochs, words
         self._right, self._resamples = right, resamples
-        trial = Trial(FIRST, SETTINGS)
-        nodes = [self._plan(stage, FIRST) for stage in STAGES]
-        nodes.append(self._plan(EvaluateStage(), "champion"))
-        self._plans = {node.name: node for node in nodes}
-        shared = {(node.stage.name, node.trial): node.name for node in nodes}
-        self.folder.start("made", self._config, {}, Plan([trial], nodes, shared))
+        nodes = [self._node(stage, FIRST, name) for stage in STAGES]
+        plan = Plan([Trial(FIRST, None)], nodes, {(stage.name, FIRST): stage.name for stage in STAGES})
+        self.plan = plan.with_node(self._node(EvaluateStage(Exported("", "before")), CHAMPION, name))
+        self.folder.start("made", self._config, {}, self.plan)
 
-    def _plan(self, stage, trial):
-        reads = stage.reads(SETTINGS)
-        weights = self._name if "train" in reads or stage.name == "train" else ""
-        key = Ingredients(settings={"made": f"{stage.name} {trial} {self._data} {weights}"})
-        return NodePlan(
-            stage,
-            trial,
-            SETTINGS,
-            {name: Read(parts, node=name) for name, parts in reads.items()},
-            key,
-            dict.fromkeys(stage.kind.parts, ""),
-            1,
-            None,
-            "first run",
-        )
+    def _node(self, stage, trial, name):
+        reads = {read: Read(parts, node=read) for read, parts in stage.reads(None).items()}
+        own = name if "train" in (stage.name, *reads) else ""
+        key = Ingredients(settings={"made": f"{stage.name} {self._data} {own}"})
+        parts = dict.fromkeys(stage.kind.parts, "")
+        return NodePlan(stage, trial, None, reads, key, parts, 1, None, "first run")
 
     def record(self):
         """What is known of it now."""
@@ -122,7 +106,7 @@ class MadeRun:
 
     def work(self, node):
         """What a worker of a node has."""
-        plan = self._plans[node]
+        plan = self.plan[node]
         return Work(self.root, plan.stage.name, plan.key, self.folder.status(node), node=node)
 
     def train(self, *numbers):
@@ -138,11 +122,11 @@ class MadeRun:
     def make(self, *nodes, seconds=12.0):
         """Makes the artifacts of nodes; all they read must be there."""
         for node in nodes:
-            plan = self._plans[node]
+            plan = self.plan[node]
             read = {
-                f"{name} {part}": self.made(each.node).manifest.digests[part]
-                for name, each in plan.reads.items()
-                for part in each.parts
+                f"{name} {part}": self.made(read.node).manifest.digests[part]
+                for name, read in plan.reads.items()
+                for part in read.parts
             }
             with self.work(node).attempt("make") as attempt:
                 made, summary = getattr(self, f"_{plan.stage.name}")(attempt)
@@ -190,7 +174,7 @@ class MadeRun:
         history = {"epochs": list(self._epochs), "best_epoch": 2}
         made = [
             attempt.put("history.json", json.dumps(history).encode()),
-            attempt.put("model.keras", json.dumps(self._plans["train"].key).encode()),
+            attempt.put("model.keras", json.dumps(self.plan["train"].key).encode()),
             attempt.put("plots/training_curves.png", b"curves"),
         ]
         return made, {"parameters": 1234, "weights": "w" * 64}
@@ -218,13 +202,13 @@ class MadeRun:
     def save_model(self, directory):
         """Writes what is exported; a test that needs a SavedModel brings its own."""
         directory.mkdir(parents=True)
-        (directory / "saved_model.pb").write_bytes(self._plans["export"].key.encode())
+        (directory / "saved_model.pb").write_bytes(self.plan["export"].key.encode())
 
 
 def make_run(root, name, right, resamples=500, data="data", task="seq2seq", config=None, words=("ab", "xy")):
     """Makes a run that was measured, beside a champion; returns its id."""
     run = MadeRun(root, name, data, {"task": task, **(config or {})}, EPOCHS, right, resamples, words)
-    run.make("ingest", "tokenize", "train", "evaluate", "evaluate champion").end()
+    run.make("ingest", "tokenize", "train", "evaluate", OF_CHAMPION).end()
     return run.id
 
 

@@ -29,17 +29,15 @@ class Steps:
         self.places = Places.of(config)
         self.store = Store(self.places.root)
         self.folder = RunFolder.new(self.places.root)
-        self.plans = {plan.name: plan for plan in make_plan(config, self.places, self.store)}
+        self.plans = make_plan(config, self.places, self.store)
         self.references = {}
 
     def work(self, name):
         return work_of(self.plans[name], self.folder)
 
-    def unmade(self, name):
-        return replace(self.plans[name], artifact=None)
-
     def begin(self, name):
-        return begin(self.unmade(name), self.work(name), self.references)
+        plan = replace(self.plans[name], artifact=None)
+        return begin(plan, self.work(name), self.references)
 
     def make(self, name, begun):
         """What the transform makes: attempts of its own each time it is called."""
@@ -48,7 +46,8 @@ class Steps:
         return made
 
     def commit(self, name, begun, made):
-        step = Commit({name: self.unmade(name)}, {name: self.work(name)}, self.places.sources, self.folder.id)
+        plans = {name: replace(self.plans[name], artifact=None)}
+        step = Commit(plans, {name: self.work(name)}, self.places.sources, self.folder.id)
         ((_, reference),) = step.process((name, made), {name: begun})
         self.references[name] = reference
         return reference

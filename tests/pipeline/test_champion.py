@@ -9,7 +9,7 @@ from made_models import content_of, push
 from mlflow import MlflowClient
 
 from components import files
-from components.artifacts.evaluation import Champion
+from components.artifacts.evaluation import Evaluation
 from components.errors import UserError
 from components.export.saved_model import export_saved_model
 from pipeline.run import observe
@@ -17,7 +17,6 @@ from pipeline.run.folder import RunFolder
 from pipeline.serving.rollback import roll_back
 from pipeline.serving.served import Served
 from pipeline.serving.versions import versions
-from pipeline.store.store import Store
 from pipeline.tracking.registry import (
     find_champion,
     give_alias,
@@ -52,16 +51,14 @@ def test_a_champion_gives_way_to_a_better_model_only_and_can_be_brought_back(tmp
     code, said = tiny.run(config, RULES, WEAK)
     assert code == 0, said
     (record,) = read_records(tmp_path / "runs")
-    assert record.blessing["reasons"] == ["accuracy: no champion yet (max_regression)"]
+    assert record.verdict["reasons"] == ["accuracy: no champion yet (max_regression)"]
     assert champion(tmp_path) == 1
 
     code, said = tiny.run(config, RULES)
     assert code == 0, said
     record = read_records(tmp_path / "runs")[-1]
-    assert (
-        "of version 1: no drop (max_regression), in 100 % of the resamples" in record.blessing["reasons"][0]
-    )
-    assert record.blessing["champion"] == "version 1"
+    assert "of version 1: no drop (max_regression), in 100 % of the resamples" in record.verdict["reasons"][0]
+    assert record.verdict["champion"] == "version 1"
     assert champion(tmp_path) == 2
     assert sorted(versions(serving)) == [1, 2]
 
@@ -103,12 +100,14 @@ def test_a_champion_gives_way_to_a_better_model_only_and_can_be_brought_back(tmp
     # Elsewhere, without what earlier runs left, the champion of the registry is measured in the same job.
     code, said = tiny.run(config, RULES, WEAK, f"root={tmp_path}/elsewhere")
     assert code == 3
-    assert "\nchampion  version 3, on the same examples" in said
+    assert "\nevaluate champion version 3, on the same examples" in said
     (record,) = read_records(tmp_path / "elsewhere")
-    assert "of version 3: a drop of" in record.blessing["reasons"][0]
+    assert "of version 3: a drop of" in record.verdict["reasons"][0]
     assert "version 3, on the same examples" in page_of(tmp_path / "elsewhere", record)
-    (measured,) = Store(files.resolve(tmp_path / "elsewhere")).recent(Champion)
-    assert sum(row["correct"] for row in measured.predictions()) > 35
+    assert [node.trials for node in record.nodes.values()] == [("1",)] * 5 + [()]
+    reference = record.nodes["evaluate champion"].reference
+    assert sum(row["correct"] for row in Evaluation.load(reference).predictions()) > 35
+    assert record.metrics == Evaluation.load(record.nodes["evaluate"].reference).summary["metrics"]
     code, said = tiny.run(config, RULES, WEAK, f"root={tmp_path}/elsewhere")
     assert code == 3
     assert "nothing to do" in said

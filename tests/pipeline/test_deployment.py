@@ -1,4 +1,4 @@
-"""What is pushed, and what is remembered of it, on artifacts that nothing was trained for."""
+"""Which models are pushed, and what is remembered of it, on artifacts that nothing was trained for."""
 
 import shutil
 import threading
@@ -13,7 +13,7 @@ from components import files
 from components.errors import UserError
 from pipeline.config import load_config
 from pipeline.serving import deployment
-from pipeline.serving.deployment import Deployment, fetch_champion, is_champion
+from pipeline.serving.deployment import Deployment, fetch_champion, standing
 from pipeline.serving.rollback import roll_back
 from pipeline.serving.served import Served
 from pipeline.serving.verdict import decide
@@ -33,59 +33,57 @@ tracking: {{uri: "sqlite:///{folder}/mlflow.db"}}
 RULES = "evaluate.bless={accuracy: {max_regression: 0.01}}"
 
 
-class Model:
-    """A run's model and what was measured of it, before it is pushed.
+class Run:
+    """A run whose stages have all run, and what it has seen so far of what is served.
 
     Args:
-        config: the run's.
-        force: the stages that were asked for.
-        exported: returns the export artifact.
-        evaluated: the evaluate artifact.
-        measured: returns what was measured of a champion.
+        deployment: of its model.
+        exported: its model; None if that is not there yet.
+        evaluated: what was measured of it.
+        measured: gives what was measured of a champion.
     """
 
-    def __init__(self, config, force, exported, evaluated, measured):
-        self.deployment = Deployment(config, files.resolve(config.export.directory), force)
-        self.exported, self.evaluated, self.measured = exported, evaluated, measured
+    def __init__(self, deployment, exported, evaluated, measured):
+        self.deployment = deployment
+        self.exported = exported
+        self.evaluated = evaluated
+        self.measured = measured
         self.sight = None
-        self.last = None
+        self.deployed = None
 
     def look(self):
         self.sight = self.deployment.look(self.sight)
 
     @property
-    def champion(self):
-        return self.sight.champion
-
-    def needs_measuring(self):
-        champion, exported = self.sight.champion, self.exported()
-        if champion is None or self.sight.unreachable or (exported and is_champion(champion, exported)):
-            return False
-        return self.measured(champion) is None
+    def standing(self):
+        """How it stands with the champion."""
+        return standing(self.sight, self.exported, self.measured).state
 
     def fetch_champion(self, directory):
-        self.sight, place = fetch_champion(self.sight, directory)
-        return place
+        self.sight, model = fetch_champion(self.sight, directory)
+        return model
 
     def verdict(self):
         if self.sight is None:
             self.look()
-        situation = self.deployment.situation(self.sight, self.exported(), self.evaluated, self.measured)
-        return decide(situation)
+        return decide(self.deployment.situation(self.sight, self.exported, self.evaluated, self.measured))
 
     def push(self):
-        self.last = self.deployment.deploy(self.exported(), self.evaluated, self.measured, before=self.sight)
-        return self.last.place if self.last.verdict.blessed else None
+        """Decides, and pushes; returns where the model is served if it may be."""
+        self.deployed = self.deployment.deploy(self.exported, self.evaluated, self.measured, self.sight)
+        return self.deployed.place if self.deployed.verdict.blessed else None
 
+    @property
     def served(self):
-        return self.deployment.place_of(self.exported())
+        return self.deployment.place_of(self.exported)
 
+    @property
     def settled(self):
-        return self.deployment.is_settled(self.exported())
+        return self.deployment.is_settled(self.exported)
 
 
 class Runs:
-    """Makes the models of runs whose stages have all run: 320 of 400 answers were right."""
+    """Makes runs: 320 of 400 answers were right."""
 
     def __init__(self, folder):
         self.base = files.resolve(folder / "serving" / "letters")
@@ -97,31 +95,27 @@ class Runs:
         self.made = {}
         self.measured = {}
 
-    def __call__(self, *overrides, force=(), name="a", right=320, made=None):
-        """The model of a run.
+    def __call__(self, *overrides, force=(), name="a", right=320, exported=None):
+        """A run.
 
         Args:
             overrides: of the configuration.
             force: stages that were asked for.
             name: of the weights.
             right: how many answers are right.
-            made: returns another export artifact.
+            exported: another export than that of these weights.
         """
         if name not in self.made:
             evaluated = make_evaluation(self.folder / "runs", right, {"train model": name})
             read = {"train model": name, "evaluate predictions": evaluated.manifest.digests["predictions"]}
-            exported = make_export(self.folder / "runs", name, read=read)
-            self.made[name] = (exported, evaluated)
-            self.measured[exported.manifest.digests["model"]] = evaluated
-        exported, evaluated = self.made[name]
+            made = make_export(self.folder / "runs", name, read=read)
+            self.made[name] = (made, evaluated)
+            self.measured[made.manifest.digests["model"]] = evaluated
+        made, evaluated = self.made[name]
         config = load_config(self.config, overrides)
-        return Model(
-            config,
-            force,
-            made or (lambda: exported),
-            evaluated,
-            lambda champion: self.measured.get(champion.digest),
-        )
+        place = files.resolve(config.export.directory)
+        measured = lambda champion: self.measured.get(champion.digest)  # noqa: E731
+        return Run(Deployment(config, place, force), exported or made, evaluated, measured)
 
     def look(self):
         return self.served.look()
@@ -141,28 +135,28 @@ def silent(*arguments):
     raise UserError("MLflow does not answer")
 
 
-def decided(model):
-    model.look()
-    assert not model.needs_measuring()
-    return model.verdict()
+def judged(run):
+    run.look()
+    assert run.standing != "unmeasured"
+    return run.verdict()
 
 
 def test_a_push_is_settled_once_it_is_registered(runs):
     first = runs()
     assert first.verdict().blessed
-    assert (first.served(), first.settled()) == (None, False)
+    assert (first.served, first.settled) == (None, False)
     assert first.push() == runs.base / "1"
-    assert (runs().served(), runs().settled()) == (runs.base / "1", False)
+    assert (runs().served, runs().settled) == (runs.base / "1", False)
     runs.registered()
-    assert runs().settled()
-    assert runs("tracking.enabled=false").settled()
+    assert runs().settled
+    assert runs("tracking.enabled=false").settled
     claim = runs.served.claims.of(1)
     assert (claim.content.model, claim.champion) == (model_id("a"), None)
 
 
 def test_without_a_registry_a_push_is_settled_at_once(runs):
     runs("tracking.enabled=false").push()
-    assert runs("tracking.enabled=false").settled()
+    assert runs("tracking.enabled=false").settled
     assert runs.served.claims.of(1).tracking == ""
 
 
@@ -171,34 +165,34 @@ def test_another_registry_gets_the_model_too(runs, tmp_path):
     assert runs().push() == runs.base / "1"
     assert runs.served.claims.registries(1) == [f"sqlite:///{tmp_path}/mlflow.db"]
     runs.registered()
-    assert runs().settled()
+    assert runs().settled
     moved = runs("tracking.uri=http://127.0.0.1:9")
-    assert not moved.settled()
+    assert not moved.settled
     assert moved.push() == runs.base / "1"
     assert runs.served.claims.meant(1, "http://127.0.0.1:9")
-    assert not moved.settled()
+    assert not moved.settled
 
 
 def test_what_is_served_is_pushed_once(runs):
     runs().push()
     changed = "evaluate.bless=always"
-    assert not runs(changed).settled()
+    assert not runs(changed).settled
     assert runs(changed).push() == runs.base / "1"  # only its rules are noted
     runs.registered()
-    assert runs(changed).settled()
-    assert runs().settled()
-    assert not runs("evaluate.bless={accuracy: {min: 0.6}}").settled()
+    assert runs(changed).settled
+    assert runs().settled
+    assert not runs("evaluate.bless={accuracy: {min: 0.6}}").settled
 
 
 def test_what_is_served_is_the_champion_before_the_registry_knows_it(runs):
     """MLflow may be unreachable when a run ends; a worse model must not slip in before it answers."""
     first = runs(RULES)
-    assert decided(first).blessed
+    assert judged(first).blessed
     first.push()
-    worse = decided(runs(RULES, name="b", right=120))
+    worse = judged(runs(RULES, name="b", right=120))
     assert not worse.blessed
     assert f"of {runs.base}/1 (served, but not registered): a drop of" in worse.reasons[0]
-    again = decided(runs(RULES))
+    again = judged(runs(RULES))
     assert again.blessed
     assert again.champion == f"{runs.base}/1 (served, but not registered), which is this model"
 
@@ -208,11 +202,11 @@ def test_a_champion_on_which_nothing_is_known_has_to_be_measured(runs, monkeypat
     other = runs(RULES, name="b", right=360)
     runs.measured.clear()
     other.look()
-    assert other.needs_measuring()
-    assert other.champion.digest == runs.made["a"][0].manifest.digests["model"]
+    assert other.standing == "unmeasured"
+    assert other.sight.champion.digest == runs.made["a"][0].manifest.digests["model"]
     # Nothing is loaded where the files are no SavedModel.
     assert other.fetch_champion(runs.folder) is None
-    assert not other.needs_measuring()
+    assert other.standing != "unmeasured"
     verdict = other.verdict()
     assert not verdict.blessed
     assert f"the champion, {runs.base}/1 (served, but not registered), cannot be asked" in verdict.reasons[0]
@@ -232,14 +226,14 @@ def test_a_champion_whose_files_were_changed_is_not_measured(runs):
 def test_a_champion_that_comes_while_a_run_goes_on_is_not_passed_over(runs):
     slow = runs(RULES, right=320)
     slow.look()
-    assert not slow.needs_measuring()  # there is no champion
+    assert slow.standing != "unmeasured"  # there is no champion
     assert slow.verdict().blessed
     quick = runs(RULES, name="b", right=360)
-    assert decided(quick).blessed
+    assert judged(quick).blessed
     quick.push()
     assert slow.push() is None
-    assert not slow.last.verdict.blessed
-    assert "(served, but not registered): a drop of" in slow.last.verdict.reasons[0]
+    assert not slow.deployed.verdict.blessed
+    assert "(served, but not registered): a drop of" in slow.deployed.verdict.reasons[0]
     # One that was measured nowhere has to be measured first.
     runs.measured.clear()
     slow.look()
@@ -263,12 +257,12 @@ def test_two_that_push_at_once_are_each_judged_in_sight_of_the_other(runs, monke
 
     monkeypatch.setattr(Served, "claim", at_once)
     with ThreadPoolExecutor(2) as threads:
-        best, worst = threads.map(Model.push, (better, worse))
+        best, worst = threads.map(Run.push, (better, worse))
     assert best is not None
     newest = runs.served.claims.of(runs.look().newest)
     assert newest.content.model == model_id("a")
     if worst is None:
-        assert "a drop of" in worse.last.verdict.reasons[0]
+        assert "a drop of" in worse.deployed.verdict.reasons[0]
     else:
         assert (worst, best) == (runs.base / "1", runs.base / "2")
         assert newest.champion["model"] == list(model_id("b"))
@@ -277,40 +271,40 @@ def test_two_that_push_at_once_are_each_judged_in_sight_of_the_other(runs, monke
 def test_what_is_served_is_looked_at_also_when_the_registry_has_gone(runs, monkeypatch):
     slow, quick = runs(RULES, right=120), runs(RULES, name="b", right=360)
     slow.look()
-    assert decided(quick).blessed
+    assert judged(quick).blessed
     quick.push()
     runs.registered()
     monkeypatch.setattr(deployment, "find_champion", silent)
-    assert not decided(slow).blessed
+    assert not judged(slow).blessed
 
 
 @pytest.mark.parametrize("elsewhere", ["tracking.enabled=false", "tracking.uri=sqlite:///other.db"])
 def test_what_is_served_is_the_champion_wherever_it_is_registered(runs, elsewhere):
     runs(elsewhere, right=360).push()
-    assert not decided(runs(RULES, name="b", right=120)).blessed
+    assert not judged(runs(RULES, name="b", right=120)).blessed
 
 
 def test_a_model_that_is_exported_again_is_the_champion_once_it_is_there(runs):
     """Before, nobody knows what will come out."""
     runs(RULES).push()
     runs.measured.clear()
-    exported = None
-    again = runs(RULES, force=["export"], made=lambda: exported)
+    again = runs(RULES, force=["export"])
+    again.exported = None
     again.look()
-    assert again.needs_measuring()
-    exported = make_export(runs.folder / "runs", "a", {"saved_model.pb": b"frozen by another library"})
-    assert not again.needs_measuring()
-    assert decided(again).champion.endswith("which is this model")
+    assert again.standing == "unmeasured"
+    again.exported = make_export(runs.folder / "runs", "a", {"saved_model.pb": b"frozen by another library"})
+    assert again.standing != "unmeasured"
+    assert judged(again).champion.endswith("which is this model")
     unforced = runs(RULES)
     unforced.look()
-    assert not unforced.needs_measuring()
+    assert unforced.standing != "unmeasured"
 
 
 def test_figures_and_export_of_different_weights_are_not_put_together(runs):
     runs()
     for read in ({"train model": "other"}, {"evaluate predictions": "other"}):
         other = make_export(runs.folder / "runs", "a", read=read)
-        verdict = runs(made=lambda found=other: found).verdict()
+        verdict = runs(exported=other).verdict()
         assert verdict.reasons == ["it was exported from other weights than were measured. Run again"]
 
 
@@ -321,14 +315,14 @@ def test_a_version_that_somebody_copied_there_does_not_hide_the_champion(runs, m
     worse.look()
     shutil.copytree(runs.base / "1", runs.base / "2", ignore=shutil.ignore_patterns("assets.extra"))
     monkeypatch.setattr(deployment, "find_champion", silent)
-    assert not decided(worse).blessed
+    assert not judged(worse).blessed
 
 
 def test_a_copy_of_a_version_is_known_by_its_note(runs):
     runs(RULES, name="b", right=360).push()
     shutil.copytree(runs.base / "1", runs.base / "5")
-    assert runs(name="b").served() == runs.base / "5"
-    assert not decided(runs(RULES, right=120)).blessed
+    assert runs(name="b").served == runs.base / "5"
+    assert not judged(runs(RULES, right=120)).blessed
     assert runs("evaluate.bless=always").push() == runs.base / "6"
 
 
@@ -350,15 +344,48 @@ def test_a_registry_that_goes_away_does_not_take_back_what_it_said(runs, monkeyp
     found = runs(RULES)
     found.look()
     monkeypatch.setattr(deployment, "find_champion", silent)
-    assert decided(found).blessed
+    assert judged(found).blessed
+
+
+def test_a_registry_that_answers_late_has_answered(runs, monkeypatch):
+    """While it did not, nothing could be compared; at the end it says that there is no champion."""
+    found = runs(RULES)
+    with monkeypatch.context() as patched:
+        patched.setattr(deployment, "find_champion", silent)
+        verdict = judged(found)
+        assert verdict.reasons[0] == "MLflow does not answer. Run again when it answers"
+        assert judged(found) == verdict  # nor does it the second time
+    assert judged(found).blessed
+    assert found.push() == runs.base / "1"
+
+
+def test_a_registry_that_never_answered_is_not_replaced_by_what_another_has_pushed(runs, monkeypatch):
+    found = runs(RULES, right=360)
+    runs("tracking.enabled=false", name="b", right=300).push()
+    runs.registered()
+    monkeypatch.setattr(deployment, "find_champion", silent)
+    found.look()
+    runs("tracking.enabled=false", name="c", right=320).push()
+    runs.registered(2)
+    verdict = judged(found)
+    assert verdict.reasons[0] == "MLflow does not answer. Run again when it answers"
+    assert found.push() is None
+
+
+def test_a_model_that_is_served_and_not_good_enough_any_more_is_told_of(runs):
+    runs().push()
+    again = runs("evaluate.bless={accuracy: {min: 0.99}}")
+    assert again.push() is None
+    assert again.deployed.place == runs.base / "1"
+    assert runs.look().newest == 1
 
 
 def test_the_same_model_with_other_files_is_pushed_as_another_version(runs):
     runs().push()
-    assert runs().served() == runs.base / "1"
+    assert runs().served == runs.base / "1"
     other = make_export(runs.folder / "runs", "a", {"saved_model.pb": b"other"})
-    assert runs(made=lambda: other).served() is None
-    assert runs(made=lambda: other).push() == runs.base / "2"
+    assert runs(exported=other).served is None
+    assert runs(exported=other).push() == runs.base / "2"
     assert contents(runs.base / "2") == {"saved_model.pb": b"other"}
 
 
@@ -383,13 +410,13 @@ def test_a_served_model_that_was_damaged_is_named_and_pushed_again(runs):
     time.sleep(0.01)
     files.write(runs.base / "1" / "variables" / "variables.index", b"INDEX")
     again = runs()
-    assert (again.served(), again.settled()) == (None, False)
+    assert (again.served, again.settled) == (None, False)
     assert again.push() == runs.base / "2"
-    assert again.last.warning == (
+    assert again.deployed.warning == (
         f"{runs.base}/1: variables/variables.index was changed after it was pushed; the model is served as "
         "version 2 now"
     )
-    assert runs().served() == runs.base / "2"
+    assert runs().served == runs.base / "2"
 
 
 def test_what_another_run_has_begun_to_push_is_completed_before_judging(runs, monkeypatch):
@@ -403,8 +430,8 @@ def test_what_another_run_has_begun_to_push_is_completed_before_judging(runs, mo
         with pytest.raises(KeyboardInterrupt):
             quick.push()
     assert runs.look().newest is None
-    assert not runs().settled()
-    assert not decided(runs(RULES, name="b", right=120)).blessed
+    assert not runs().settled
+    assert not judged(runs(RULES, name="b", right=120)).blessed
     assert runs.look().newest == 1
 
 
@@ -419,7 +446,7 @@ def test_a_model_that_was_rolled_back_is_known_however_it_is_evaluated(runs):
         assert "it was rolled back" in verdict.reasons[0]
     # However it was frozen.
     frozen = make_export(runs.folder / "runs", "a", {"saved_model.pb": b"other"})
-    assert not runs(made=lambda: frozen).verdict().blessed
+    assert not runs(exported=frozen).verdict().blessed
     # A push of another model does not make it forgotten; its own does.
     assert runs(name="c").push() == runs.base / "4"
     assert not runs().verdict().blessed
@@ -434,8 +461,8 @@ def test_two_runs_that_push_after_each_other_each_know_their_version(runs):
     one, other = runs(), runs(name="b")
     assert one.push() == runs.base / "1"
     assert other.push() == runs.base / "2"
-    assert (one.last.place, other.last.place) == (runs.base / "1", runs.base / "2")
-    assert runs().served() is None  # for the newest is another
+    assert (one.deployed.place, other.deployed.place) == (runs.base / "1", runs.base / "2")
+    assert runs().served is None  # for the newest is another
 
 
 def test_versions_are_pruned_by_the_configuration(runs):
@@ -458,7 +485,7 @@ def test_versions_are_pruned_by_the_configuration(runs):
 def test_a_registry_that_is_unreachable_decides_only_where_it_counts(runs, bless, blessed, reasons):
     found = runs(f"evaluate.bless={bless}", "tracking.uri=http://127.0.0.1:9")
     found.look()
-    assert not found.needs_measuring()
+    assert found.standing != "unmeasured"
     verdict = found.verdict()
     assert (verdict.blessed, len(verdict.reasons)) == (blessed, reasons)
     assert len(verdict.rules) == len(verdict.reasons)
@@ -476,11 +503,11 @@ def test_a_champion_in_the_registry_is_told_by_its_files_or_its_model(runs, monk
         Champion("version 3", exported.model_id, "other files", "file:///x", "uri"),
     ):
         monkeypatch.setattr(deployment, "find_champion", lambda *_, found=champion: found)
-        assert decided(found).champion == "version 3, which is this model"
+        assert judged(found).champion == "version 3, which is this model"
     foreign = Champion("version 3", None, "", "file:///x", "uri")
     monkeypatch.setattr(deployment, "find_champion", lambda *_: foreign)
     found.look()
-    assert found.needs_measuring()
+    assert found.standing == "unmeasured"
     assert foreign.identity == "file:///x"
 
 
@@ -489,6 +516,6 @@ def test_what_is_served_is_the_champion_of_a_registry_on_a_fresh_disk(runs):
     runs(RULES, right=360).push()
     runs.registered()
     assert not (runs.folder / "mlflow.db").exists()
-    worse = decided(runs(RULES, name="b", right=120))
+    worse = judged(runs(RULES, name="b", right=120))
     assert not worse.blessed
     assert "a drop of" in worse.reasons[0]

@@ -272,8 +272,8 @@ def test_force_makes_another_artifact_and_so_does_what_builds_on_it(folder):
     assert made["train"].manifest.number == 2
     after = planned(folder)
     assert running(after) == []
-    assert after[2].artifact.manifest == made["train"].manifest
-    assert planned(folder, force=["train"])[2].number == 3
+    assert after.nodes[2].artifact.manifest == made["train"].manifest
+    assert planned(folder, force=["train"]).nodes[2].number == 3
 
 
 def test_forcing_what_was_never_made_makes_the_first(folder):
@@ -305,13 +305,13 @@ def test_what_comes_out_otherwise_when_it_is_rebuilt_reaches_what_reads_it(folde
     made = run(folder)
     files.delete([made["tokenize"].place("statistics.json")])
     store = store_of(folder)
-    carry_out(store, planned(folder)[:2], lambda name: "other" if "train" in name else "content")
+    carry_out(store, planned(folder).nodes[:2], lambda name: "other" if "train" in name else "content")
     changed = planned(folder)
     assert running(changed)[0] == "train"
     assert reasons(changed)["train"] == "what it reads was rebuilt, with other files"
-    assert all(plan.in_job for plan in changed[2:])
+    assert all(plan.in_job for plan in changed.nodes[2:])
     # Two have been seen: what will come out is not foreseen any more.
-    assert store.known_digest("tokenize", changed[1].part_keys["train"]) is None
+    assert store.known_digest("tokenize", changed.nodes[1].part_keys["train"]) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
@@ -321,7 +321,7 @@ def test_an_unreadable_manifest_is_damage_with_a_reason(folder, content):
     damaged = planned(folder)
     assert running(damaged) == ["train"]
     assert reasons(damaged)["train"].startswith("the artifact is damaged: its manifest cannot be read: ")
-    assert damaged[2].number == 2
+    assert damaged.nodes[2].number == 2
     carry_out(store_of(folder), damaged)
     assert running(planned(folder)) == []
 
@@ -333,7 +333,7 @@ def test_figures_of_one_training_are_never_put_beside_another(folder):
     carry_out(store, plans.nodes[:3], "other")  # and evaluate was killed
     after = planned(folder)
     assert running(after) == ["evaluate", "export"]
-    weights = after[2].artifact.manifest.digests["model"]
+    weights = after.nodes[2].artifact.manifest.digests["model"]
     made = carry_out(store, after)
     assert made["evaluate"].manifest.read["train model"] == weights
     assert made["export"].manifest.read["train model"] == weights
@@ -375,14 +375,14 @@ def test_the_table_says_stage_key_state_and_reason(folder):
 
 
 def lineage(folder, *overrides):
-    return planned(folder, *overrides, until="train")[2].lineage
+    return planned(folder, *overrides, until="train").nodes[2].lineage
 
 
 def test_a_training_goes_on_after_its_last_epoch(folder):
     before = lineage(folder)
     assert before
     assert lineage(folder, "train.epochs=9") == before
-    assert planned(folder, "train.epochs=9")[2].key != planned(folder)[2].key
+    assert planned(folder, "train.epochs=9").nodes[2].key != planned(folder).nodes[2].key
     for override in ("seed=8", "train.batch_size=9", "model.encoder.units=9", "ingest.max_characters=5"):
         assert lineage(folder, override) != before
     assert {plan.lineage for plan in planned(folder) if plan.name != "train"} == {""}

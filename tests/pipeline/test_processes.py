@@ -45,16 +45,16 @@ def known(folder):
     return {
         "status": record.status,
         "nodes": {
-            name: (node.state, node.key, node.number, node.reason, node.warnings, node.error)
+            name: (node.state, node.key, node.number, node.reason, node.warnings, node.error, node.trials)
             for name, node in record.nodes.items()
         },
+        "epochs": {name: (node.epochs, node.planned_epochs) for name, node in record.nodes.items()},
         "digests": {name: dict(node.reference.digests) for name, node in record.nodes.items()},
         "metrics": record.metrics,
-        "epochs": record.epochs,
         "history": [
             {name: value for name, value in epoch.items() if name != "seconds"} for epoch in record.history
         ],
-        "blessing": record.blessing,
+        "verdict": record.verdict,
         "served": record.served.removeprefix(str(folder)),
         "tracked": sorted(tracked, key=lambda each: len(each["tags"])),
         "card": _without_pictures(card),
@@ -113,7 +113,7 @@ def test_without_events_the_record_mlflow_and_the_card_are_the_same(in_process, 
     code, said = tiny.run(tiny.make(tmp_path))
     assert code == 0, said
     one, other = known(folder), known(tmp_path)
-    for part in ("status", "nodes", "metrics", "epochs", "history", "blessing", "tracked", "card"):
+    for part in ("status", "nodes", "metrics", "epochs", "history", "verdict", "tracked", "card"):
         assert other[part] == one[part], part
 
 

@@ -5,14 +5,12 @@ import subprocess
 import sys
 
 import pytest
-from made_runs import COUNTS, MadeRun
+from made_runs import COUNTS, OF_CHAMPION, MadeRun
 
 from components import files, reports
-from components.artifacts.evaluation import Champion
 from components.errors import UserError
 from components.heartbeat import Heartbeat
 from components.reports import Progress, Warned, emit
-from pipeline.plan.planning import next_number
 from pipeline.run.folder import RunFolder
 from pipeline.run.observe import Observer, read_records
 
@@ -42,12 +40,14 @@ def test_a_run_is_known_at_every_moment(root):
         assert run.observer.artifact("ingest").summary["examples"] == COUNTS
         run.make("tokenize").train(1)
         assert run.record().at_work.name == "train"
-        assert (run.record().epochs, run.record().planned_epochs) == (1, 2)
+        train = run.record().node("train")
+        assert (train.epochs, train.planned_epochs) == (1, 2)
     run.train(2)
     run.make("train", "evaluate").end(served="serving/made/1")
     (record,) = read_records(root)
     assert record == run.record()
-    assert (record.status, record.epochs, record.served) == ("finished", 2, "serving/made/1")
+    assert (record.status, record.node("train").epochs) == ("finished", 2)
+    assert record.served == "serving/made/1"
     assert [epoch["loss"] for epoch in record.history] == [0.5, 0.4]
     assert record.metrics["exact_match"] == 0.8
     assert states(run)["export"] == "not reached"
@@ -88,7 +88,7 @@ def test_an_error_means_nothing_as_long_as_the_job_goes_on(root):
     assert states(run) == {
         "ingest": "finished",
         "tokenize": "failed",
-        **dict.fromkeys(("train", "evaluate", "export", "champion"), "not reached"),
+        **dict.fromkeys(("train", "evaluate", "export", OF_CHAMPION), "not reached"),
     }
     node = run.record().nodes["tokenize"]
     assert node.unexpected
@@ -176,18 +176,7 @@ def test_the_node_at_work_is_the_one_with_the_error(tmp_path):
     run = MadeRun(tmp_path).make("ingest", "tokenize")
     with run.work("train").attempt("begin"):
         pass
-    with pytest.raises(UserError), run.work("champion").attempt("predict"):
+    with pytest.raises(UserError), run.work(OF_CHAMPION).attempt("predict"):
         raise UserError("no answer")
-    assert run.record().at_work.name == "champion"
-    assert run.end("failed", "no answer").record().at_work.name == "champion"
-
-
-@pytest.mark.parametrize("harm", ["file", "manifest"])
-def test_a_damaged_champion_is_measured_again_under_the_next_number(tmp_path, harm):
-    run = MadeRun(tmp_path).make("ingest", "tokenize", "train", "evaluate", "champion")
-    champion = run.made("champion")
-    key = champion.manifest.key
-    assert next_number(Champion, run.store, key) == 1
-    place = champion.place("metrics.json") if harm == "file" else champion.reference.manifest
-    files.local(place).write_bytes(b"{")
-    assert next_number(Champion, run.store, key) == 2
+    assert run.record().at_work.name == OF_CHAMPION
+    assert run.end("failed", "no answer").record().at_work.name == OF_CHAMPION

@@ -100,7 +100,7 @@ def test_the_record_and_mlflow_know_the_run(trained):
     folder, _ = trained
     (record,) = records(folder)
     assert record.status == "finished"
-    assert record.epochs == 2
+    assert record.node("train").epochs == 2
     assert all(node.state == "finished" and node.seconds >= 0 for node in record.nodes.values())
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     run = client.get_run(record.tracking["run"])
@@ -321,7 +321,7 @@ def test_the_job_is_one_pipeline_of_five_boxes(tmp_path):
     config = load_config(tiny.make(tmp_path))
     places = Places.of(config)
     pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
-    build(pipeline, config, places, planned(config)[0], RunFolder.new(places.root))
+    build(pipeline, places, planned(config)[0], RunFolder.new(places.root))
     (root,) = pipeline.transforms_stack
     assert [part.full_label for part in root.parts] == ["ingest", "tokenize", "train", "evaluate", "export"]
 

@@ -11,7 +11,7 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
-from made_runs import MadeRun
+from made_runs import OF_CHAMPION, MadeRun
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
@@ -20,7 +20,7 @@ from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepositor
 
 from components import files
 from components.errors import UserError
-from components.evaluate.verdict import Blessing
+from components.evaluate.verdict import Verdict
 from components.reports import Warned, emit
 from pipeline.report.facts import find_runs
 from pipeline.run import code_version as code_version_module
@@ -107,9 +107,9 @@ def test_a_whole_run(uri, tmp_path, capfd):
         made.train(epoch["epoch"])
         update(tracker, made)
     made.make("train", "evaluate", "export", seconds=2.5)
-    made.make("champion")  # whose figures are another run's
+    made.make(OF_CHAMPION)  # whose figures are another run's
     update(tracker, made)
-    tracker.accepted(Blessing(True, ["exact_match 0.97 >= 0.9 (min)"]).as_json())
+    tracker.decided(Verdict(True, ["exact_match 0.97 >= 0.9 (min)"]).as_json())
     run, trial = finished(tracker)
 
     assert (run.info.run_name, run.info.status) == ("gru 20260321-120000-ab12", "FINISHED")
@@ -151,9 +151,9 @@ def test_a_whole_run(uri, tmp_path, capfd):
     assert run.data.tags["stage.tokenize"] == "ran"
     assert run.data.tags["key.train"] == made.record().nodes["train"].key
     assert run.data.tags["blessed"] == "true"
-    assert run.data.tags["blessing"] == "exact_match 0.97 >= 0.9 (min)"
+    assert run.data.tags["verdict"] == "exact_match 0.97 >= 0.9 (min)"
     assert listed(uri, run) == {"pipeline.yaml", "ingest", "tokenize", "evaluate", "export"}
-    assert listed(uri, run, "evaluate") == {"evaluate/blessing.json"}
+    assert listed(uri, run, "evaluate") == {"evaluate/verdict.json"}
     assert listed(uri, trial) == {"train", "evaluate", "plots"}
     evaluated = {"metrics.json", "predictions.jsonl", "worst.jsonl"}
     assert listed(uri, trial, "evaluate") == {f"evaluate/{name}" for name in evaluated}
@@ -220,7 +220,7 @@ def test_a_run_is_the_same_however_often_it_is_looked_at(uri, tmp_path):
         lambda: made.train(1),
         lambda: made.train(2),
         lambda: made.make("train"),
-        lambda: made.make("evaluate", "champion"),
+        lambda: made.make("evaluate", OF_CHAMPION),
         lambda: made.make("export"),
         lambda: made.end(),
     ):

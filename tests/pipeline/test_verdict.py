@@ -1,104 +1,104 @@
-"""The verdict as a table: every standing of the champion, beside all else that it depends on."""
+"""The verdict over everything that it depends on: every standing of the champion by every kind of rules."""
 
 import itertools
 
 import pytest
-from made_models import report_of
 
-from components.evaluate.config import EvaluateConfig
-from components.evaluate.measured import apart, together
+from components.evaluate.config import EvaluateConfig, Threshold
+from components.evaluate.measured import Measured
 from components.evaluate.rules import Retained
 from pipeline.serving.verdict import ChampionStanding, Situation, decide
 
 
-def measured(right):
-    """What is measured where so many of 400 answers are right."""
-    return together(*apart(report_of(right)))
+def measured(accuracy):
+    return Measured({"metrics": {"accuracy": accuracy}, "slices": {}}, {})
 
 
-MODEL, BETTER, WORSE = measured(320), measured(380), measured(200)
-COMPARES = {"accuracy": {"max_regression": 0.01}}
-ALONE = {"accuracy": {"min": 0.5}}
+MODEL = measured(0.8)
 STANDINGS = {
-    "none": (ChampionStanding(), True, "no champion yet"),
-    "unreachable": (ChampionStanding("unreachable", why="nobody answers"), False, "nobody answers"),
-    "unmeasured": (
-        ChampionStanding("unmeasured", "version 3"),
-        False,
-        "the champion is version 3, which was not measured in this run",
-    ),
-    "better": (ChampionStanding("measured", "version 3", figures=BETTER), False, "fails by"),
-    "worse": (ChampionStanding("measured", "version 3", figures=WORSE), True, "no drop"),
-    "itself": (ChampionStanding("candidate", "version 3"), True, "version 3, which is this model: no drop"),
+    "none": ChampionStanding(),
+    "unreachable": ChampionStanding("unreachable", "version 3", "MLflow does not answer"),
+    "unmeasured": ChampionStanding("unmeasured", "version 3"),
+    "worse": ChampionStanding("measured", "version 3", figures=measured(0.7)),
+    "better": ChampionStanding("measured", "version 3", figures=measured(0.9)),
+    "candidate": ChampionStanding("candidate", "version 3"),
+}
+COMPARED = {"worse": "version 3", "better": "version 3", "candidate": "version 3, which is this model"}
+NOT_COMPARED = {
+    "unreachable": "MLflow does not answer",
+    "unmeasured": "the champion is version 3, which was not measured in this run. Run again to have it "
+    "compared",
+}
+MAY_PASS = {"none", "worse", "candidate"}  # where a model passes that must not fall behind
+RULES = {
+    "no rules": (None, set()),
+    "always": ("always", {*STANDINGS}),
+    "a bound that is kept": ({"accuracy": Threshold(min=0.5)}, {*STANDINGS}),
+    "a bound that is not": ({"accuracy": Threshold(min=0.9)}, set()),
+    "a regression": ({"accuracy": Threshold(max_regression=0.01)}, MAY_PASS),
+    "a bound and a regression": ({"accuracy": Threshold(min=0.5, max_regression=0.01)}, MAY_PASS),
+    "a bound that is not, and a regression": ({"accuracy": Threshold(min=0.9, max_regression=0.01)}, set()),
 }
 
 
-def rules(bless):
-    return EvaluateConfig.model_validate({"bless": bless})
-
-
-@pytest.mark.parametrize(
-    ("standing", "served", "forced"), itertools.product(STANDINGS, [None, 3], [False, True])
-)
-def test_a_model_is_compared_with_the_champion(standing, served, forced):
-    champion, blessed, reason = STANDINGS[standing]
-    verdict = decide(Situation(MODEL, rules(COMPARES), champion, served=served, forced=forced))
-    assert verdict.blessed == blessed
-    assert reason in " ".join(verdict.reasons)
-    assert verdict.push == (blessed and (forced or served is None))
-    assert verdict.champion == (
-        ""
-        if standing in ("none", "unreachable", "unmeasured")
-        else champion.title + (", which is this model" if standing == "itself" else "")
-    )
-
-
 @pytest.mark.parametrize("standing", STANDINGS)
-def test_without_a_rule_that_compares_the_champion_does_not_count(standing):
-    verdict = decide(Situation(MODEL, rules(ALONE), STANDINGS[standing][0]))
-    assert verdict.blessed
-    assert verdict.champion == ""
+@pytest.mark.parametrize("rules", RULES)
+def test_the_verdict(rules, standing):
+    bless, passes = RULES[rules]
+    compares = "regression" in rules
+    for served, rolled_back, mixed, forced in itertools.product((None, 2), *[(False, True)] * 3):
+        verdict = decide(
+            Situation(
+                candidate=MODEL,
+                rules=EvaluateConfig(bless=bless),
+                champion=STANDINGS[standing],
+                served=served,
+                rolled_back=rolled_back,
+                mixed=mixed,
+                forced=forced,
+            )
+        )
+        refused = (rolled_back and not forced) or mixed
+        assert verdict.blessed is (standing in passes and not refused)
+        # A model is copied once, and again only if that is asked for.
+        assert verdict.push is (verdict.blessed and (forced or served is None))
+        assert verdict.champion == (COMPARED.get(standing, "") if compares and not refused else "")
+        if rolled_back and not forced:
+            reason = "it was rolled back; change something, or push it all the same with --force export"
+            assert (verdict.reasons, verdict.rules) == ([reason], [])
+        elif mixed:
+            reason = "it was exported from other weights than were measured. Run again"
+            assert (verdict.reasons, verdict.rules) == ([reason], [])
+        elif compares and standing in NOT_COMPARED:
+            assert verdict.reasons[0] == NOT_COMPARED[standing]
+            assert verdict.rules[0].kind == "champion"
+            assert any("not compared (max_regression)" in reason for reason in verdict.reasons[1:])
+        elif compares and standing == "none":
+            assert any(reason == "accuracy: no champion yet (max_regression)" for reason in verdict.reasons)
+        assert [rule.reason for rule in verdict.rules] in (verdict.reasons, [])
 
 
-@pytest.mark.parametrize(("standing", "served"), itertools.product(STANDINGS, [None, 3]))
-def test_what_was_rolled_back_is_pushed_by_force_only(standing, served):
-    champion, blessed, _ = STANDINGS[standing]
-    situation = {"candidate": MODEL, "rules": rules(COMPARES), "champion": champion, "served": served}
-    verdict = decide(Situation(**situation, rolled_back=True))
-    assert (verdict.blessed, verdict.push) == (False, False)
-    assert verdict.reasons == [
-        "it was rolled back; change something, or push it all the same with --force export"
-    ]
-    forced = decide(Situation(**situation, rolled_back=True, forced=True))
-    assert (forced.blessed, forced.push) == (blessed, blessed)
-
-
-@pytest.mark.parametrize("forced", [False, True])
-def test_other_weights_than_were_measured_are_never_pushed(forced):
-    verdict = decide(Situation(MODEL, rules("always"), mixed=True, forced=forced))
-    assert (verdict.blessed, verdict.push) == (False, False)
-    assert "exported from other weights" in verdict.reasons[0]
-
-
-@pytest.mark.parametrize(("bless", "blessed"), [("always", True), (None, False)])
-def test_rules_that_ask_for_nothing(bless, blessed):
-    verdict = decide(Situation(MODEL, rules(bless)))
-    assert (verdict.blessed, verdict.push) == (blessed, blessed)
+def test_it_depends_on_nothing_else():
+    """The same situation has the same verdict, and neither is changed by it."""
+    situation = Situation(MODEL, EvaluateConfig(bless={"accuracy": Threshold(min=0.5)}), STANDINGS["worse"])
+    first = decide(situation)
+    assert decide(situation) == first
+    assert situation.champion == STANDINGS["worse"]
 
 
 @pytest.mark.parametrize(
     ("after", "blessed", "reason"),
     [
-        (BETTER, True, "no drop (max_forgetting)"),
-        (MODEL, True, "no drop (max_forgetting)"),
-        (WORSE, False, "of run a on its test set: a drop of 0.3 > 0.05 (max_forgetting): fails by 0.25"),
+        (0.9, True, "no drop (max_forgetting)"),
+        (0.8, True, "no drop (max_forgetting)"),
+        (0.5, False, "of run a on its test set: a drop of 0.3 > 0.05 (max_forgetting): fails by 0.25"),
         (None, True, "no initial model (max_forgetting)"),
     ],
 )
 def test_what_a_warm_started_model_may_forget(after, blessed, reason):
-    retained = Retained(after, MODEL, "run a on its test set") if after else None
-    situation = Situation(MODEL, rules({"accuracy": {"max_forgetting": 0.05}}), ChampionStanding(), retained)
-    verdict = decide(situation)
+    retained = Retained(measured(after), MODEL, "run a on its test set") if after else None
+    rules = EvaluateConfig(bless={"accuracy": Threshold(max_forgetting=0.05)})
+    verdict = decide(Situation(MODEL, rules, retained=retained))
     assert verdict.blessed == blessed
     assert reason in verdict.reasons[0]
     (rule,) = verdict.rules

@@ -24,7 +24,7 @@ from components.errors import UserError
 from components.work import Made, Work
 from pipeline import stages
 from pipeline.plan import planning
-from pipeline.plan.planner import known_digests
+from pipeline.plan.node import Plan
 from pipeline.run.folder import RunFolder
 from pipeline.run.step import Begun, Commit, begin, to_do
 from pipeline.stages.stage import Stage
@@ -42,37 +42,28 @@ class Down(Artifact):
     parts: ClassVar = {"model": ("model/",)}
 
 
-class MadeUp(Stage):
-    """A stage with a version for its settings."""
-
+class MadeStage(Stage):
     module = "components.errors"
     libraries = ()
+
+    def __init__(self, kind, reads):
+        self.kind = kind
+        self._reads = reads
+
+    def reads(self, config):
+        return self._reads
 
     def settings(self, config):
         return {"task": "none", "version": config[self.name]}
 
     def work(self, node):
-        raise AssertionError("attempts are made by hand")
+        raise NotImplementedError
 
     def describe(self, summary):
         return ""
 
 
-class UpStage(MadeUp):
-    kind = Up
-
-    def reads(self, config):
-        return {}
-
-
-class DownStage(MadeUp):
-    kind = Down
-
-    def reads(self, config):
-        return {"up": ("train",)}
-
-
-STAGES = (UpStage(), DownStage())
+STAGES = (MadeStage(Up, {}), MadeStage(Down, {"up": ("train",)}))
 KINDS = {"up": Up, "down": Down}
 VERSIONS = st.fixed_dictionaries({"up": st.integers(1, 2), "down": st.integers(1, 2)})
 
@@ -82,7 +73,7 @@ class Run:
     """A launcher at work, and what its nodes were handed."""
 
     folder: RunFolder
-    plans: dict
+    plans: Plan
     references: dict = field(default_factory=dict)
     heard: float = 0.0
     ended: bool = False
@@ -141,7 +132,7 @@ class Protocol(RuleBasedStateMachine):
     @rule(target=runs, config=VERSIONS, force=st.sampled_from([(), (), ("up",), ("down",)]))
     def launch(self, config, force):
         plans = self.plan(config, force)
-        run = Run(RunFolder(self.root, uuid.uuid4().hex), {plan.name: plan for plan in plans}, heard=self.now)
+        run = Run(RunFolder(self.root, uuid.uuid4().hex), plans, heard=self.now)
         run.folder.start("name", {}, {}, plans)
         for plan in plans:
             if not plan.in_job:
@@ -152,7 +143,7 @@ class Protocol(RuleBasedStateMachine):
     @rule(target=pendings, run=runs, salt=st.integers(0, 2))
     def attempt(self, run, salt):
         """The next node of a run: looks what is there, otherwise writes files, in two attempts."""
-        name = next((name for name in run.plans if name not in run.references), None)
+        name = next((plan.name for plan in run.plans if plan.name not in run.references), None)
         if name is None or run.ended:
             return multiple()
         self.hear(run)
@@ -192,8 +183,8 @@ class Protocol(RuleBasedStateMachine):
         with self.failing(fault, call) as failed:
             try:
                 step = Commit({plan.name: plan}, {plan.name: work}, [], run.folder.id)
-                begun = {plan.name: pending.begun}
-                ((name, reference),) = step.process((plan.name, pending.made), begun)
+                element, begun = (plan.name, pending.made), {plan.name: pending.begun}
+                ((name, reference),) = step.process(element, begun)
             except OSError:
                 # A manifest that is there was created, whether the answer was lost or not.
                 assert failed
@@ -221,7 +212,7 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(run=runs)
     def end(self, run):
-        if not run.ended and all(name in run.references for name in run.plans):
+        if not run.ended and all(plan.name in run.references for plan in run.plans):
             run.folder.end("finished", "", {}, "")
             run.ended = True
 
@@ -255,10 +246,10 @@ class Protocol(RuleBasedStateMachine):
         before = {str(entry.path): entry for entry in self.artifacts()}
         manifests = self.manifests()
         used = {
-            (name, plan.key)
+            (plan.name, plan.key)
             for run in self.all_runs
             if not run.ended and self.now - run.heard <= SILENT
-            for name, plan in run.plans.items()
+            for plan in run.plans
         }
         newest = self.newest_keys(keep)
         cleaned = clean(self.root, keep, self.now)
@@ -326,36 +317,36 @@ class Protocol(RuleBasedStateMachine):
     def plan(self, config, force=()):
         """Makes a plan, and checks it."""
         places = SimpleNamespace(sources=[])
-        plan = planning.make_plan(config, places, self.store, force=force)
-        plans = {node.name: node for node in plan}
+        made = planning.make_plan(config, places, self.store, force=force)
+        plans = {plan.name: plan for plan in made}
         damaged, manifests = self.damaged(noticed=True), self.manifests()
-        for name, node in plans.items():
+        for name, plan in plans.items():
             numbers = [
                 int(path.rpartition("-")[2].removesuffix(".json"))
                 for path in manifests
-                if self.key_of(path) == (name, node.key)
+                if self.key_of(path) == (name, plan.key)
             ]
             highest = max(numbers, default=0)
-            if node.artifact is not None:
-                manifest = node.artifact.manifest
-                assert node.number == highest == manifest.number
-                assert str(node.artifact.reference.manifest) not in damaged
+            if plan.artifact is not None:
+                manifest = plan.artifact.manifest
+                assert plan.number == highest == manifest.number
+                assert str(plan.artifact.reference.manifest) not in damaged
                 assert name not in force
                 if name == "down" and plans["up"].artifact is not None:
                     assert manifest.read == {"up train": plans["up"].artifact.manifest.digests["train"]}
                 continue
-            read = known_digests(self.store, node.reads, plans)
+            read = planning.known_digests(self.store, plan.reads, plans)
             place = "" if read is None else f"{inputs_hash(read)}-{highest}.json"
-            harmed = [path for path in damaged if self.key_of(path) == (name, node.key)]
-            if name in force or node.forced:
-                assert node.number == highest + 1
-                assert node.reason.startswith("forced")
+            harmed = [path for path in damaged if self.key_of(path) == (name, plan.key)]
+            if name in force or plan.forced:
+                assert plan.number == highest + 1
+                assert plan.reason.startswith("forced")
             elif place and any(path.endswith(f"/{place}") for path in harmed):
-                assert node.number == highest + 1
-                assert node.reason.startswith("the artifact is damaged: ")
+                assert plan.number == highest + 1
+                assert plan.reason.startswith("the artifact is damaged: ")
             else:
-                assert node.number == max(highest, 1), node.reason
-        return plan
+                assert plan.number == max(highest, 1), plan.reason
+        return made
 
     def see(self):
         """Notes what is new; returns the places of all files of artifacts."""
@@ -439,7 +430,7 @@ class Protocol(RuleBasedStateMachine):
     def reads(self, work, run):
         for name, read in run.plans[work.stage].reads.items():
             for part in read.parts:
-                yield name, part, run.references[read.node].digests[part]
+                yield name, part, run.references[name].digests[part]
 
     def hear(self, run):
         run.heard = self.now

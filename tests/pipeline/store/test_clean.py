@@ -75,7 +75,7 @@ def checkpoint(root, epoch, attempt="a", lineage="lineage", inputs="x-1"):
 
 def run(root, *nodes, ended=False):
     folder = RunFolder(root, uuid.uuid4().hex)
-    plans = [{"name": stage, "key": key, "number": 1, "reused": None} for stage, key in nodes]
+    plans = [{"stage": stage, "key": key, "number": 1, "reused": None} for stage, key in nodes]
     files.create(folder.place / "start.json", json.dumps({"nodes": plans}).encode())
     if ended:
         folder.end("finished", "", {}, "")
