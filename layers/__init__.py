@@ -15,6 +15,8 @@ from layers.rnn.cnn_lstm import CNNLSTM
 from layers.rnn.echo_state_rnn import EchoStateRNN
 from layers.rnn.echo_state_rnn_cell import EchoStateRNNCell
 from layers.rnn.identity_rnn import IdentityRNN
+from layers.rnn.lstm_variant import LSTMVariant
+from layers.rnn.lstm_variant_cell import LSTMVariantCell
 from layers.rnn.recurrent_stack import RecurrentStack
 from layers.rnn.ridge_readout import RidgeSums, fit_ridge
 from layers.text.end_to_end_memory_network import EndToEndMemoryNetwork
@@ -36,6 +38,8 @@ __all__ = [
     "HardAttention",
     "HardSelection",
     "IdentityRNN",
+    "LSTMVariant",
+    "LSTMVariantCell",
     "LuongAttention",
     "MemoryNetwork",
     "MonotonicAttention",

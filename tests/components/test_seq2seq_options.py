@@ -39,6 +39,11 @@ OPTIONS = {
     "memory": {"memory": {"type": "memory_network", "hops": 2}, "decoder": {"residual": True}},
     "monotonic": {"attention": {"type": "monotonic"}, "decoder": {"num_layers": 1}},
     "hard": {"attention": HARD, "bridge": "zeros"},
+    "lstm variants": {
+        "encoder": {"type": "lstm", "units": 5, "num_layers": 2, "coupled": True},
+        "decoder": {"type": "lstm", "gates": ["forget"]},
+        "bridge": "copy",
+    },
     "copy": {
         "attention": None,
         "memory": {"type": "memory_network", "units": 3},
