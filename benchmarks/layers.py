@@ -30,9 +30,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from layers import clockwork_cascade, identity_rnn, recurrent_stack
-from layers.rnn.clockwork_rnn import ClockworkRNN
-from layers.rnn.echo_state_rnn import EchoStateRNN
+from layers import ClockworkRNN, EchoStateRNN, IdentityRNN, RecurrentStack
+from layers.rnn import _clockwork_cascade as clockwork_cascade
 
 BATCH, FEATURES = 32, 64
 PERIODS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -174,7 +173,7 @@ def beside_keras(rounds: int) -> list[str]:
 
     failures = compare(
         "IdentityRNN",
-        training_step("IdentityRNN", identity_rnn.IdentityRNN(units, return_sequences=True), inputs),
+        training_step("IdentityRNN", IdentityRNN(units, return_sequences=True), inputs),
         [
             training_step("SimpleRNN, ReLU", simple("relu"), inputs),
             training_step("SimpleRNN", simple(), inputs),
@@ -190,7 +189,7 @@ def beside_keras(rounds: int) -> list[str]:
         rounds,
     )
     for kind in kinds:
-        stack = recurrent_stack.RecurrentStack(kind(units), bidirectional=True)
+        stack = RecurrentStack(kind(units), bidirectional=True)
         alone = keras.layers.Bidirectional(kind(units, return_sequences=True))
         failures += compare(
             f"RecurrentStack({kind.__name__}, bidirectional=True)",

@@ -9,10 +9,14 @@ from layers.attention.memory_network import MemoryNetwork
 from layers.attention.monotonic_attention import MonotonicAttention
 from layers.decoding.attention_decoder import AttentionDecoder
 from layers.decoding.beam_search_decoder import BeamSearchDecoder
-from layers.rnn.clockwork_rnn import ClockworkRNN, ClockworkRNNCell
+from layers.rnn.clockwork_rnn import ClockworkRNN
+from layers.rnn.clockwork_rnn_cell import ClockworkRNNCell
 from layers.rnn.cnn_lstm import CNNLSTM
-from layers.rnn.echo_state_rnn import EchoStateRNN, EchoStateRNNCell
+from layers.rnn.echo_state_rnn import EchoStateRNN
+from layers.rnn.echo_state_rnn_cell import EchoStateRNNCell
 from layers.rnn.identity_rnn import IdentityRNN
+from layers.rnn.lstm_variant import LSTMVariant
+from layers.rnn.lstm_variant_cell import LSTMVariantCell
 from layers.rnn.recurrent_stack import RecurrentStack
 from layers.rnn.ridge_readout import RidgeSums, fit_ridge
 from layers.text.end_to_end_memory_network import EndToEndMemoryNetwork
@@ -34,6 +38,8 @@ __all__ = [
     "HardAttention",
     "HardSelection",
     "IdentityRNN",
+    "LSTMVariant",
+    "LSTMVariantCell",
     "LuongAttention",
     "MemoryNetwork",
     "MonotonicAttention",

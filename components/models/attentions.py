@@ -105,8 +105,7 @@ class HardAttentionConfig(HardSelectionConfig, _AdditiveAttention):
         """Makes layers.HardAttention."""
         from layers import HardAttention
 
-        selection = self.model_dump(include=set(HardSelectionConfig.model_fields))
-        return HardAttention(self.units or decoder_units, **selection, name="attention")
+        return HardAttention(self.units or decoder_units, selection=self.selection(), name="attention")
 
 
 Attention = Annotated[

@@ -10,13 +10,14 @@ from keras import ops
 from components.models.config import ModelConfig
 from components.models.embedding import source_embedding
 from components.models.pooling import HardAttentionPooling, pool
-from layers import AttentionPooling
+from components.models.reinforce import ReinforcedModel
+from layers import AttentionPooling, HardSelection
 
 _LEAST = 1e-6  # the probability of a label whose estimate is 0 or less
 
 
 @keras.saving.register_keras_serializable(package="rnnpipe")
-class Classifier(keras.Model):
+class Classifier(ReinforcedModel):
     """Embedding, encoder, pooling, and one linear layer: the readout.
 
     A readout fitted by least squares to one-hot labels answers with estimates of the labels' probabilities
@@ -31,7 +32,8 @@ class Classifier(keras.Model):
         tokens: integers [B, T], padded with 0 on the right.
 
     Returns:
-        Logits, float32 [B, classes].
+        Logits, float32 [B, classes]; in training by REINFORCE a dict of them and of the sampled choices, see
+        ReinforcedModel.
     """
 
     def __init__(
@@ -49,62 +51,44 @@ class Classifier(keras.Model):
             self.attention_pooling = AttentionPooling(name="attention_pooling")
         elif isinstance(self.config.pooling, HardAttentionPooling):
             self.attention_pooling = self.config.pooling.pooling()
-        # Log probabilities and entropies of the choices in the last forward pass, if it was one of training.
-        self._log_probs: Any = None
-        self._entropies: Any = None
         self.readout = keras.layers.Dense(classes, dtype="float32", name="logits")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes every variable; Keras also calls it when a saved model is loaded."""
         self.call(keras.KerasTensor(input_shape, "int32"))
 
+    @property
+    def selection(self) -> HardSelection | None:
+        """What chooses the step that a hard pooling reads."""
+        return getattr(self.attention_pooling, "selection", None)
+
     def features(self, tokens: Any, training: bool | None = None) -> Any:
         """Returns what the readout reads, [B, D], zeros for a text without tokens."""
+        return self._read(tokens, training)[0]
+
+    def _read(self, tokens: Any, training: bool | None) -> tuple[Any, dict[str, Any]]:
+        """Returns the features, and the choices that `compute_loss` must train."""
         mask = ops.not_equal(tokens, 0)
         inputs = self.dropout(self.embedding(tokens), training=training) if self.embedding else tokens
         outputs, states = self.encoder(inputs, mask=mask, training=training)
         mask = self.encoder.compute_mask(inputs, mask)
         pooling = self.config.pooling or "last"
-        if isinstance(pooling, HardAttentionPooling):
-            pooled, _, *choices = self.attention_pooling(
-                outputs, mask=mask, training=training, return_selection=True
-            )
-            self._log_probs, self._entropies = choices if training else (None, None)
-            return pooled
-        if pooling == "attention":
-            return self.attention_pooling(outputs, mask=mask)
-        return pool(outputs, states, mask, pooling)
+        if isinstance(pooling, str) and pooling != "attention":
+            return pool(outputs, states, mask, pooling), {}
+        if not self.samples(training):
+            return self.attention_pooling(outputs, mask=mask, training=training), {}
+        features, _, log_probs, entropies = self.attention_pooling(
+            outputs, mask=mask, training=training, return_selection=True
+        )
+        return features, {"log_probs": log_probs, "entropies": entropies}
 
     def call(self, tokens: Any, training: bool | None = None) -> Any:
         """Returns the logits; see the class."""
-        answer = self.readout(self.dropout(self.features(tokens, training=training), training=training))
-        return ops.log(ops.maximum(answer, _LEAST)) if self.config.readout else answer
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """Adds to the compiled loss what trains a hard pooling.
-
-        The choice of a step is credited with the cross-entropy of its text. That has a gradient only: the
-        value stays the compiled loss, comparable with the validation's.
-        """
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        if not training or self._log_probs is None:
-            return loss
-        cross_entropies = keras.losses.sparse_categorical_crossentropy(y, y_pred, from_logits=True)
-        weights = ops.ones_like(cross_entropies)
-        if sample_weight is not None:
-            weights = ops.cast(sample_weight, weights.dtype)
-        credit = self.attention_pooling.selection.reinforce_loss(
-            weights * cross_entropies, self._log_probs, weights * self._entropies, weights
-        )
-        credit = ops.divide_no_nan(ops.sum(credit), ops.sum(weights))
-        return loss + (credit - ops.stop_gradient(credit))
+        features, choices = self._read(tokens, training)
+        logits = self.readout(self.dropout(features, training=training))
+        if self.config.readout:
+            logits = ops.log(ops.maximum(logits, _LEAST))
+        return {"logits": logits, **choices} if choices else logits
 
     def get_config(self) -> dict[str, Any]:
         """Returns what `from_config` needs."""

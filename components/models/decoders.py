@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from components.models.fields import Activation, Gated, Recurrent
+from components.models.fields import Activation, Clockwork, Gated, GatedMemory, Recurrent
 
 if TYPE_CHECKING:
     import keras
@@ -57,42 +57,27 @@ class GRUDecoder(Gated, _RecurrentDecoder):
         )
 
 
-class LSTMDecoder(Gated, _RecurrentDecoder):
+class LSTMDecoder(GatedMemory, _RecurrentDecoder):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997)."""
 
     hidden_states: ClassVar[int] = 2
     type: Literal["lstm"]
 
     def cell(self) -> keras.layers.Layer:
-        """Makes keras.layers.LSTMCell."""
-        from keras import layers
+        """Makes keras.layers.LSTMCell, or with other gates layers.LSTMVariantCell."""
+        if self.has_keras_gates:
+            from keras.layers import LSTMCell
 
-        return layers.LSTMCell(
-            self.units, activation=self.activation, recurrent_activation=self.recurrent_activation
-        )
+            return LSTMCell(self.units, **self.gate_arguments)
+        from layers import LSTMVariantCell
+
+        return LSTMVariantCell(self.units, **self.gate_arguments)
 
 
-class ClockworkRNNDecoder(_RecurrentDecoder):
+class ClockworkRNNDecoder(Clockwork, _RecurrentDecoder):
     """Groups of units that run at periods of their own (Koutnik et al., 2014)."""
 
     type: Literal["clockwork_rnn"]
-    periods: list[Annotated[int, Field(ge=1, lt=2**31)]] = Field(default=[1, 2, 4, 8], min_length=1)
-    """Steps between two updates of each group of units, increasing; the units are shared out evenly."""
-    activation: Activation = "tanh"
-    """Of the state."""
-
-    @model_validator(mode="after")
-    def _periods_fit(self) -> ClockworkRNNDecoder:
-        if sorted(set(self.periods)) != self.periods:
-            raise ValueError(
-                f"periods received {self.periods}, expected increasing numbers, such as [1, 2, 4]"
-            )
-        if len(self.periods) > self.units:
-            raise ValueError(
-                f"units received {self.units} for {len(self.periods)} periods, "
-                "expected at least one unit for each period"
-            )
-        return self
 
     def cell(self) -> keras.layers.Layer:
         """Makes layers.ClockworkRNNCell."""

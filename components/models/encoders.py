@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from components.models.fields import Activation, Count, Gated, Rate, Recurrent, Units
+from components.models.fields import (
+    Activation,
+    Clockwork,
+    Count,
+    Gated,
+    GatedMemory,
+    Rate,
+    Recurrent,
+    Units,
+)
 from components.strict import Strict
 
 if TYPE_CHECKING:
@@ -81,18 +90,20 @@ class GRUEncoder(Gated, _RecurrentEncoder):
         )
 
 
-class LSTMEncoder(Gated, _RecurrentEncoder):
+class LSTMEncoder(GatedMemory, _RecurrentEncoder):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997)."""
 
     type: Literal["lstm"]
 
     def layer(self) -> keras.layers.RNN:
-        """Makes keras.layers.LSTM."""
-        from keras import layers
+        """Makes keras.layers.LSTM, or with other gates layers.LSTMVariant."""
+        if self.has_keras_gates:
+            from keras.layers import LSTM
 
-        return layers.LSTM(
-            self.units, activation=self.activation, recurrent_activation=self.recurrent_activation
-        )
+            return LSTM(self.units, **self.gate_arguments)
+        from layers import LSTMVariant
+
+        return LSTMVariant(self.units, **self.gate_arguments)
 
 
 class IdentityRNNEncoder(_RecurrentEncoder):
@@ -107,27 +118,10 @@ class IdentityRNNEncoder(_RecurrentEncoder):
         return IdentityRNN(self.units)
 
 
-class ClockworkRNNEncoder(_RecurrentEncoder):
+class ClockworkRNNEncoder(Clockwork, _RecurrentEncoder):
     """Groups of units that run at periods of their own (Koutnik et al., 2014)."""
 
     type: Literal["clockwork_rnn"]
-    periods: list[Annotated[int, Field(ge=1, lt=2**31)]] = Field(default=[1, 2, 4, 8], min_length=1)
-    """Steps between two updates of each group of units, increasing; the units are shared out evenly."""
-    activation: Activation = "tanh"
-    """Of the state."""
-
-    @model_validator(mode="after")
-    def _periods_fit(self) -> ClockworkRNNEncoder:
-        if sorted(set(self.periods)) != self.periods:
-            raise ValueError(
-                f"periods received {self.periods}, expected increasing numbers, such as [1, 2, 4]"
-            )
-        if len(self.periods) > self.units:
-            raise ValueError(
-                f"units received {self.units} for {len(self.periods)} periods, "
-                "expected at least one unit for each period"
-            )
-        return self
 
     def layer(self) -> keras.layers.RNN:
         """Makes layers.ClockworkRNN."""

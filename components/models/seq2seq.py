@@ -11,13 +11,14 @@ from keras import ops
 from components.models.config import ModelConfig
 from components.models.decode import DecodeConfig
 from components.models.embedding import source_embedding
+from components.models.reinforce import ReinforcedModel
 from components.models.row_seeds import row_seeds
-from layers import AttentionDecoder, BeamSearchDecoder
+from layers import AttentionDecoder, BeamSearchDecoder, HardSelection
 from layers.attention._attention import zero_masked
 
 
 @keras.saving.register_keras_serializable(package="rnnpipe")
-class Seq2Seq(keras.Model):
+class Seq2Seq(ReinforcedModel):
     """Encoder, bridge, and a recurrent decoder that may attend to the source (Bahdanau et al., 2015).
 
     Args:
@@ -35,7 +36,8 @@ class Seq2Seq(keras.Model):
             `previous` holds the target shifted right, beginning with the start token.
 
     Returns:
-        Logits of the next target token, float32 [B, T, target_size].
+        Logits of the next target token, float32 [B, T, target_size]; in training by REINFORCE a dict of them
+        and of the sampled choices, see ReinforcedModel.
     """
 
     def __init__(
@@ -86,8 +88,11 @@ class Seq2Seq(keras.Model):
                 target_size, embedding_size, name="target_embedding"
             )
             self.logits = keras.layers.Dense(target_size, dtype="float32", name="logits")
-        # Log probabilities and entropies, each [B, T], of what hard attention chose in a training step.
-        self._log_probs = self._entropies = None
+
+    @property
+    def selection(self) -> HardSelection | None:
+        """What chooses the position that hard attention reads."""
+        return getattr(self.decoder.attention, "selection", None)
 
     def build(self, input_shape: dict[str, tuple[int | None, ...]]) -> None:
         """Makes every variable; Keras also calls it when a saved model is loaded."""
@@ -144,8 +149,7 @@ class Seq2Seq(keras.Model):
                 tokens = ops.argmax(self._logits(ops.stop_gradient(outputs)), axis=-1)
                 return self.target_embedding(tokens) * kept
 
-        selection = getattr(self.decoder.attention, "selection", None)
-        samples = bool(training) and selection is not None and selection.estimator == "reinforce"
+        samples = self.samples(training)
         outputs = self.decoder(
             embedded,
             memory=memory,
@@ -157,46 +161,17 @@ class Seq2Seq(keras.Model):
             feedback=feedback,
             forced=forced,
         )
+        choices = {}
         if samples:
             outputs, _, (_, log_probs, entropies) = outputs
-            self._log_probs, self._entropies = log_probs[..., 0], entropies[..., 0]
-        return self._logits(self.dropout(outputs, training=training))
+            choices = {"log_probs": log_probs[..., 0], "entropies": entropies[..., 0]}
+        logits = self._logits(self.dropout(outputs, training=training))
+        return {"logits": logits, **choices} if choices else logits
 
     def _logits(self, outputs: Any) -> Any:
         if self.config.tied_softmax:
             return self.target_embedding(self.projection(outputs), reverse=True) + self.bias
         return self.logits(outputs)
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        """Adds to the compiled loss what trains hard attention.
-
-        The choices of a row are credited with the cross-entropy of its target. That has a gradient only: the
-        value stays the compiled loss, comparable with the validation's.
-        """
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        if not training or self._log_probs is None:
-            return loss
-        log_probs, entropies, self._log_probs, self._entropies = self._log_probs, self._entropies, None, None
-        cross_entropies = keras.losses.sparse_categorical_crossentropy(y, y_pred, from_logits=True)
-        weights = ops.ones_like(cross_entropies)
-        if sample_weight is not None:
-            weights = ops.cast(sample_weight, weights.dtype)
-        real = ops.cast(weights > 0, weights.dtype)
-        credit = self.decoder.attention.selection.reinforce_loss(
-            ops.sum(weights * cross_entropies, axis=-1),
-            ops.sum(real * log_probs, axis=-1),
-            ops.sum(real * entropies, axis=-1),
-            ops.sum(weights, axis=-1),
-        )
-        credit = ops.divide_no_nan(ops.sum(credit), ops.sum(weights))
-        return loss + (credit - ops.stop_gradient(credit))
 
     def decode(
         self,

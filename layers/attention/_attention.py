@@ -1,9 +1,4 @@
-"""What attentions have in common, and what a decoder may ask of them.
-
-`Attention` with `project_keys(memory)`, `get_initial_state(memory, training)`, `draw_noise(...)`,
-`attend(query, keys, memory, mask, states, noise)` and `call(query, memory, memory_mask=None, training=None)`;
-`zero_masked(memory, mask)` and `linear_scores(score, query)`.
-"""
+"""What attentions have in common, and what a decoder may ask of them."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""A sequence to one vector, by attention (Yang et al., 2016; Lin et al., 2017).
-
-`AttentionPooling(units=None, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
-selection=None)` with `call(inputs, mask=None, return_attention_scores=False, training=None,
-return_selection=False)`.
-"""
+"""A sequence to one vector, by attention (Yang et al., 2016; Lin et al., 2017)."""
 
 from __future__ import annotations
 
@@ -14,6 +9,7 @@ import keras
 from keras import ops
 
 from layers._seeds import with_shifted_seed
+from layers._validation import invalid, positive_integer
 from layers.attention._masked_softmax import masked_softmax
 from layers.attention.hard_selection import HardSelection
 
@@ -88,16 +84,9 @@ class AttentionPooling(keras.layers.Layer):
         selection: HardSelection | None = None,
         **kwargs: Any,
     ) -> None:
-        if units is not None and (not isinstance(units, int) or units <= 0):
-            raise ValueError(
-                "Received an invalid value for argument `units`, expected a positive integer or `None`, "
-                f"got {units}."
-            )
+        positive_integer("units", units, optional=True)
         if selection is not None and not isinstance(selection, HardSelection):
-            raise ValueError(
-                "Received an invalid value for argument `selection`, expected a `HardSelection` or `None`, "
-                f"got {selection}."
-            )
+            raise invalid("selection", "a `HardSelection` or `None`", selection)
         super().__init__(**kwargs)
         self.units = units
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -136,10 +125,7 @@ class AttentionPooling(keras.layers.Layer):
     ) -> keras.KerasTensor | tuple[keras.KerasTensor, ...]:
         """Pools the steps; see the class for arguments and result."""
         if return_selection and self.selection is None:
-            raise ValueError(
-                "Received an invalid value for argument `return_selection`, expected `False` for a pooling "
-                "without `selection`, got True."
-            )
+            raise invalid("return_selection", "`False` for a pooling without `selection`", True)
         if mask is not None:
             mask = ops.cast(mask, "bool")
             # What lies there may be infinite, and 0 times that is NaN.

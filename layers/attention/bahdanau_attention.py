@@ -1,8 +1,4 @@
-"""Additive attention (Bahdanau et al., 2015).
-
-`BahdanauAttention(units, kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer)` with
-`project_keys(memory)`, `attend(query, keys, memory, mask=None)` and `call(query, memory, memory_mask=None)`.
-"""
+"""Additive attention (Bahdanau et al., 2015)."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ import keras
 from keras import ops
 
 from layers._seeds import with_shifted_seed
+from layers._validation import positive_integer
 from layers.attention._attention import Attention
 from layers.attention._masked_softmax import masked_softmax
 
@@ -71,10 +68,7 @@ class BahdanauAttention(Attention):
         bias_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        if not isinstance(units, int) or units <= 0:
-            raise ValueError(
-                f"Received an invalid value for argument `units`, expected a positive integer, got {units}."
-            )
+        positive_integer("units", units)
         super().__init__(**kwargs)
         self.units = units
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

@@ -1,9 +1,4 @@
-"""Hard attention: reads one position of the memory (Xu et al., 2015).
-
-`HardAttention(units, estimator="reinforce", baseline_decay=0.9, entropy=0.002, soft_mixing=0.5,
-temperature=1.0, min_temperature=0.5, temperature_decay=0.9999, seed=None)` with what every attention has;
-see `layers.attention`.
-"""
+"""Hard attention: reads one position of the memory (Xu et al., 2015)."""
 
 from __future__ import annotations
 
@@ -13,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from layers._validation import invalid
 from layers.attention.bahdanau_attention import BahdanauAttention
 from layers.attention.hard_selection import HardSelection
 
@@ -21,7 +17,7 @@ from layers.attention.hard_selection import HardSelection
 class HardAttention(BahdanauAttention):
     """Additive attention that reads a single position of the memory.
 
-    Positions are scored as by `BahdanauAttention`, and `HardSelection` chooses one: at inference the best,
+    Positions are scored as by `BahdanauAttention`, and a `HardSelection` chooses one: at inference the best,
     in training a sample. The context is the memory there.
 
     In training there are three states for each query, all of shape `(batch, [queries,] 1)`: whether this
@@ -30,16 +26,8 @@ class HardAttention(BahdanauAttention):
 
     Args:
         units: Positive integer, width of the score's hidden layer.
-        estimator: `"reinforce"` or `"straight_through"`, as all that follow an argument of `HardSelection`.
-            Defaults to `"reinforce"`.
-        baseline_decay: Float in [0, 1], decay of the baseline's moving average. Defaults to 0.9.
-        entropy: Float of at least 0, weight of the entropy bonus. Defaults to 0.002.
-        soft_mixing: Float in [0, 1], probability that a training batch reads softly. Defaults to 0.5.
-        temperature: Positive float, that of the first training call with `"straight_through"`. Defaults to 1.
-        min_temperature: Positive float, below which the temperature does not fall. Defaults to 0.5.
-        temperature_decay: Float in (0, 1], by which the temperature is multiplied after every training call.
-            Defaults to 0.9999.
-        seed: Integer seed of the samples, or `None`.
+        selection: `HardSelection` that chooses the position, or `None` for one with its defaults. Defaults to
+            `None`.
         **kwargs: Initializers and regularizers of `BahdanauAttention`, and arguments of
             `keras.layers.Layer`, such as `name` and `dtype`.
 
@@ -72,32 +60,11 @@ class HardAttention(BahdanauAttention):
         [Show, Attend and Tell](https://arxiv.org/abs/1502.03044) (Xu et al., 2015), section 4.1
     """
 
-    def __init__(
-        self,
-        units: int,
-        estimator: str = "reinforce",
-        baseline_decay: float = 0.9,
-        entropy: float = 0.002,
-        soft_mixing: float = 0.5,
-        temperature: float = 1.0,
-        min_temperature: float = 0.5,
-        temperature_decay: float = 0.9999,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, units: int, selection: HardSelection | None = None, **kwargs: Any) -> None:
+        if selection is not None and not isinstance(selection, HardSelection):
+            raise invalid("selection", "a `HardSelection` or `None`", selection)
         super().__init__(units, **kwargs)
-        self.selection = HardSelection(
-            estimator,
-            baseline_decay=baseline_decay,
-            entropy=entropy,
-            soft_mixing=soft_mixing,
-            temperature=temperature,
-            min_temperature=min_temperature,
-            temperature_decay=temperature_decay,
-            seed=seed,
-            dtype=self.dtype_policy,
-            name="selection",
-        )
+        self.selection = selection or HardSelection(dtype=self.dtype_policy, name="selection")
 
     def get_initial_state(
         self, memory: keras.KerasTensor, training: bool | None = None
@@ -131,15 +98,10 @@ class HardAttention(BahdanauAttention):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        selection = self.selection
-        return {
-            **super().get_config(),
-            "estimator": selection.estimator,
-            "baseline_decay": selection.baseline_decay,
-            "entropy": selection.entropy,
-            "soft_mixing": selection.soft_mixing,
-            "temperature": selection.temperature,
-            "min_temperature": selection.min_temperature,
-            "temperature_decay": selection.temperature_decay,
-            "seed": selection.seed,
-        }
+        return {**super().get_config(), "selection": keras.saving.serialize_keras_object(self.selection)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> HardAttention:
+        """Makes an attention from what `get_config` returned."""
+        selection = keras.saving.deserialize_keras_object(config.get("selection"))
+        return cls(**{**config, "selection": selection})

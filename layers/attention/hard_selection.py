@@ -1,10 +1,4 @@
-"""One position instead of an average of all: the choice of hard attention (Xu et al., 2015).
-
-`HardSelection(estimator="reinforce", baseline_decay=0.9, entropy=0.002, soft_mixing=0.5, temperature=1.0,
-min_temperature=0.5, temperature_decay=0.9999, seed=None)` with `call(scores, mask=None, training=None) ->
-(weights, log_prob, entropy)`, `reinforce_loss(losses, log_probs, entropies, counts, training=True)`, and for
-loops `draw_soft()`, `draw_noise(shape)` and `select(scores, mask=None, soft=None, noise=None)`.
-"""
+"""One position instead of an average of all: the choice of hard attention (Xu et al., 2015)."""
 
 from __future__ import annotations
 
@@ -14,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from layers._validation import fraction, invalid, non_negative_float, one_of, positive_float
 from layers.attention._masked_softmax import masked_softmax
 
 ESTIMATORS = ("reinforce", "straight_through")
@@ -97,21 +92,15 @@ class HardSelection(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        if estimator not in ESTIMATORS:
-            raise _invalid("estimator", "'reinforce' or 'straight_through'", repr(estimator))
-        for name, value in (("baseline_decay", baseline_decay), ("soft_mixing", soft_mixing)):
-            if not 0 <= value <= 1:
-                raise _invalid(name, "a float in [0, 1]", value)
-        if entropy < 0:
-            raise _invalid("entropy", "a float of at least 0", entropy)
-        if temperature <= 0:
-            raise _invalid("temperature", "a positive float", temperature)
-        if not 0 < min_temperature <= temperature:
-            raise _invalid(
-                "min_temperature", f"a positive float up to `temperature` ({temperature})", min_temperature
-            )
-        if not 0 < temperature_decay <= 1:
-            raise _invalid("temperature_decay", "a float in (0, 1]", temperature_decay)
+        one_of("estimator", estimator, ESTIMATORS)
+        fraction("baseline_decay", baseline_decay)
+        non_negative_float("entropy", entropy)
+        fraction("soft_mixing", soft_mixing)
+        positive_float("temperature", temperature)
+        positive_float("min_temperature", min_temperature)
+        if min_temperature > temperature:
+            raise invalid("min_temperature", f"at most `temperature` ({temperature})", min_temperature)
+        fraction("temperature_decay", temperature_decay, zero=False)
         super().__init__(autocast=False, **kwargs)  # Scores keep the dtype they come in.
         self.estimator = estimator
         self.baseline_decay = baseline_decay
@@ -269,9 +258,3 @@ class HardSelection(keras.layers.Layer):
             "temperature_decay": self.temperature_decay,
             "seed": self.seed,
         }
-
-
-def _invalid(name: str, expected: str, received: Any) -> ValueError:
-    return ValueError(
-        f"Received an invalid value for argument `{name}`, expected {expected}, got {received}."
-    )

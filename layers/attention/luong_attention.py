@@ -1,8 +1,4 @@
-"""Multiplicative and local attention (Luong et al., 2015).
-
-`LuongAttention(score="general", window=None, units=None, kernel_initializer, kernel_regularizer)` with the
-methods of `Attention` and `call(query, memory, memory_mask=None)`.
-"""
+"""Multiplicative and local attention (Luong et al., 2015)."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ import keras
 from keras import ops
 
 from layers._seeds import with_shifted_seed
+from layers._validation import invalid, one_of, positive_integer
 from layers.attention._attention import Attention, linear_scores
 from layers.attention._masked_softmax import masked_softmax
 
@@ -83,17 +80,9 @@ class LuongAttention(Attention):
         kernel_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        if score not in SCORES:
-            raise ValueError(
-                f"Received an invalid value for argument `score`, expected one of {', '.join(SCORES)}, "
-                f"got {score}."
-            )
-        for argument, value in {"window": window, "units": units}.items():
-            if value is not None and (not isinstance(value, int) or value <= 0):
-                raise ValueError(
-                    f"Received an invalid value for argument `{argument}`, expected a positive integer or "
-                    f"`None`, got {value}."
-                )
+        one_of("score", score, SCORES)
+        positive_integer("window", window, optional=True)
+        positive_integer("units", units, optional=True)
         super().__init__(**kwargs)
         self.score = score
         self.window = window
@@ -106,10 +95,10 @@ class LuongAttention(Attention):
         query_width, memory_width = query_shape[-1], memory_shape[-1]
         units = query_width if self.units is None else self.units
         if self.score == "dot" and query_width != memory_width:
-            raise ValueError(
-                "Received an invalid value for argument `score`, expected a query and a memory of equal "
-                f'widths for "dot", got widths {query_width} and {memory_width}. Use "general" or "concat", '
-                "or give both the same width."
+            raise invalid(
+                "score",
+                '"general" or "concat" for a query and a memory of different widths',
+                f'"dot" for the widths {query_width} and {memory_width}',
             )
         if self.score == "general":
             self.key_projection = self._projection(0, "key_projection", memory_width, query_width)

@@ -1,9 +1,4 @@
-"""Reading a memory in several hops (Sukhbaatar et al., 2015; Miller et al., 2016).
-
-`MemoryNetwork(units, hops=3, max_positions=None, ...)` with `project_keys(memory, values=None)`,
-`attend(query, keys, memory, mask, states, noise)`, `context_width(memory_width)` and
-`call(query, memory, memory_mask=None, training=None, values=None)`; `read_hops`, the hops alone.
-"""
+"""Reading a memory in several hops (Sukhbaatar et al., 2015; Miller et al., 2016)."""
 
 from __future__ import annotations
 
@@ -15,6 +10,7 @@ import keras
 from keras import ops
 
 from layers._seeds import with_shifted_seed
+from layers._validation import invalid, positive_integer
 from layers.attention._attention import Attention, linear_scores, zero_masked
 from layers.attention._masked_softmax import masked_softmax
 
@@ -100,17 +96,9 @@ class MemoryNetwork(Attention):
         kernel_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        for name, value in {"units": units, "hops": hops}.items():
-            if not isinstance(value, int) or value <= 0:
-                raise ValueError(
-                    f"Received an invalid value for argument `{name}`, expected a positive integer, "
-                    f"got {value}."
-                )
-        if max_positions is not None and (not isinstance(max_positions, int) or max_positions <= 0):
-            raise ValueError(
-                "Received an invalid value for argument `max_positions`, expected a positive integer or "
-                f"`None`, got {max_positions}."
-            )
+        positive_integer("units", units)
+        positive_integer("hops", hops)
+        positive_integer("max_positions", max_positions, optional=True)
         super().__init__(**kwargs)
         self.units = units
         self.hops = hops
@@ -165,11 +153,10 @@ class MemoryNetwork(Attention):
             projected = [projection(memory) for projection in self.memory_projections]
             return projected[:-1], projected[1:]
         if values.shape[-1] != memory.shape[-1]:
-            raise ValueError(
-                "Received an invalid value for argument `values`, expected a tensor of the width of the "
-                f"memory, {memory.shape[-1]}, for which all projections are made, "
-                f"got shape {tuple(values.shape)}."
+            expected = (
+                f"a tensor of the width of the memory, {memory.shape[-1]}, for which all projections are made"
             )
+            raise invalid("values", expected, f"shape {tuple(values.shape)}")
         keys = [projection(memory) for projection in self.memory_projections[:-1]]
         return keys, [projection(values) for projection in self.memory_projections[1:]]
 

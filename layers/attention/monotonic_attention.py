@@ -1,8 +1,4 @@
-"""Monotonic attention (Raffel et al., 2017).
-
-`MonotonicAttention(units, noise_stddev=1.0, score_bias=-4.0, seed=None)` with the methods of `Attention` and
-`call(query, memory, memory_mask=None, training=None)`.
-"""
+"""Monotonic attention (Raffel et al., 2017)."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from layers._validation import non_negative_float
 from layers.attention.bahdanau_attention import BahdanauAttention
 
 # Positions that hard attention looks at in one go. On two CPU cores (256 units; batch 1 and 32, with 5 beams
@@ -98,11 +95,7 @@ class MonotonicAttention(BahdanauAttention):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        if not noise_stddev >= 0:
-            raise ValueError(
-                "Received an invalid value for argument `noise_stddev`, expected a float of at least 0, "
-                f"got {noise_stddev}."
-            )
+        non_negative_float("noise_stddev", noise_stddev)
         super().__init__(units, **kwargs)
         self.noise_stddev = noise_stddev
         self.score_bias = score_bias

@@ -1,8 +1,4 @@
-"""A loop over the steps of sequences that runs any step function.
-
-`run_steps(step, inputs, states, noises=(), output_dtype=None, feedback=None, forced=None) -> outputs`, for
-`step(inputs, states, noises) -> (outputs, states)`; `concatenate(tensors)` and `split(tensor, widths)`.
-"""
+"""A loop over the steps of sequences that runs any step function."""
 
 from __future__ import annotations
 

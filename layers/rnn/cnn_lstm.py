@@ -1,9 +1,4 @@
-"""Convolution and max pooling before recurrent layers (C-LSTM; Zhou et al., 2015).
-
-`CNNLSTM(units, filters=64, kernel_size=5, pool_size=2, activation="relu", depth=1, bidirectional=False,
-residual=False, dropout=0.0, seed=None)` with `call(inputs, mask=None, training=None) -> (outputs, states)`
-and `compute_mask(inputs, mask)`, the mask of the outputs.
-"""
+"""Convolution and max pooling before recurrent layers (C-LSTM; Zhou et al., 2015)."""
 
 from __future__ import annotations
 
@@ -13,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from layers._validation import positive_integer
 from layers.rnn.recurrent_stack import RecurrentStack
 
 
@@ -86,11 +82,7 @@ class CNNLSTM(keras.layers.Layer):
     ) -> None:
         sizes = {"units": units, "filters": filters, "kernel_size": kernel_size, "pool_size": pool_size}
         for name, size in sizes.items():
-            if not isinstance(size, int) or size <= 0:
-                raise ValueError(
-                    f"Received an invalid value for argument `{name}`, expected a positive integer, "
-                    f"got {size}."
-                )
+            positive_integer(name, size)
         super().__init__(**kwargs)
         self.units = units
         self.filters = filters

@@ -1,8 +1,4 @@
-"""Rectified linear units started as an identity (IRNN; Le, Jaitly and Hinton, 2015).
-
-`IdentityRNN(units, activation="relu", use_bias=True, kernel_initializer=None,
-recurrent_initializer="identity", **kwargs)`: a `keras.layers.SimpleRNN` with other defaults.
-"""
+"""Rectified linear units started as an identity (IRNN; Le, Jaitly and Hinton, 2015)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Deep, bidirectional and residual stacks of any recurrent layer.
-
-`RecurrentStack(layer, depth=1, bidirectional=False, residual=False, dropout=0.0, seed=None)` with
-`call(inputs, mask=None, training=None) -> (outputs, states)`.
-"""
+"""Deep, bidirectional and residual stacks of any recurrent layer."""
 
 from __future__ import annotations
 
@@ -13,6 +9,8 @@ from typing import Any
 
 import keras
 from keras import ops
+
+from layers._validation import fraction, invalid, positive_integer
 
 
 @keras.saving.register_keras_serializable(package="rnnpipe")
@@ -77,19 +75,10 @@ class RecurrentStack(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         if not isinstance(layer, keras.layers.RNN) or layer.go_backwards or layer.stateful:
-            raise ValueError(
-                "Received an invalid value for argument `layer`, expected a `keras.layers.RNN` with "
-                f"`go_backwards=False` and `stateful=False`, got {layer}."
-            )
-        if not isinstance(depth, int) or depth <= 0:
-            raise ValueError(
-                f"Received an invalid value for argument `depth`, expected a positive integer, got {depth}."
-            )
-        if not 0 <= dropout < 1:
-            raise ValueError(
-                "Received an invalid value for argument `dropout`, expected a float in [0, 1), "
-                f"got {dropout}."
-            )
+            expected = "a `keras.layers.RNN` with `go_backwards=False` and `stateful=False`"
+            raise invalid("layer", expected, layer)
+        positive_integer("depth", depth)
+        fraction("dropout", dropout, one=False)
         kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(**kwargs)
         self.supports_masking = True

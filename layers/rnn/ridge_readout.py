@@ -1,8 +1,4 @@
-"""Ridge regression in one pass over data in any number of pieces.
-
-`RidgeSums` is what a piece contributes, `fit_ridge(train, validation, alphas)` the fit. NumPy only: the
-features may come from any layer, such as the states of an `EchoStateRNN`.
-"""
+"""Ridge regression in one pass over data in any number of pieces, by NumPy alone."""
 
 from __future__ import annotations
 
@@ -15,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.blas import dsyrk
+
+from layers._validation import invalid, non_negative_float, non_negative_integer
 
 # Steps in float64 at a time: enough for a fast product, and few beside the features themselves.
 _BLOCK = 4096
@@ -96,15 +94,11 @@ class RidgeSums:
                 f"{features.shape} and {targets.shape}."
             )
         if mask is not None and np.shape(mask) != leading:
-            raise ValueError(
-                f"Received an invalid value for argument `mask`, expected an array of shape {leading}, "
-                f"got shape {np.shape(mask)}."
-            )
-        if washout < 0 or (washout > 0 and features.ndim < 3):
-            raise ValueError(
-                "Received an invalid value for argument `washout`, expected a non-negative integer, and 0 "
-                f"unless `features` has shape (batch, time, features), got {washout} and {features.shape}."
-            )
+            raise invalid("mask", f"an array of shape {leading}", f"shape {np.shape(mask)}")
+        non_negative_integer("washout", washout)
+        if washout > 0 and features.ndim < 3:
+            expected = "0 for `features` that are not of shape (batch, time, features)"
+            raise invalid("washout", expected, f"{washout} for shape {features.shape}")
         if mask is None:
             # A view, unlike what a mask selects.
             features, targets = features[..., washout:, :], targets[..., washout:, :]
@@ -123,11 +117,9 @@ class RidgeSums:
             return cls.zeros(width, targets.shape[-1])
         feature_mean = features.mean(axis=(0, 1), dtype="float64")
         target_mean = targets.mean(axis=(0, 1), dtype="float64")
-        if not (np.isfinite(feature_mean).all() and np.isfinite(target_mean).all()):
-            raise ValueError(
-                "Received an invalid value for argument `features` or `targets`, expected finite numbers at "
-                "all unmasked steps, got NaN or infinity."
-            )
+        for name, mean in (("features", feature_mean), ("targets", target_mean)):
+            if not np.isfinite(mean).all():
+                raise invalid(name, "finite numbers at all unmasked steps", "NaN or infinity")
         columns = width + targets.shape[-1]
         products = np.zeros((columns, columns), order="F")
         for block in _blocks(rows, steps):
@@ -180,10 +172,7 @@ class RidgeSums:
             LinAlgError: If `ridge` is too small for these features; it is a `ValueError`, too.
         """
         self._check_rows()
-        if not 0 <= ridge < np.inf:
-            raise ValueError(
-                f"Received an invalid value for argument `ridge`, expected a non-negative float, got {ridge}."
-            )
+        non_negative_float("ridge", ridge)
         matrix = self.feature_products + ridge * np.eye(len(self.feature_products))
         rounding = np.finfo("float64").eps * np.diag(matrix).max()
         try:
@@ -193,11 +182,11 @@ class RidgeSums:
         except LinAlgError:
             singular = True
         if singular:
-            raise LinAlgError(
-                "Received an invalid value for argument `ridge`, expected one that makes X'X positive "
-                "definite although features are constant, dependent or more than rows, "
-                f"got {ridge}. Choose a larger one."
+            expected = (
+                "a larger one, that makes X'X positive definite although features are constant, dependent or "
+                "more than rows"
             )
+            raise LinAlgError(str(invalid("ridge", expected, ridge)))
         kernel = cho_solve((factor, lower), self.cross_products)
         return kernel, self.target_mean - self.feature_mean @ kernel
 
@@ -263,10 +252,7 @@ def fit_ridge(train: RidgeSums, validation: RidgeSums | None, alphas: Sequence[f
             is large enough, or there are no rows.
     """
     if len(alphas) == 0 or (validation is None and len(alphas) > 1):
-        raise ValueError(
-            "Received an invalid value for argument `alphas`, expected at least one, and just one without "
-            f"`validation`, got {list(alphas)}."
-        )
+        raise invalid("alphas", "at least one, and just one without `validation`", list(alphas))
     errors, fits = [], []
     for ridge in alphas:
         try:

@@ -1,9 +1,4 @@
-"""Answering a question about a story from a memory of its sentences (Sukhbaatar et al., 2015).
-
-`EndToEndMemoryNetwork(vocabulary_size, units=64, hops=3, max_sentences=50, ...)` with
-`set_separator(separator)`, and `call(inputs, mask=None, training=None) -> (outputs, states)`, as
-`RecurrentStack` returns them.
-"""
+"""Answering a question about a story from a memory of its sentences (Sukhbaatar et al., 2015)."""
 
 from __future__ import annotations
 
@@ -14,6 +9,7 @@ import keras
 from keras import ops
 
 from layers._seeds import with_shifted_seed
+from layers._validation import invalid, non_negative_integer, positive_integer
 from layers.attention.memory_network import read_hops
 
 
@@ -91,11 +87,7 @@ class EndToEndMemoryNetwork(keras.layers.Layer):
             "max_sentences": max_sentences,
         }
         for name, value in sizes.items():
-            if not isinstance(value, int) or value <= 0:
-                raise ValueError(
-                    f"Received an invalid value for argument `{name}`, expected a positive integer, "
-                    f"got {value}."
-                )
+            positive_integer(name, value)
         self.vocabulary_size = vocabulary_size
         self.units = units
         self.hops = hops
@@ -192,11 +184,10 @@ class EndToEndMemoryNetwork(keras.layers.Layer):
         return ops.cast((1 - fraction) - component * (1 - 2 * fraction), self.compute_dtype)
 
     def _valid_separator(self, separator: int) -> int:
-        if not isinstance(separator, int) or not 0 <= separator < self.vocabulary_size:
-            raise ValueError(
-                "Received an invalid value for argument `separator`, expected an integer from 0 to "
-                f"`vocabulary_size` - 1 = {self.vocabulary_size - 1}, got {separator}."
-            )
+        non_negative_integer("separator", separator)
+        if separator >= self.vocabulary_size:
+            expected = f"an integer below `vocabulary_size`, {self.vocabulary_size}"
+            raise invalid("separator", expected, separator)
         return separator
 
     def get_config(self) -> dict[str, Any]:

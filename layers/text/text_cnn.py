@@ -1,8 +1,4 @@
-"""Convolutions of several widths side by side, pooled over time (Kim, 2014).
-
-`TextCNN(filters=100, kernel_sizes=(3, 4, 5), activation="relu", dropout=0.0, seed=None)` with
-`call(inputs, mask=None, training=None) -> (outputs, states)`.
-"""
+"""Convolutions of several widths side by side, pooled over time (Kim, 2014)."""
 
 from __future__ import annotations
 
@@ -11,6 +7,8 @@ from typing import Any
 
 import keras
 from keras import ops
+
+from layers._validation import fraction, positive_integer, positive_integers
 
 
 @keras.saving.register_keras_serializable(package="rnnpipe")
@@ -66,26 +64,9 @@ class TextCNN(keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        if not isinstance(filters, int) or filters <= 0:
-            raise ValueError(
-                "Received an invalid value for argument `filters`, expected a positive integer, "
-                f"got {filters}."
-            )
-        if (
-            not isinstance(kernel_sizes, list | tuple)
-            or not kernel_sizes
-            or not all(isinstance(width, int) and width > 0 for width in kernel_sizes)
-        ):
-            raise ValueError(
-                "Received an invalid value for argument `kernel_sizes`, expected a non-empty list of "
-                "positive "
-                f"integers, got {kernel_sizes}."
-            )
-        if not 0 <= dropout < 1:
-            raise ValueError(
-                "Received an invalid value for argument `dropout`, expected a float in [0, 1), "
-                f"got {dropout}."
-            )
+        positive_integer("filters", filters)
+        positive_integers("kernel_sizes", kernel_sizes)
+        fraction("dropout", dropout, one=False)
         super().__init__(**kwargs)
         self.supports_masking = True
         self.filters = filters

@@ -1,8 +1,4 @@
-"""Token ids to term frequencies weighted by inverse document frequencies.
-
-`TfIdf(vocabulary_size, ngrams=1, hash_bins=65536)` with `call(inputs, mask=None) -> vectors`, and
-`set_document_frequencies(frequencies, documents)`.
-"""
+"""Token ids to term frequencies weighted by inverse document frequencies."""
 
 from __future__ import annotations
 
@@ -12,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+
+from layers._validation import invalid, positive_integer
 
 # Odd constants with well spread bits, so that neighbouring ids fall far apart (Knuth, and MurmurHash3).
 _MULTIPLIER, _MIXER = 2654435761, 2246822507
@@ -66,11 +64,7 @@ class TfIdf(keras.layers.Layer):
             "ngrams": ngrams,
             "hash_bins": hash_bins,
         }.items():
-            if not isinstance(value, int) or value <= 0:
-                raise ValueError(
-                    f"Received an invalid value for argument `{name}`, expected a positive integer, "
-                    f"got {value}."
-                )
+            positive_integer(name, value)
         self.vocabulary_size = vocabulary_size
         self.ngrams = ngrams
         self.hash_bins = hash_bins
@@ -137,15 +131,11 @@ class TfIdf(keras.layers.Layer):
         """
         frequencies = np.asarray(frequencies)
         if frequencies.shape != (self.features,):
-            raise ValueError(
-                "Received an invalid value for argument `frequencies`, expected an array of shape "
-                f"{(self.features,)}, got shape {frequencies.shape}."
-            )
+            expected = f"an array of shape {(self.features,)}"
+            raise invalid("frequencies", expected, f"shape {frequencies.shape}")
         if frequencies.min() < 0 or frequencies.max() > documents:
-            raise ValueError(
-                "Received an invalid value for argument `frequencies`, expected numbers from 0 to "
-                f"`documents`={documents}, got {frequencies.min()} to {frequencies.max()}."
-            )
+            expected = f"numbers from 0 to `documents`={documents}"
+            raise invalid("frequencies", expected, f"{frequencies.min()} to {frequencies.max()}")
         if not self.built:
             self.build((None, None))
         self.idf.assign(np.log((1 + documents) / (1 + frequencies)) + 1)

@@ -1,8 +1,4 @@
-"""A feed-forward network over TF-IDF vectors: the baseline beside the recurrent layers.
-
-`TfIdfNetwork(vocabulary_size, units=128, depth=1, ...)` with
-`call(inputs, mask=None, training=None) -> (outputs, states)`, as `RecurrentStack` returns them.
-"""
+"""A feed-forward network over TF-IDF vectors: the baseline beside the recurrent layers."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from layers._validation import fraction, non_negative_integer, positive_integer
 from layers.text.tfidf import TfIdf
 
 
@@ -64,20 +61,9 @@ class TfIdfNetwork(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(units, int) or units <= 0:
-            raise ValueError(
-                f"Received an invalid value for argument `units`, expected a positive integer, got {units}."
-            )
-        if not isinstance(depth, int) or depth < 0:
-            raise ValueError(
-                "Received an invalid value for argument `depth`, expected an integer of at least 0, "
-                f"got {depth}."
-            )
-        if not 0 <= dropout < 1:
-            raise ValueError(
-                "Received an invalid value for argument `dropout`, expected a float in [0, 1), "
-                f"got {dropout}."
-            )
+        positive_integer("units", units)
+        non_negative_integer("depth", depth)
+        fraction("dropout", dropout, one=False)
         self.units = units
         self.depth = depth
         self.dropout = dropout

@@ -25,12 +25,8 @@ ADAPTER = TypeAdapter(Attention)
             "before",
             {"units": 3, "noise_stddev": 0.0, "score_bias": -1.0},
         ),
-        ({"type": "hard"}, "before", {"units": 7, "estimator": "reinforce"}),
-        (
-            {"type": "hard", "units": 3, "estimator": "straight_through", "temperature": 2.0},
-            "before",
-            {"units": 3, "estimator": "straight_through", "temperature": 2.0, "min_temperature": 0.5},
-        ),
+        ({"type": "hard"}, "before", {"units": 7}),
+        ({"type": "hard", "units": 3, "estimator": "straight_through"}, "before", {"units": 3}),
     ],
     ids=str,
 )
@@ -40,6 +36,14 @@ def test_makes_the_layer(settings, order, expected):
     layer = config.attention(decoder_units=7)
     assert layer.name == "attention"
     made = layer.get_config()
+    assert {name: made[name] for name in expected} == expected
+
+
+def test_hard_attention_has_the_selection():
+    settings = {"estimator": "straight_through", "temperature": 2.0, "soft_mixing": 0.25}
+    layer = ADAPTER.validate_python({"type": "hard", **settings}).attention(decoder_units=7)
+    expected = {**settings, "min_temperature": 0.5, "temperature_decay": 0.9999}
+    made = layer.selection.get_config()
     assert {name: made[name] for name in expected} == expected
 
 

@@ -109,9 +109,9 @@ def test_reinforce_teaches_the_scores():
     pooling.selection.average_count.assign(2.0)
     weights = np.array([1.0, 2.0, 1.0, 0.0], "float32")
     with tf.GradientTape(persistent=True) as tape:
-        logits = model(TEXTS, training=True)
-        log_probs = model._log_probs
-        loss = model.compute_loss(TEXTS, LABELS, logits, weights)
+        outputs = model(TEXTS, training=True)
+        logits, log_probs = outputs["logits"], outputs["log_probs"]
+        loss = model.compute_loss(TEXTS, LABELS, outputs, weights)
         costs = keras.losses.sparse_categorical_crossentropy(LABELS, logits, from_logits=True)
         credits = tf.stop_gradient(weights * (costs - 0.15)) * log_probs
         expected = tf.reduce_sum(weights * costs + credits) / 4
@@ -124,9 +124,10 @@ def test_reinforce_teaches_the_scores():
     batch = [float(np.sum(weights * costs)), 4.0]
     averages = [pooling.selection.average_loss, pooling.selection.average_count]
     np.testing.assert_allclose(averages, [(0.3 + batch[0]) / 2, (2 + batch[1]) / 2], rtol=1e-6)
-    # Nothing is chosen by chance outside of training, and nothing is left over for the next loss.
-    model(TEXTS)
+    # Nothing is chosen by chance outside of training, and nothing counts there or without choices.
+    assert not isinstance(model(TEXTS), dict)
     np.testing.assert_allclose(model.compute_loss(TEXTS, LABELS, logits, weights), loss)
+    np.testing.assert_allclose(model.compute_loss(TEXTS, LABELS, outputs, weights, training=False), loss)
     np.testing.assert_allclose(averages, [(0.3 + batch[0]) / 2, (2 + batch[1]) / 2], rtol=1e-6)
 
 

@@ -46,6 +46,7 @@ TEXTS = [[4, 5, 6, 7], [8, 9], [10], []]
     [
         *({"encoder": encoder} for encoder in ENCODERS),
         {"bidirectional": True, "num_layers": 2, "residual": True},
+        {"encoder": "lstm", "bidirectional": True, "num_layers": 2, "residual": True, "coupled": True},
         {"encoder": "tfidf", "num_layers": 0, "ngrams": 2, "hash_bins": 50},
     ],
     ids=str,

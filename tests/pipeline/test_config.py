@@ -176,7 +176,10 @@ def values(node: dict) -> st.SearchStrategy:
             bounds = {"exclude_min": "exclusiveMinimum" in node, "exclude_max": "exclusiveMaximum" in node}
             return st.floats(low, high, allow_nan=False, allow_infinity=False, **bounds)
         case "array":
-            return st.lists(values(node["items"]), min_size=node.get("minItems", 0), max_size=3)
+            unique = node.get("uniqueItems", False)
+            return st.lists(
+                values(node["items"]), min_size=node.get("minItems", 0), max_size=3, unique=unique
+            )
         case "string":
             return st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=20)
     keys = {key: values(child) for key, child in node.get("properties", {}).items()}
@@ -191,8 +194,10 @@ def section(*path: str) -> st.SearchStrategy:
     return values(node)
 
 
-def with_periods_that_fit(encoder: dict) -> dict:
-    """Nearly no periods drawn by the schema alone would be accepted."""
+def that_fits(encoder: dict) -> dict:
+    """Nearly no periods, and few coupled gates, drawn by the schema alone would be accepted."""
+    if encoder["type"] == "lstm" and encoder.get("coupled"):
+        return {**encoder, "gates": ["forget", "input"]}
     if encoder["type"] != "clockwork_rnn":
         return encoder
     return {**encoder, "units": 5, "periods": sorted(set(encoder.get("periods", [1])))}
@@ -207,7 +212,7 @@ def configurations(draw: st.DrawFn) -> dict:
         "task": task,
         "seed": draw(section("seed")),
         "ingest": {"files": {"train": "train.tsv"}, "max_rejected": draw(section("ingest", "max_rejected"))},
-        "model": {"encoder": draw(section("model", "encoder").map(with_periods_that_fit))},
+        "model": {"encoder": draw(section("model", "encoder").map(that_fits))},
         "evaluate": {
             "metrics": draw(st.lists(metrics)),
             "bless": draw(st.dictionaries(metrics, st.just({"min": 0.5, "max": 1}))),

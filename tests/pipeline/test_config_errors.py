@@ -275,6 +275,19 @@ def test_a_mistake_in_an_added_line(added: str, expected: str):
             ".units: received 3 for 4 periods, expected at least one unit for each period",
         ),
         (
+            "{type: lstm, gates: [input, reset]}",
+            ".gates.1: received 'reset', expected 'input', 'forget' or 'output'",
+        ),
+        (
+            "{type: lstm, gates: [input, output, input]}",
+            ".gates: received ['input', 'output', 'input'], expected each gate once; remove what is repeated",
+        ),
+        (
+            "{type: lstm, gates: [input, output], coupled: true}",
+            ".coupled: received true without the forget gate, expected both an input and a forget gate to"
+            " couple; add forget to gates, or set coupled to false",
+        ),
+        (
             "{type: echo_state_rnn, spectral_radius: 0}",
             ".spectral_radius: received 0, expected a number above 0",
         ),
@@ -356,6 +369,11 @@ def test_a_readout_that_does_not_suit_the_model(overrides: tuple[str, ...], expe
         (
             "  decoder: {type: clockwork_rnn, units: 3}",
             "9: model.decoder.units: received 3 for 4 periods, expected at least one unit for each period",
+        ),
+        (
+            "  decoder: {type: lstm, gates: [forget], coupled: true}",
+            "9: model.decoder.coupled: received true without the input gate, expected both an input and a"
+            " forget gate to couple; add input to gates, or set coupled to false",
         ),
         (
             "  decoder: {type: clockwork_rnn, periods: [2, 1]}",

@@ -6,7 +6,14 @@ import pytest
 from keras import ops
 from layer_checks import assert_close, random, to_numpy
 
-from layers import BahdanauAttention, HardAttention, LuongAttention, MemoryNetwork, MonotonicAttention
+from layers import (
+    BahdanauAttention,
+    HardAttention,
+    HardSelection,
+    LuongAttention,
+    MemoryNetwork,
+    MonotonicAttention,
+)
 
 BATCH, SOURCE, WIDTH, UNITS = 3, 5, 4, 7
 # A full row, a row with a gap and a row without anything to read.
@@ -18,8 +25,10 @@ ATTENTIONS = {
     "dot": lambda **kwargs: LuongAttention("dot", **kwargs),
     "general": lambda **kwargs: LuongAttention("general", window=2, **kwargs),
     "concat": lambda **kwargs: LuongAttention("concat", window=2, **kwargs),
-    "hard": lambda **kwargs: HardAttention(UNITS, soft_mixing=1.0, **kwargs),
-    "straight_through": lambda **kwargs: HardAttention(UNITS, "straight_through", soft_mixing=0.0, **kwargs),
+    "hard": lambda **kwargs: HardAttention(UNITS, HardSelection(soft_mixing=1.0), **kwargs),
+    "straight_through": lambda **kwargs: HardAttention(
+        UNITS, HardSelection("straight_through", soft_mixing=0.0), **kwargs
+    ),
     "monotonic": lambda **kwargs: MonotonicAttention(UNITS, score_bias=3.0, **kwargs),
     "memory network": lambda **kwargs: MemoryNetwork(UNITS, max_positions=2, **kwargs),
 }

@@ -6,7 +6,7 @@ import pytest
 from layer_checks import assert_close, check_layer, random, to_numpy
 from numpy_references import additive_attention
 
-from layers import HardAttention
+from layers import HardAttention, HardSelection
 
 BATCH, SOURCE, QUERY_WIDTH, MEMORY_WIDTH, UNITS = 3, 5, 4, 6, 7
 tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="uses a GradientTape")
@@ -38,7 +38,14 @@ def test_layer(queries, settings, memory, mask, tmp_path):
     # Large enough that rounding to half precision changes no choice.
     initializer = keras.initializers.RandomNormal(stddev=1.0, seed=1)
     check_layer(
-        lambda **kwargs: HardAttention(UNITS, kernel_initializer=initializer, **settings, **kwargs),
+        lambda **kwargs: HardAttention(
+            **{
+                "units": UNITS,
+                "selection": HardSelection(**settings),
+                "kernel_initializer": initializer,
+                **kwargs,
+            }
+        ),
         {
             "query": random(BATCH, *queries, QUERY_WIDTH).astype("float32"),
             "memory": memory,
@@ -49,25 +56,20 @@ def test_layer(queries, settings, memory, mask, tmp_path):
         expected_non_trainable_weights=1 if settings.get("estimator") else 2,
         tmp_path=tmp_path,
         masked="memory",
+        invalid_arguments={"units": [0, True, None], "selection": ["reinforce", {}, 0.5]},
     )
 
 
-def test_arguments_reach_the_selection():
-    arguments = {
-        "estimator": "straight_through",
-        "baseline_decay": 0.8,
-        "entropy": 0.1,
-        "soft_mixing": 0.3,
-        "temperature": 2.0,
-        "min_temperature": 0.1,
-        "temperature_decay": 0.99,
-        "seed": 5,
-    }
-    layer = HardAttention(UNITS, **arguments)
-    assert arguments.items() <= layer.selection.get_config().items()
-    assert arguments.items() <= layer.get_config().items()
-    with pytest.raises(ValueError, match="invalid value for argument `soft_mixing`"):
-        HardAttention(UNITS, soft_mixing=2.0)
+def test_the_selection_comes_back_from_the_configuration():
+    selection = HardSelection("straight_through", soft_mixing=0.3, temperature=2.0, seed=5)
+    layer = HardAttention(UNITS, selection)
+    clone = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert layer.selection is selection
+    assert clone.selection is not selection
+    assert clone.selection.get_config() == selection.get_config()
+    default = HardAttention(UNITS, dtype="float64").selection
+    assert default.estimator == "reinforce"
+    assert default.average_loss.dtype == "float64"
 
 
 def test_inference_reads_where_soft_attention_looks_most(query, memory, mask):
@@ -83,8 +85,14 @@ def test_inference_reads_where_soft_attention_looks_most(query, memory, mask):
 
 
 def test_calling_in_training_is_attending_with_states_and_noise(query, memory, mask):
-    arguments = {"kernel_initializer": keras.initializers.RandomNormal(seed=1), "soft_mixing": 0.5, "seed": 2}
-    calling, attending = HardAttention(UNITS, **arguments), HardAttention(UNITS, **arguments)
+    calling, attending = (
+        HardAttention(
+            UNITS,
+            HardSelection(soft_mixing=0.5, seed=2),
+            kernel_initializer=keras.initializers.RandomNormal(seed=1),
+        )
+        for _ in range(2)
+    )
     seen = set()
     attending(query, memory)
     for _ in range(10):
@@ -104,7 +112,7 @@ def test_calling_in_training_is_attending_with_states_and_noise(query, memory, m
 
 
 def test_every_query_is_answered_as_if_alone(memory, mask):
-    layer = HardAttention(UNITS, soft_mixing=0.0)
+    layer = HardAttention(UNITS, HardSelection(soft_mixing=0.0))
     queries = random(BATCH, 4, QUERY_WIDTH).astype("float32")
     context, weights = layer(queries, memory, memory_mask=mask)
     keys, noise = layer.project_keys(memory), layer.draw_noise(BATCH, 4, SOURCE)
@@ -127,7 +135,7 @@ def test_is_traced_for_any_shape(query, memory, mask):
     """Twice in one graph: each call draws anew and counts for the temperature."""
     import tensorflow as tf
 
-    layer = HardAttention(UNITS, "straight_through", soft_mixing=0.0)
+    layer = HardAttention(UNITS, HardSelection("straight_through", soft_mixing=0.0))
     layer(query, memory)
 
     @tf.function(
@@ -249,9 +257,10 @@ def test_reinforce_has_on_average_the_gradient_of_the_expected_loss(steps):
     expected = reads.exact_gradients()
     spreads = []
     for decay in (0.9, 1.0):
-        layer = HardAttention(
-            3, baseline_decay=decay, entropy=0.0, soft_mixing=0.0, seed=steps, dtype="float64"
+        selection = HardSelection(
+            baseline_decay=decay, entropy=0.0, soft_mixing=0.0, seed=steps, dtype="float64"
         )
+        layer = HardAttention(3, selection, dtype="float64")
         found = reads.sampled_gradients(layer, batches=200, rows=200)
         assert deviations(found, expected).max() < 5
         spreads.append(np.concatenate([gradient.std(axis=0).ravel() for gradient in found]))
@@ -266,7 +275,7 @@ def test_reinforce_has_on_average_the_gradient_of_the_expected_loss(steps):
 def test_soft_reads_have_the_gradient_of_soft_attention():
     """With nothing sampled, `reinforce_loss` adds no more than the bonus for entropy."""
     reads = Reads(steps=1)
-    layer = HardAttention(3, entropy=0.0, soft_mixing=1.0, dtype="float64")
+    layer = HardAttention(3, HardSelection(entropy=0.0, soft_mixing=1.0, dtype="float64"), dtype="float64")
     found = reads.sampled_gradients(layer, batches=2, rows=3)
     query, memory, _, *weights = reads.arrays
     reads.expected_loss = lambda: reads.loss(

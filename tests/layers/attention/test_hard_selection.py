@@ -294,13 +294,13 @@ def test_configuration(estimator):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({"estimator": "gumbel"}, "expected 'reinforce' or 'straight_through', got 'gumbel'"),
+        ({"estimator": "gumbel"}, "expected one of 'reinforce', 'straight_through', got 'gumbel'"),
         ({"baseline_decay": 1.1}, r"expected a float in \[0, 1\], got 1.1"),
         ({"soft_mixing": -0.1}, r"expected a float in \[0, 1\], got -0.1"),
-        ({"entropy": -1.0}, "expected a float of at least 0, got -1.0"),
+        ({"entropy": -1.0}, "expected a non-negative float, got -1.0"),
         ({"temperature": 0.0}, "expected a positive float, got 0.0"),
-        ({"min_temperature": 0.0}, r"expected a positive float up to `temperature` \(1.0\), got 0.0"),
-        ({"min_temperature": 1.5}, r"expected a positive float up to `temperature` \(1.0\), got 1.5"),
+        ({"min_temperature": 0.0}, "expected a positive float, got 0.0"),
+        ({"min_temperature": 1.5}, r"expected at most `temperature` \(1.0\), got 1.5"),
         ({"temperature_decay": 0.0}, r"expected a float in \(0, 1\], got 0.0"),
     ],
 )

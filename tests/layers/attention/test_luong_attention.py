@@ -203,8 +203,8 @@ def test_regularizer_reaches_every_weight(queries, memory):
 
 def test_dot_needs_equal_widths():
     message = (
-        "Received an invalid value for argument `score`, expected a query and a memory of equal widths for "
-        '"dot", got widths 4 and 6\\. Use "general" or "concat"'
+        'Received an invalid value for argument `score`, expected "general" or "concat" for a query and a '
+        'memory of different widths, got "dot" for the widths 4 and 6\\.'
     )
     with pytest.raises(ValueError, match=message):
         LuongAttention("dot").build((None, 4), (None, None, 6))

@@ -14,6 +14,7 @@ from layers import (
     BahdanauAttention,
     ClockworkRNNCell,
     HardAttention,
+    HardSelection,
     MemoryNetwork,
     MonotonicAttention,
 )
@@ -332,7 +333,7 @@ def test_every_step_gets_its_own_noise(inputs, memory, mask):
 
 
 def test_hard_attention_tells_what_it_chose(inputs, memory, mask):
-    attention = HardAttention(8, soft_mixing=0.0, seed=1)
+    attention = HardAttention(8, HardSelection(soft_mixing=0.0, seed=1))
     decoder = AttentionDecoder([GRU(UNITS)], attention, order="after")
     outputs, weights, (soft, log_probs, entropies) = decoder(
         inputs, memory=memory, memory_mask=mask, training=True, return_attention=True

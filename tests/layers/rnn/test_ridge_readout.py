@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_squared_error
 
-from layers import ridge_readout
+from layers.rnn import ridge_readout
 from layers.rnn.ridge_readout import RidgeSums, fit_ridge
 
 ROWS, FEATURES, TARGETS = 60, 7, 2
@@ -193,10 +193,10 @@ def test_dependent_features_need_a_ridge(flaw):
     if flaw == "repeated":
         x[:, 2] = x[:, 3]
     sums = RidgeSums.of(x, y)
-    message = "invalid value for argument `ridge`, expected one that makes X'X positive definite .* got 0.0"
+    message = "argument `ridge`, expected a larger one, that makes X'X positive definite .* got 0.0"
     with pytest.raises(np.linalg.LinAlgError, match=message):
         sums.solve(0.0)
-    with pytest.raises(ValueError, match=r"got 1e-20\. Choose a larger one"):
+    with pytest.raises(ValueError, match=r"got 1e-20\."):
         fit_ridge(sums, sums, [1e-20, 0.0])
     fit = fit_ridge(sums, sums, [0.0, 0.1])
     assert fit.ridge == 0.1
@@ -229,10 +229,12 @@ def test_invalid_arrays():
             RidgeSums.of(features, targets)
     with pytest.raises(ValueError, match=r"`mask`, expected an array of shape \(60,\), got shape \(59,\)"):
         RidgeSums.of(x, y, np.ones(59, bool))
-    for features, targets, washout in [(x[None], y[None], -1), (x, y, 1)]:
-        with pytest.raises(ValueError, match=rf"`washout`, expected a non-negative .* got {washout} and"):
-            RidgeSums.of(features, targets, washout=washout)
+    with pytest.raises(ValueError, match=r"`washout`, expected a non-negative integer, got -1\."):
+        RidgeSums.of(x[None], y[None], washout=-1)
+    with pytest.raises(ValueError, match=r"`washout`, expected 0 for .* got 1 for shape \(60, "):
+        RidgeSums.of(x, y, washout=1)
     x[3, 2] = np.nan
-    for features, targets in [(x, y), (y, x)]:
-        with pytest.raises(ValueError, match="expected finite numbers at all unmasked steps, got NaN"):
+    for features, targets, name in [(x, y, "features"), (y, x, "targets")]:
+        message = f"`{name}`, expected finite numbers at all unmasked steps, got NaN"
+        with pytest.raises(ValueError, match=message):
             RidgeSums.of(features, targets)

@@ -209,6 +209,6 @@ def test_the_separator_can_be_set_later_and_is_saved(build_first, tmp_path):
 
 
 def test_a_separator_outside_of_the_vocabulary_is_refused():
-    message = "argument `separator`, expected an integer from 0 to `vocabulary_size` - 1 = 8, got 9"
+    message = "argument `separator`, expected an integer below `vocabulary_size`, 9, got 9"
     with pytest.raises(ValueError, match=message):
         make_layer().set_separator(9)
