@@ -173,6 +173,8 @@ class Trainer:
         batches = self.train.batches(self.boundaries, seed=order, shuffle_buffer=self.config.shuffle_buffer)
         if running:
             batches = batches.skip(running.steps)
+            # Keras makes the variables of its metrics when it first needs them.
+            self.model.evaluate(self.train.batches(self.boundaries).take(1), verbose=0)
         steps = _Steps(self, self._progress, epoch, running, began)
         fitted = self.model.fit(batches, verbose=0, shuffle=False, callbacks=[steps])
         metrics = {name: float(values[0]) for name, values in fitted.history.items()}

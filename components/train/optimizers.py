@@ -7,6 +7,19 @@ import keras
 from components.train.config import TrainConfig
 from components.train.schedules import learning_rate
 
+_CLASSES = {
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "nadam": keras.optimizers.Nadam,
+    "adamax": keras.optimizers.Adamax,
+    "adagrad": keras.optimizers.Adagrad,
+    "adadelta": keras.optimizers.Adadelta,
+    "rmsprop": keras.optimizers.RMSprop,
+    "sgd": keras.optimizers.SGD,
+    "lion": keras.optimizers.Lion,
+    "lamb": keras.optimizers.Lamb,
+}
+
 
 def make_optimizer(config: TrainConfig, model: keras.Model, steps: int) -> keras.Optimizer:
     """Makes an optimizer for a model, its variables among it.
@@ -26,7 +39,7 @@ def make_optimizer(config: TrainConfig, model: keras.Model, steps: int) -> keras
     settings["learning_rate"] = learning_rate(config.schedule, config.optimizer.learning_rate, steps)
     # Otherwise Keras counts the optimizers of a process, and equal models have different files.
     settings |= {"global_clipnorm": config.global_clipnorm, "name": kind}
-    optimizer = keras.optimizers.get({"class_name": kind, "config": settings})
+    optimizer = _CLASSES[kind](**settings)
     if optimizer.weight_decay:
         biases = [variable for variable in model.trainable_variables if "bias" in variable.name]
         optimizer.exclude_from_weight_decay(var_list=biases)

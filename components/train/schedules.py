@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from components.errors import UserError
+from components.reports import Warned, emit
 from components.train.monitor import improved
 from components.train.schedule_config import Plateau, Schedule
 
@@ -134,6 +135,9 @@ def learning_rate(config: Schedule, largest: float, steps: int) -> Any:
             f"train.learning_rate_schedule: received warmup_steps {warmup}, but all epochs together have "
             f"{steps} training steps, in which the learning rate is also to fall; expected fewer."
         )
+    if warmup > steps:
+        message = f"train.learning_rate_schedule: the warm-up takes {warmup} training steps, but all epochs "
+        emit(Warned("train", f"{message}together have {steps}: the learning rate stays below {largest:g}"))
     if config.type == "cosine":
         settings = {"warmup_target": largest, "warmup_steps": warmup} if warmup else {}
         first = 0.0 if warmup else largest
