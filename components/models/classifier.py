@@ -10,6 +10,7 @@ from keras import ops
 from components.models.config import ModelConfig
 from components.models.embedding import source_embedding
 from components.models.pooling import HardAttentionPooling, pool
+from components.models.vocabulary import VocabularyAxis
 from layers import AttentionPooling
 
 _LEAST = 1e-6  # the probability of a label whose estimate is 0 or less
@@ -79,6 +80,34 @@ class Classifier(keras.Model):
         """Returns the logits; see the class."""
         answer = self.readout(self.dropout(self.features(tokens, training=training), training=training))
         return ops.log(ops.maximum(answer, _LEAST)) if self.config.readout else answer
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of ids by field."""
+        return {"text": self.vocabulary_size, "label": self.classes}
+
+    def vocabulary_axes(self) -> list[VocabularyAxis]:
+        """Returns every axis with an entry a token or a label."""
+        rows = self.config.encoder.token_rows(self.encoder)
+        if self.embedding:
+            rows.append(self.embedding.embeddings)
+        columns = []
+        if self.config.encoder.returns_tokens:
+            rows.append(self.readout.kernel)
+            if self.attention_pooling:  # as wide as what it reads
+                columns = [self.attention_pooling.kernel]
+                rows += [*columns, self.attention_pooling.bias, self.attention_pooling.score]
+        return [
+            *(VocabularyAxis(variable, 0, "text") for variable in rows),
+            *(VocabularyAxis(variable, 1, "text") for variable in columns),
+            VocabularyAxis(self.readout.kernel, 1, "label"),
+            VocabularyAxis(self.readout.bias, 0, "label"),
+        ]
+
+    def training_state(self) -> list[keras.Variable]:
+        """Returns the weights that only steer the training: those of a hard pooling's estimator."""
+        selection = getattr(self.attention_pooling, "selection", None)
+        return selection.weights if selection else []
 
     def compute_loss(
         self,

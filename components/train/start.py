@@ -15,8 +15,9 @@ from components.models.encoders import MemoryNetworkEncoder
 from components.strict import FIELDS, Task
 from components.tokenize.tokenizers import UNKNOWN, Tokenizer
 
-# Keras draws from what a whole process shares; an engine may try a bundle twice in one.
-_DRAWING = threading.Lock()
+DRAWING = threading.Lock()
+"""Held while models are made: Keras draws from what a whole process shares, and an engine may try a bundle
+twice in one."""
 
 
 def new_model(config: ModelConfig, task: Task, tokens: Tokens, seed: int) -> keras.Model:
@@ -32,7 +33,7 @@ def new_model(config: ModelConfig, task: Task, tokens: Tokens, seed: int) -> ker
         UserError: the tokenizer does not know the token that ends a sentence.
     """
     sizes = model_sizes(task, tokens)
-    with _DRAWING:
+    with DRAWING:
         keras.utils.set_random_seed(seed)
         tf.config.experimental.enable_op_determinism()
         model = build_model(config, task, sizes)

@@ -22,6 +22,7 @@ from components.reports import Warned, emit
 from components.strict import Task
 from components.train.config import TrainConfig
 from components.train.documents import CountDocuments, DocumentFrequencies
+from components.train.warm_start import InitialModel, check_network
 from components.work import Attempt, Made, Work
 
 _READ = ("vocabulary", "train", "validation")  # parts of the tokenize artifact
@@ -37,20 +38,34 @@ class Train(beam.PTransform):
         task: classification or seq2seq.
         seed: decides initial weights, dropout and the order of the examples.
         work: of this node.
+        init: an earlier model whose weights to start from, instead of drawn ones; `Tokenize` was given its
+            tokens. Optimizer and schedules are fresh, and epochs count from 1. A training that is continued
+            takes its weights from its checkpoint.
 
     Raises:
-        UserError: the readout does not suit the model or the task.
+        UserError: the readout does not suit the model or the task, or the earlier model is another network.
     """
 
-    def __init__(self, config: TrainConfig, model: ModelConfig, task: Task, seed: int, work: Work) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: ModelConfig,
+        task: Task,
+        seed: int,
+        work: Work,
+        init: InitialModel | None = None,
+    ) -> None:
         super().__init__()
         if problem := readout_problem(model, task):
             raise UserError(f"model.readout: {problem}")
+        if init is not None:
+            check_network(init, model)
         self._config = config
         self._model = model
         self._task = task
         self._seed = seed
         self._work = work
+        self._init = init
 
     def expand(self, inputs: beam.PCollection) -> beam.PCollection:
         """{"tokenize": reference, ...} to one Made; its summary has "epochs", "loss", "weights", ..."""
@@ -63,17 +78,26 @@ class Train(beam.PTransform):
         if isinstance(self._model.encoder, TfIdfEncoder):
             count = CountDocuments(self._model.encoder, self._task, self._work)
             frequencies = AsSingleton(inputs | "terms" >> count)
-        fit = _Fit(self._config, self._model, self._task, self._seed, self._work)
+        fit = _Fit(self._config, self._model, self._task, self._seed, self._work, self._init)
         return inputs | "fit" >> beam.ParDo(fit, frequencies)
 
 
 class _Fit(beam.DoFn):
-    def __init__(self, config: TrainConfig, model: ModelConfig, task: Task, seed: int, work: Work) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: ModelConfig,
+        task: Task,
+        seed: int,
+        work: Work,
+        init: InitialModel | None,
+    ) -> None:
         self._config = config
         self._model = model
         self._task = task
         self._seed = seed
         self._work = work
+        self._init = init
 
     def process(
         self, inputs: dict[str, Reference], frequencies: DocumentFrequencies | None
@@ -100,11 +124,13 @@ class _Fit(beam.DoFn):
         from components.train.loop import Trainer
         from components.train.result import result
         from components.train.start import new_model
+        from components.train.warm_start import start_from
 
         config, tokens = self._config, Tokens.load(tokenized)
         model = new_model(self._model, self._task, tokens, self._seed)
         if frequencies is not None:
             model.encoder.tfidf.set_document_frequencies(*frequencies)
+        summary = {} if self._init is None else {"init": start_from(model, tokens, self._init)}
         split = partial(
             TokenData, tokens, task=self._task, batch_size=config.batch_size, buckets=config.length_buckets
         )
@@ -112,7 +138,8 @@ class _Fit(beam.DoFn):
         trainer = Trainer(model, config, split("train"), split("validation"), self._seed, checkpoints)
         history = trainer.fit()
         kept = history["best_epoch"] if config.early_stopping else len(history["epochs"])
-        return result(attempt, model, history, kept, tokenized.digests["vocabulary"], checkpoints.newest)
+        vocabulary = tokenized.digests["vocabulary"]
+        return result(attempt, model, history, kept, vocabulary, checkpoints.newest, **summary)
 
 
 def _wait(heartbeat: UPath, manifest: UPath, attempt: str) -> None:
