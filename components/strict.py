@@ -33,6 +33,9 @@ class Strict(BaseModel):
     renamed: ClassVar[Mapping[str, str]] = {}
     """What keys of earlier versions are called now; messages tell it to those who use the old ones."""
 
+    training_only: ClassVar[frozenset[str]] = frozenset()
+    """Keys that act while a model is trained, and change nothing in how a trained one answers."""
+
     @classmethod
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler

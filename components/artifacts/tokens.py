@@ -14,9 +14,12 @@ from components.work import Attempt
 if TYPE_CHECKING:
     import pyarrow
 
+    from components.tokenize.config import Tokenizer as TokenizerConfig
     from components.tokenize.tokenizers import Tokenizer
 
 LABELS = "tokenizer/labels.txt"
+TOKENIZER_FILE = "tokenizer.json"
+"""In the folder of a tokenizer: its configuration and its pieces."""
 STATISTICS = "statistics.json"
 
 UNKNOWN_LABEL = -1
@@ -78,6 +81,29 @@ class Tokens(Artifact):
         from components.tokenize.tokenizers import load_tokenizer
 
         return load_tokenizer(str(self.folder(tokenizer_folder(field))))
+
+    def text_fields(self) -> list[str]:
+        """Returns the fields that have a tokenizer, sorted."""
+        starts, ends = tokenizer_folder(""), f"/{TOKENIZER_FILE}"
+        return [name[len(starts) : -len(ends)] for name in self.names(starts) if name.endswith(ends)]
+
+    def tokenizer_config(self, field: str) -> TokenizerConfig:
+        """Returns the configuration of a text field's tokenizer, without loading TensorFlow."""
+        from pydantic import TypeAdapter
+
+        from components.tokenize.config import Tokenizer as TokenizerConfig
+
+        config: TokenizerConfig = TypeAdapter(TokenizerConfig).validate_python(self._saved(field)["config"])
+        return config
+
+    def pieces(self, field: str) -> list[str]:
+        """Returns what the ids of a text field stand for, without loading TensorFlow."""
+        pieces: list[str] = self._saved(field)["pieces"]
+        return pieces
+
+    def _saved(self, field: str) -> dict[str, Any]:
+        saved: dict[str, Any] = self.json(f"{tokenizer_folder(field)}/{TOKENIZER_FILE}")
+        return saved
 
     def labels(self) -> list[str]:
         """Returns the labels; the number of each is its place."""

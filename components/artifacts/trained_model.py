@@ -43,6 +43,12 @@ class TrainedModel(Artifact):
         """Returns a local path that `keras.models.load_model` takes."""
         return self.file(MODEL)
 
+    def model_config(self) -> dict[str, Any]:
+        """Returns the model's constructor arguments, without loading Keras; `config` is its ModelConfig."""
+        with zipfile.ZipFile(self.model_file()) as archive:
+            found: dict[str, Any] = json.loads(archive.read("config.json"))["config"]
+        return found
+
     def history(self) -> dict[str, Any]:
         """Returns what the training was like.
 

@@ -11,6 +11,7 @@ from components.models.config import ModelConfig
 from components.models.embedding import source_embedding
 from components.models.pooling import HardAttentionPooling, pool
 from components.models.reinforce import ReinforcedModel
+from components.models.vocabulary import VocabularyAxis
 from layers import AttentionPooling, HardSelection
 
 _LEAST = 1e-6  # the probability of a label whose estimate is 0 or less
@@ -89,6 +90,33 @@ class Classifier(ReinforcedModel):
         if self.config.readout:
             logits = ops.log(ops.maximum(logits, _LEAST))
         return {"logits": logits, **choices} if choices else logits
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of ids by field."""
+        return {"text": self.vocabulary_size, "label": self.classes}
+
+    def vocabulary_axes(self) -> list[VocabularyAxis]:
+        """Returns every axis with an entry a token or a label."""
+        rows = self.config.encoder.token_rows(self.encoder)
+        if self.embedding:
+            rows.append(self.embedding.embeddings)
+        columns = []
+        if self.config.encoder.returns_tokens:
+            rows.append(self.readout.kernel)
+            if self.attention_pooling:  # as wide as what it reads
+                columns = [self.attention_pooling.kernel]
+                rows += [*columns, self.attention_pooling.bias, self.attention_pooling.score]
+        return [
+            *(VocabularyAxis(variable, 0, "text") for variable in rows),
+            *(VocabularyAxis(variable, 1, "text") for variable in columns),
+            VocabularyAxis(self.readout.kernel, 1, "label"),
+            VocabularyAxis(self.readout.bias, 0, "label"),
+        ]
+
+    def training_state(self) -> list[keras.Variable]:
+        """Returns the weights that only steer the training: those of a hard pooling's estimator."""
+        return self.selection.weights if self.selection else []
 
     def get_config(self) -> dict[str, Any]:
         """Returns what `from_config` needs."""

@@ -57,6 +57,7 @@ class ModelConfig(Strict):
     """The network between tokens and answer."""
 
     renamed: ClassVar = {"tied_embeddings": "tied_softmax"}
+    training_only: ClassVar = frozenset({"dropout", "train_embeddings"})
     embedding_size: Units = 64
     """Width of the token embeddings (tfidf and memory_network have their own)."""
     train_embeddings: bool = True

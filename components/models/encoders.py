@@ -37,6 +37,19 @@ class _Encoder(Strict):
         """
         raise TypeError(f"{type(self).__name__} does not say which layer it stands for.")
 
+    def token_rows(self, layer: keras.layers.Layer) -> list[keras.Variable]:
+        """Returns those of the layer's variables whose first axis has an entry a token id, and perhaps more.
+
+        Args:
+            layer: what `encoder` made, built.
+        """
+        return []
+
+    @property
+    def returns_tokens(self) -> bool:
+        """Whether the last axis of the outputs has an entry a token id, and perhaps more behind them."""
+        return False
+
 
 class _RecurrentEncoder(_Encoder, Recurrent):
     bidirectional: bool = False
@@ -221,6 +234,7 @@ class TfIdfEncoder(_Encoder):
     """The baseline: tokens counted and weighted by their rarity, and a feed-forward network."""
 
     renamed: ClassVar = {"layers": "num_layers", "buckets": "hash_bins"}
+    training_only: ClassVar = frozenset({"dropout"})
     type: Literal["tfidf"]
     reads_tokens: ClassVar[bool] = True
     units: Units = 128
@@ -250,6 +264,15 @@ class TfIdfEncoder(_Encoder):
             hash_bins=self.hash_bins,
             name="encoder",
         )
+
+    def token_rows(self, layer: keras.layers.Layer) -> list[keras.Variable]:
+        """Returns the weights of the terms and what reads them: terms of several tokens come last."""
+        return [layer.tfidf.idf, *(hidden.kernel for hidden in layer.hidden[:1])]
+
+    @property
+    def returns_tokens(self) -> bool:
+        """Whether the weighted counts themselves come out."""
+        return self.num_layers == 0
 
 
 class MemoryNetworkEncoder(_Encoder):
@@ -282,6 +305,10 @@ class MemoryNetworkEncoder(_Encoder):
             max_sentences=self.max_sentences,
             name="encoder",
         )
+
+    def token_rows(self, layer: keras.layers.Layer) -> list[keras.Variable]:
+        """Returns the embeddings of all hops."""
+        return [layer.embeddings]
 
 
 Encoder = Annotated[

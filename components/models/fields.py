@@ -51,6 +51,7 @@ class Recurrent(Strict):
     """What every stack of recurrent layers has."""
 
     renamed: ClassVar = {"layers": "num_layers"}
+    training_only: ClassVar = frozenset({"dropout"})
 
     units: Units = 128
     """Units of each layer, in each direction."""

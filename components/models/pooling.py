@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -23,6 +23,9 @@ _OF_ESTIMATOR = {
 class HardSelectionConfig(Strict):
     """How hard attention chooses and learns to."""
 
+    training_only: ClassVar = frozenset(
+        {"estimator", "soft_mixing", *(name for names in _OF_ESTIMATOR.values() for name in names)}
+    )
     estimator: Literal["reinforce", "straight_through"] = "reinforce"
     """How the choice gets a gradient: by its effect on the loss (unbiased), or by a relaxation (steadier)."""
     soft_mixing: _Fraction = 0.5

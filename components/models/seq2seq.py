@@ -13,6 +13,7 @@ from components.models.decode import DecodeConfig
 from components.models.embedding import source_embedding
 from components.models.reinforce import ReinforcedModel
 from components.models.row_seeds import row_seeds
+from components.models.vocabulary import VocabularyAxis
 from layers import AttentionDecoder, BeamSearchDecoder, HardSelection
 from layers.attention._attention import zero_masked
 
@@ -172,6 +173,30 @@ class Seq2Seq(ReinforcedModel):
         if self.config.tied_softmax:
             return self.target_embedding(self.projection(outputs), reverse=True) + self.bias
         return self.logits(outputs)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of ids by field."""
+        return {"source": self.source_size, "target": self.target_size}
+
+    def vocabulary_axes(self) -> list[VocabularyAxis]:
+        """Returns every axis with an entry a token."""
+        rows = self.config.encoder.token_rows(self.encoder)
+        if self.source_embedding:
+            rows.append(self.source_embedding.embeddings)
+        written = [(self.target_embedding.embeddings, 0)]
+        if self.config.tied_softmax:
+            written.append((self.bias, 0))
+        else:
+            written += [(self.logits.kernel, 1), (self.logits.bias, 0)]
+        return [
+            *(VocabularyAxis(variable, 0, "source") for variable in rows),
+            *(VocabularyAxis(variable, axis, "target") for variable, axis in written),
+        ]
+
+    def training_state(self) -> list[keras.Variable]:
+        """Returns the weights that only steer the training: those of a hard attention's estimator."""
+        return self.selection.weights if self.selection else []
 
     def decode(
         self,

@@ -57,7 +57,8 @@ def make_statistics(
 
     `tokens` are those of a text before it is cut; `median` and `p95` are the smallest numbers that half and
     95 % of the texts do not exceed. `unknown` is the share of unknown tokens among those kept, `cut` the
-    share of texts with more than `max_sequence_length` tokens.
+    share of texts with more than `max_sequence_length` tokens. Where an earlier model's tokenizers were
+    extended, `added_tokens` and `added_labels` say by how much.
 
     Args:
         configs: the tokenizer of each text field.
@@ -69,10 +70,12 @@ def make_statistics(
         by_split.setdefault(part.split, []).append(part)
     present = [split for split in SPLITS if split in by_split]
     sizes = {entry.field: entry.size for entry in learnt}
+    added = {entry.field: entry.added for entry in learnt if entry.added is not None}
     statistics: dict[str, Any] = {"fields": {}}
     for name, config in configs.items():
         statistics["fields"][name] = {
             "vocabulary_size": sizes[name],
+            **({"added_tokens": added[name]} if name in added else {}),
             "splits": {
                 split: _summary([part.fields[name] for part in by_split[split]], config.max_sequence_length)
                 for split in present
@@ -80,6 +83,8 @@ def make_statistics(
         }
     if "label" in sizes:
         statistics["labels"] = sizes["label"]
+        if "label" in added:
+            statistics["added_labels"] = added["label"]
         statistics["unknown_labels"] = {
             split: sum(part.unknown_labels for part in by_split[split]) for split in present
         }
@@ -125,10 +130,13 @@ def _warnings(statistics: Mapping[str, Any], configs: Mapping[str, TokenizerConf
                     "Raise "
                     f"`tokenize.{name}.max_sequence_length`, or choose a type with longer tokens."
                 )
+    known = "neither the train split nor the earlier model has"
+    if "added_labels" not in statistics:
+        known = "the train split does not have"
     for split, unknown in statistics.get("unknown_labels", {}).items():
         if unknown:
             warnings.append(
-                f"Examples of {split} with a label that the train split does not have: {unknown:,}. None of "
-                f"them can be answered right."
+                f"Examples of {split} with a label that {known}: {unknown:,}. None of them can be answered "
+                f"right."
             )
     return warnings

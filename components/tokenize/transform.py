@@ -10,13 +10,14 @@ import apache_beam as beam
 from apache_beam.pvalue import AsList, AsSingleton
 
 from components.artifacts.artifact import Reference
-from components.artifacts.tokens import STATISTICS
+from components.artifacts.tokens import STATISTICS, Tokens
 from components.errors import UserError
 from components.reports import Progress, Warned, emit
 from components.strict import FIELDS, SPLITS, Split, Task
 from components.tokenize.config import TokenizeConfig
 from components.tokenize.config import Tokenizer as TokenizerConfig
 from components.tokenize.count import CountUnits, OfField
+from components.tokenize.earlier import check_tokenizers
 from components.tokenize.encode import EncodePart
 from components.tokenize.learn import Learnt, learn_labels, learn_tokenizer
 from components.tokenize.parts import Part, find_parts
@@ -27,20 +28,31 @@ from components.work import Made, Work
 class Tokenize(beam.PTransform):
     """Learns tokenizers and labels from the train split, and makes the artifact `Tokens`.
 
+    With an earlier model's tokens, all of its tokens and labels keep their numbers. What is new in the train
+    split comes behind them: units that occur `min_count` times, the most frequent first, characters only
+    where pieces are learnt as a whole (wordpiece, sentencepiece), until `vocabulary_size` is reached; and
+    labels, sorted. A smaller `vocabulary_size` than the earlier one removes nothing.
+
     Args:
         config: the tokenizer of each text field.
         task: decides the fields.
         work: of the stage.
+        init: the tokenize artifact to extend, of which the part `vocabulary` is read; it may be under another
+            root.
 
     Raises:
-        UserError: the tokenizers do not suit the task; while running, a vocabulary cannot be learnt.
+        UserError: the tokenizers do not suit the task, or split texts otherwise than those of `init`; while
+            running, a vocabulary cannot be learnt.
     """
 
-    def __init__(self, config: TokenizeConfig, task: Task, work: Work) -> None:
+    def __init__(self, config: TokenizeConfig, task: Task, work: Work, init: Reference | None = None) -> None:
         super().__init__()
         self._configs = _tokenizers(config, task)
         self._task = task
         self._work = work
+        self._init = init
+        if init is not None:
+            check_tokenizers(Tokens.load(init), self._configs)
 
     def expand(self, inputs: beam.PCollection) -> beam.PCollection:
         """Makes one `Made` from the one mapping of references."""
@@ -57,7 +69,8 @@ class Tokenize(beam.PTransform):
             for field in FIELDS[self._task]
         ]
         learnt = AsSingleton(
-            inputs | "Learn" >> beam.Map(_learn, self._task, self._configs, self._work, *vocabulary)
+            inputs
+            | "Learn" >> beam.Map(_learn, self._task, self._configs, self._work, self._init, *vocabulary)
         )
         parts = (
             inputs
@@ -91,17 +104,20 @@ def _learn(
     task: Task,
     configs: dict[str, TokenizerConfig],
     work: Work,
+    init: Reference | None,
     *counts: list[tuple[str, int]],
 ) -> list[Learnt]:
     """Learns field after field, in the order of the task's fields."""
     learnt = []
     with work.attempt("learning") as attempt:
+        earlier: Tokens | None = None if init is None else Tokens.load(init)
         for done, (field, counted) in enumerate(zip(FIELDS[task], counts, strict=True)):
             emit(Progress(work.stage, done, len(counts), "learning"))
             if field in configs:
-                learnt.append(learn_tokenizer(field, configs[field], counted, attempt))
+                tokenizer = earlier.tokenizer(field) if earlier else None
+                learnt.append(learn_tokenizer(field, configs[field], counted, attempt, tokenizer))
             else:
-                learnt.append(learn_labels(counted, attempt))
+                learnt.append(learn_labels(counted, attempt, earlier.labels() if earlier else None))
     return learnt
 
 
@@ -118,6 +134,9 @@ def _publish(
     summary: dict[str, Any] = {"vocabulary": vocabulary}
     if "labels" in statistics:
         summary["labels"] = statistics["labels"]
+    added = {each.field: each.added for each in learnt if each.added is not None}
+    if added:
+        summary["added"] = added
     summary["warnings"] = statistics["warnings"]
     with work.attempt("counting") as attempt:
         report = attempt.put(

@@ -24,13 +24,18 @@ from components.reports import Warned, emit
 from components.strict import Task
 from components.train.config import TrainConfig
 from components.train.documents import CountDocuments, DocumentFrequencies
+from components.train.warm_start import InitialModel, check_network
 from components.work import Attempt, Made, Work
 
 if TYPE_CHECKING:
     import keras
 
-_READ = {"tokenize": ("vocabulary", "train", "validation")}
-_MEASURED = {"ingest": ("validation",), **_READ}
+_READ = {
+    "ingest": ("validation",),
+    "tokenize": ("vocabulary", "train", "validation"),
+    "initial_tokens": ("vocabulary",),
+    "initial_model": ("model",),
+}
 _PATIENCE = 1.0  # seconds between two looks at another's work: short, so that an interrupt is heard
 
 
@@ -49,9 +54,12 @@ class Trial:
         seed: decides initial weights, dropout and the order of the examples.
         work: of its node.
         measuring: measures `config.monitored`, if that is a metric of evaluate; it also reads ingest.
+        initial: an earlier model whose weights to start from, instead of drawn ones; `Tokenize` was given its
+            tokens. Optimizer and schedules are fresh, and epochs count from 1. A training that is continued
+            takes its weights from its checkpoint.
 
     Raises:
-        UserError: the readout does not suit the model or the task.
+        UserError: the readout does not suit the model or the task, or the earlier model is another network.
     """
 
     config: TrainConfig
@@ -60,10 +68,13 @@ class Trial:
     seed: int
     work: Work
     measuring: Measuring | None = None
+    initial: InitialModel | None = None
 
     def __post_init__(self) -> None:
         if problem := readout_problem(self.model, self.task):
             raise UserError(f"model.readout: {problem}")
+        if self.initial is not None:
+            check_network(self.initial, self.model)
 
 
 class Train(beam.PTransform):
@@ -137,11 +148,16 @@ class _Training:
         self._seed = trial.seed
         self._work = trial.work
         self._measuring = trial.measuring
+        self._initial = trial.initial
 
     def __call__(self, inputs: dict[str, Reference], frequencies: DocumentFrequencies | None) -> Made:
-        reads = _MEASURED if self._measuring else _READ
         read = inputs_hash(
-            {f"{name} {part}": inputs[name].digests[part] for name, parts in reads.items() for part in parts}
+            {
+                f"{name} {part}": inputs[name].digests[part]
+                for name, parts in _READ.items()
+                for part in parts
+                if name in inputs
+            }
         )
         folder = checkpoint_folder(self._work, read)
         manifest = manifest_path(self._work.root, self._work.stage, self._work.key, read, self._work.number)
@@ -163,6 +179,7 @@ class _Training:
         from components.train.result import result
         from components.train.scope import training_scope
         from components.train.start import new_model
+        from components.train.warm_start import start_from
 
         config, tokens = self._config, Tokens.load(inputs["tokenize"])
         split = partial(
@@ -174,12 +191,20 @@ class _Training:
             model = new_model(self._model, self._task, tokens, self._seed)
             if frequencies is not None:
                 model.encoder.tfidf.set_document_frequencies(*frequencies)
+            started = {} if self._initial is None else {"init": start_from(model, tokens, self._initial)}
             measure = self._measuring(model, inputs) if self._measuring else None
             trainer = Trainer(model, config, *splits, self._seed, checkpoints, measure)
             history, kept = trainer.fit(), trainer.kept()
         vocabulary = inputs["tokenize"].digests["vocabulary"]
         return result(
-            attempt, model, history, kept["epoch"], vocabulary, checkpoints.newest, kept_step=kept["step"]
+            attempt,
+            model,
+            history,
+            kept["epoch"],
+            vocabulary,
+            checkpoints.newest,
+            kept_step=kept["step"],
+            **started,
         )
 
 

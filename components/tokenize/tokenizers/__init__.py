@@ -11,12 +11,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from components.artifacts.tokens import TOKENIZER_FILE
 from components.errors import UserError
 from components.tokenize.config import Tokenizer as TokenizerConfig
 from components.tokenize.tokenizers.base import (
     END,
     PAD,
-    SETTINGS_FILE,
     SPECIAL_TOKENS,
     START,
     UNKNOWN,
@@ -64,10 +64,10 @@ def load_tokenizer(directory: str) -> Tokenizer:
     Raises:
         UserError: there is no tokenizer in that folder.
     """
-    path = Path(directory, SETTINGS_FILE)
+    path = Path(directory, TOKENIZER_FILE)
     if not path.is_file():
         raise UserError(
-            f"{directory} holds no tokenizer: expected a file {SETTINGS_FILE} in it. Name the folder of one "
+            f"{directory} holds no tokenizer: expected a file {TOKENIZER_FILE} in it. Name the folder of one "
             f"field, such as tokenizer/text in the artifact of the tokenize stage."
         )
     settings = json.loads(path.read_bytes())

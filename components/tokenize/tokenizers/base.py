@@ -6,19 +6,30 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import tensorflow as tf
 import tensorflow_text
 
+from components.artifacts.tokens import TOKENIZER_FILE
 from components.tokenize.config import Tokenizer as TokenizerConfig
 
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>")
 PAD, UNKNOWN, START, END = range(4)
 
-SETTINGS_FILE = "tokenizer.json"
-
 Config = TypeVar("Config", bound=TokenizerConfig)
+
+
+class Extension(NamedTuple):
+    """A tokenizer with more tokens than an earlier one.
+
+    Args:
+        tokenizer: the earlier tokens at their ids, the new ones behind them.
+        left_out: how many new tokens `vocabulary_size` leaves no room for, as far as they were counted.
+    """
+
+    tokenizer: Tokenizer[Any]
+    left_out: int
 
 
 class Tokenizer(tf.Module, ABC, Generic[Config]):
@@ -92,7 +103,7 @@ class Tokenizer(tf.Module, ABC, Generic[Config]):
         Path(directory).mkdir(parents=True, exist_ok=True)
         settings = {"config": self.config.model_dump(), "pieces": self.pieces}
         as_json = json.dumps(settings, ensure_ascii=False, indent=1) + "\n"
-        Path(directory, SETTINGS_FILE).write_bytes(as_json.encode())
+        Path(directory, TOKENIZER_FILE).write_bytes(as_json.encode())
 
     @classmethod
     def load(cls, directory: str, config: Config, pieces: Sequence[str]) -> Tokenizer[Config]:
@@ -151,6 +162,29 @@ class Tokenizer(tf.Module, ABC, Generic[Config]):
         Raises:
             UserError: the configuration does not fit the counts.
         """
+
+    def extend(self, config: Config, counts: Sequence[tuple[str, int]]) -> Extension:
+        """Adds tokens for what this tokenizer reads as unknown; its own keep their ids, all of them.
+
+        An id of a text changes only where it was the unknown token, so the ids of a text without unknown
+        tokens stay the same.
+
+        Args:
+            config: the section of the new tokenizer, which splits and normalizes texts as this one does.
+                Its `vocabulary_size` bounds what is added.
+            counts: as for `learn`.
+        """
+        missing = self._missing(config, counts)
+        room = max(config.vocabulary_size - self.vocabulary_size, 0)
+        return Extension(self._with(config, missing[:room]), max(len(missing) - room, 0))
+
+    @abstractmethod
+    def _missing(self, config: Config, counts: Sequence[tuple[str, int]]) -> list[str]:
+        """Returns the pieces that `extend` may add, most important first."""
+
+    def _with(self, config: Config, pieces: Sequence[str]) -> Tokenizer[Config]:
+        """Makes a tokenizer with these pieces behind this one's."""
+        return type(self)(config, [*self.pieces, *pieces])
 
     @staticmethod
     @abstractmethod

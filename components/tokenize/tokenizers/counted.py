@@ -32,3 +32,7 @@ class CountedTokenizer(Tokenizer[Config]):
                 f"{counts[0][1]} times in the train split. Lower min_count to {counts[0][1]} or less."
             )
         return cls(config, [*SPECIAL_TOKENS, *units][: config.vocabulary_size])
+
+    def _missing(self, config: Config, counts: Sequence[tuple[str, int]]) -> list[str]:
+        known = set(self.pieces)  # the special tokens among them
+        return [unit for unit, count in counts if count >= config.min_count and unit not in known]

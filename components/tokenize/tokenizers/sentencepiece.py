@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import tensorflow_text
 
 from components.quiet import quietly
 from components.tokenize.config import SentencePiece
-from components.tokenize.tokenizers.base import drop_first_space
+from components.tokenize.tokenizers.base import SPECIAL_TOKENS, drop_first_space
 from components.tokenize.tokenizers.subwords import (
     SPACE_MARK,
     SubwordTokenizer,
@@ -65,6 +66,22 @@ class SentencePieceTokenizer(SubwordTokenizer[SentencePiece]):
         """Learns pieces from words and control characters."""
         return cls(config, train_pieces(counts, config.model_type, config.vocabulary_size))
 
+    def _missing(self, config: SentencePiece, counts: Sequence[tuple[str, int]]) -> list[str]:
+        known = set(self.pieces)
+        return [character for character in self._characters(counts) if character not in known]
+
+    def _with(self, config: SentencePiece, pieces: Sequence[str]) -> SentencePieceTokenizer:
+        """Appends the characters to the model.
+
+        Their score is the lowest there is, because from that follows what an unknown character costs.
+        """
+        import sentencepiece  # only to learn: what uses a tokenizer needs TensorFlow alone
+
+        learnt = sentencepiece.SentencePieceProcessor(model_proto=self._model)
+        lowest = min(learnt.get_score(i) for i in range(len(SPECIAL_TOKENS), len(learnt)))
+        appended = b"".join(_entry(character, lowest) for character in pieces)
+        return SentencePieceTokenizer(config, self._model + appended)
+
     @staticmethod
     def _split(texts: tf.Tensor) -> tf.RaggedTensor:
         """Splits at spaces alone, which are what the pieces hold; control characters stand by themselves."""
@@ -82,3 +99,15 @@ class SentencePieceTokenizer(SubwordTokenizer[SentencePiece]):
     @staticmethod
     def _polish(texts: tf.Tensor) -> tf.Tensor:
         return drop_first_space(texts)
+
+
+def _entry(character: str, score: float) -> bytes:
+    """Encodes a piece as what, behind a model, is one more of its pieces.
+
+    A model is a protocol buffer, whose repeated field 1 holds the pieces: messages with the text in field 1
+    and the score in field 2. Messages that are concatenated are one with the entries of both. Lengths below
+    128, as a character's are, take one byte.
+    """
+    text = character.encode()
+    message = b"\x0a" + bytes([len(text)]) + text + b"\x15" + struct.pack("<f", score)
+    return b"\x0a" + bytes([len(message)]) + message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, TypeVar
 
@@ -26,7 +27,11 @@ _STRETCH = 64
 
 
 class SubwordTokenizer(Tokenizer[Config]):
-    """A tokenizer whose pieces are learnt by sentencepiece's trainer."""
+    """A tokenizer whose pieces are learnt by sentencepiece's trainer.
+
+    They are learnt as a whole. `extend` adds single characters only, of which no earlier piece has any: a
+    longer piece could match where several earlier ones did.
+    """
 
     @classmethod
     def most_units(cls, config: Config) -> int:
@@ -37,6 +42,15 @@ class SubwordTokenizer(Tokenizer[Config]):
     def rank(unit: str, count: int) -> tuple[int | str, ...]:
         """By count; ties by a hash, so that what is kept of many rare units is a fair sample of them."""
         return -count, zlib.crc32(unit.encode()), unit
+
+    @staticmethod
+    def _characters(counts: Sequence[tuple[str, int]]) -> list[str]:
+        """Returns the characters of counted units but NUL, the most frequent first."""
+        found: Counter[str] = Counter()
+        for unit, count in counts:
+            for character in unit:
+                found[character] += count
+        return sorted(found.keys() - {"\0"}, key=lambda character: (-found[character], character))
 
 
 def into_stretches(texts: tf.Tensor) -> tf.Tensor:

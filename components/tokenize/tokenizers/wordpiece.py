@@ -58,8 +58,7 @@ class WordPieceTokenizer(SubwordTokenizer[WordPiece]):
         """
         import sentencepiece  # only to learn: what uses a tokenizer needs TensorFlow alone
 
-        # The op keeps two control characters for itself; with U+0011 as a piece it crashes the process.
-        words = [(word, count) for word, count in counts if unicodedata.category(word[0]) != "Cc"]
+        words = _without_controls(counts)
         characters = sorted(set[str]().union(*(word for word, _ in words)))
         inside = [_INSIDE + character for character in word_characters(characters)]
         spelling = [*SPECIAL_TOKENS, *characters, *inside]
@@ -71,6 +70,16 @@ class WordPieceTokenizer(SubwordTokenizer[WordPiece]):
         pieces = dict.fromkeys([*spelling, *(_as_wordpiece(piece) for piece in merged if len(piece) > 1)])
         return cls(config, list(pieces)[: config.vocabulary_size])
 
+    def _missing(self, config: WordPiece, counts: Sequence[tuple[str, int]]) -> list[str]:
+        characters, known = self._characters(_without_controls(counts)), set(self.pieces)
+        inside = set(word_characters(characters))
+        spelling = [
+            piece
+            for character in characters
+            for piece in ((character, _INSIDE + character) if character in inside else (character,))
+        ]
+        return [piece for piece in spelling if piece not in known]
+
     @staticmethod
     def _surface(piece: str) -> str:
         return piece.removeprefix(_INSIDE) if piece.startswith(_INSIDE) else f" {piece}"
@@ -78,6 +87,11 @@ class WordPieceTokenizer(SubwordTokenizer[WordPiece]):
     @staticmethod
     def _polish(texts: tf.Tensor) -> tf.Tensor:
         return drop_first_space(texts)
+
+
+def _without_controls(counts: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Leaves out control characters: the op keeps two for itself, and crashes with U+0011 as a piece."""
+    return [(word, count) for word, count in counts if unicodedata.category(word[0]) != "Cc"]
 
 
 def _as_wordpiece(piece: str) -> str:
