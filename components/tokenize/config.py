@@ -89,3 +89,7 @@ class TokenizeConfig(Strict):
     """seq2seq: the tokenizer of the source."""
     target: Tokenizer | None = None
     """seq2seq: the tokenizer of the target."""
+
+    def by_field(self) -> dict[str, Tokenizer]:
+        """Returns the tokenizers that there are, by text field."""
+        return {field: tokenizer for field, tokenizer in self if tokenizer is not None}

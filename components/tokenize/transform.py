@@ -84,8 +84,7 @@ class Tokenize(beam.PTransform):
 def _tokenizers(config: TokenizeConfig, task: Task) -> dict[str, TokenizerConfig]:
     """The tokenizer of each text field."""
     expected = [field for field in FIELDS[task] if field != "label"]
-    given = {field: getattr(config, field) for field in type(config).model_fields}
-    configs = {field: tokenizer for field, tokenizer in given.items() if tokenizer is not None}
+    configs = config.by_field()
     if sorted(configs) != sorted(expected):
         received = " and ".join(configs) or "none"
         raise UserError(

@@ -13,6 +13,8 @@ from components.artifacts.exported_model import ExportedModel
 from components.artifacts.tokens import Tokens
 from components.artifacts.trained_model import TrainedModel
 from components.errors import UserError
+from components.tokenize.earlier import check_tokenizers
+from components.train.warm_start import InitialModel, check_network
 from pipeline.config import PipelineConfig
 from pipeline.config.loading import config_of
 from pipeline.plan.warm_start import Initial
@@ -105,7 +107,7 @@ def initial_of(config: PipelineConfig) -> Initial | None:
         None without `train.init_from`.
 
     Raises:
-        UserError: if it cannot be had, or is of another task.
+        UserError: if it cannot be had, is of another task, or does not fit tokenizers and network.
     """
     if config.train.init_from is None:
         return None
@@ -122,6 +124,8 @@ def initial_of(config: PipelineConfig) -> Initial | None:
             f"train.init_from: the examples of {known.title}, on which it is asked what was forgotten, are "
             "gone; name another run"
         )
+    check_tokenizers(tokens, config.tokenize.by_field())
+    check_network(InitialModel(tokens.reference, model.reference), config.model)
     return Initial(known.title, examples, tokens, model)
 
 

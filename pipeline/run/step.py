@@ -92,12 +92,20 @@ class Step(beam.PTransform):
             | "begin" >> beam.Map(_begin, self._plans, work, upstream)
         )
         (stage,) = {plan.stage.name: plan.stage for plan in self._plans.values()}.values()
-        nodes = [NodeWork(name, plan.config, self._sources, work[name]) for name, plan in self._plans.items()]
+        nodes = [
+            NodeWork(name, plan.config, self._sources, work[name], _given(plan))
+            for name, plan in self._plans.items()
+        ]
         made = begun | "unless it is there" >> beam.FlatMap(to_do) | "work" >> stage.transform(nodes)
         commit = Commit(self._plans, work, self._sources, self._folder.id)
         committed = made | "commit" >> beam.ParDo(commit, AsDict(begun))
         found = begun | "what is there" >> beam.FlatMap(_there)
         return (found, committed) | "one of both" >> beam.Flatten()
+
+
+def _given(plan: NodePlan) -> dict[str, Reference]:
+    """What a node reads that no node makes."""
+    return {name: read.artifact.reference for name, read in plan.reads.items() if read.artifact}
 
 
 def _begin(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from components.artifacts.artifact import Artifact
+from components.artifacts.artifact import Artifact, Reference
 from components.ingest.sources import Source
 from components.strict import Strict
 from components.work import Work
@@ -32,12 +32,14 @@ class NodeWork:
         config: of its trial.
         sources: the user's files.
         work: where it puts files and reports.
+        given: the artifacts among what it reads that no node makes, by the names that the stage gives them.
     """
 
     name: str
     config: PipelineConfig
     sources: Sequence[Source]
     work: Work
+    given: Mapping[str, Reference] = field(default_factory=dict)
 
 
 class Stage(ABC):

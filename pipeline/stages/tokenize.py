@@ -47,7 +47,7 @@ class TokenizeStage(Stage):
         """Makes components.tokenize.transform.Tokenize."""
         from components.tokenize.transform import Tokenize
 
-        return Tokenize(node.config.tokenize, node.config.task, node.work)
+        return Tokenize(node.config.tokenize, node.config.task, node.work, node.given.get(INITIAL_TOKENS))
 
     def describe(self, summary: Mapping[str, Any]) -> str:
         """Counts tokens and labels."""

@@ -14,6 +14,7 @@ from pipeline.plan.fingerprint import library_versions, source_fingerprint
 from pipeline.plan.ingredients import Ingredients
 from pipeline.stages.log import StageLog
 from pipeline.stages.stage import NodeWork, Reads, Stage, dump
+from pipeline.stages.tokenize import INITIAL_TOKENS
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -39,7 +40,9 @@ class TrainStage(Stage):
     def reads(self, config: PipelineConfig) -> Reads:
         """The tokens that it fits to, those that it is watched on, and where it starts from."""
         texts = {"ingest": ("validation",)} if is_measured(config.train) else {}
-        initial = {INITIAL_MODEL: ("model",)} if config.train.init_from else {}
+        initial: Reads = {}
+        if config.train.init_from:
+            initial = {INITIAL_TOKENS: ("vocabulary",), INITIAL_MODEL: ("model",)}
         return {**texts, "tokenize": ("vocabulary", "train", "validation"), **initial}
 
     def settings(self, config: PipelineConfig) -> dict[str, Any]:
@@ -107,9 +110,13 @@ class TrainStage(Stage):
 
 def _trial(node: NodeWork) -> Trial:
     from components.train.transform import Trial
+    from components.train.warm_start import InitialModel
 
     config = node.config
     trial = Trial(config.train, config.model, config.task, config.seed, node.work)
+    if INITIAL_MODEL in node.given:
+        initial = InitialModel(node.given[INITIAL_TOKENS], node.given[INITIAL_MODEL])
+        trial = replace(trial, initial=initial)
     if not is_measured(config.train):
         return trial
     from components.train.monitored import measuring
