@@ -46,7 +46,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from layers import AttentionDecoder, BahdanauAttention, BeamSearchDecoder
+from layers import AttentionDecoder, BahdanauAttention, BeamSearchDecoder, SearchOptions
 from layers.decoding._continuations import Allowed, best_continuations, gather
 
 BATCH, SOURCE, STEPS, VOCABULARY, UNITS = 32, 25, 30, 8000, 256
@@ -79,9 +79,9 @@ class Model:
         self.logits.kernel.assign(0.5 * draw.normal(size=(UNITS, VOCABULARY)))
         self.logits.bias.assign(np.where(np.arange(VOCABULARY) <= END, -1e9, 0.0))
 
-    def step(self, tokens: Any, states: Any, keys: Any, memory: Any) -> tuple[Any, Any]:
+    def step(self, tokens: Any, states: Any, source: Any) -> tuple[Any, Any]:
         """Returns the logits of the next tokens, of the shape of `tokens` and the vocabulary's size."""
-        outputs, states, _ = self.decoder.step(self.embedding(tokens), states, keys=keys, memory=memory)
+        outputs, states, _ = self.decoder.step(self.embedding(tokens), states, source)
         # As one matrix product: of more axes, TensorFlow would not fuse it with the bias.
         logits = self.logits(ops.reshape(outputs, (-1, UNITS)))
         return ops.reshape(logits, (*ops.shape(tokens), VOCABULARY)), states
@@ -89,14 +89,14 @@ class Model:
 
 def ours(model: Model, width: int, max_length: int = STEPS - 1) -> Decode:
     # There is a step after the last token, which tells whether the sequence ends there.
-    search = BeamSearchDecoder(beam_size=width, max_length=max_length, dtype="float32")
+    search = BeamSearchDecoder(SearchOptions(beam_size=width, max_length=max_length), dtype="float32")
 
     @tf.function(autograph=False)
     def decode(memory):
-        keys = model.decoder.attention.project_keys(memory)
+        source = model.decoder.prepare(memory)
 
         def step(tokens, states):
-            logits, states = model.step(tokens, states, keys, memory)
+            logits, states = model.step(tokens, states, source)
             return ops.log_softmax(logits), states
 
         states = model.decoder.get_initial_state(BATCH, memory)
@@ -114,15 +114,18 @@ def keras_hub(model: Model, width: int, in_cache: bool) -> Decode:
     @tf.function(autograph=False)
     def decode(prompt, memory):
         states = model.decoder.get_initial_state(BATCH, memory)
-        source = (model.decoder.attention.project_keys(memory), memory)
-        repeated = () if in_cache else tuple(tf.repeat(each, width, axis=0) for each in source)
+        source = model.decoder.prepare(memory)
+        tensors = [each for each in keras.tree.flatten(source) if each is not None]
+        repeated = [] if in_cache else [tf.repeat(each, width, axis=0) for each in tensors]
 
         def following(prompt, cache, index):
-            states, source = cache
-            logits, states = model.step(prompt[:, index - 1], states, *(source or repeated))
-            return logits, None, (states, source)
+            states, cached = cache
+            rest = iter(cached or repeated)
+            of_beams = keras.tree.map_structure(lambda each: None if each is None else next(rest), source)
+            logits, states = model.step(prompt[:, index - 1], states, of_beams)
+            return logits, None, (states, cached)
 
-        cache = (states, source if in_cache else ())
+        cache = (states, tensors if in_cache else [])
         return sampler(following, prompt, cache=cache, index=1)[:, 1:]
 
     return lambda: decode(prompt, model.memory).numpy()

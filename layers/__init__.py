@@ -9,6 +9,7 @@ from layers.attention.memory_network import MemoryNetwork
 from layers.attention.monotonic_attention import MonotonicAttention
 from layers.decoding.attention_decoder import AttentionDecoder
 from layers.decoding.beam_search_decoder import BeamSearchDecoder
+from layers.decoding.search_options import SearchOptions
 from layers.rnn.clockwork_rnn import ClockworkRNN
 from layers.rnn.clockwork_rnn_cell import ClockworkRNNCell
 from layers.rnn.cnn_lstm import CNNLSTM
@@ -45,6 +46,7 @@ __all__ = [
     "MonotonicAttention",
     "RecurrentStack",
     "RidgeSums",
+    "SearchOptions",
     "TextCNN",
     "TfIdf",
     "TfIdfNetwork",

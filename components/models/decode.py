@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from components.strict import Strict
+
+if TYPE_CHECKING:
+    from layers import SearchOptions
 
 Count = Annotated[int, Field(ge=1)]
 CountOrOff = Annotated[int, Field(ge=0)]
@@ -61,6 +64,17 @@ class DecodeConfig(Strict):
     (Holtzman et al., 2020)."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """With `sample`: another seed draws other answers."""
+
+    def search_options(self, n_best: int) -> SearchOptions:
+        """Makes the options of the search, but for the prefix, which each call gives.
+
+        Args:
+            n_best: answers wanted of each text.
+        """
+        from layers import SearchOptions
+
+        settings = self.model_dump(exclude={"n_best", "prefix", "max_decoding_length"})
+        return SearchOptions(**settings, max_length=self.max_decoding_length, n_best=n_best)
 
     @model_validator(mode="after")
     def _fits_together(self) -> DecodeConfig:

@@ -15,7 +15,6 @@ from components.models.reinforce import ReinforcedModel
 from components.models.row_seeds import row_seeds
 from components.models.vocabulary import VocabularyAxis
 from layers import AttentionDecoder, BeamSearchDecoder, HardSelection
-from layers.attention._attention import zero_masked
 
 
 @keras.saving.register_keras_serializable(package="rnnpipe")
@@ -228,30 +227,14 @@ class Seq2Seq(ReinforcedModel):
                 "expected return_attention=False and no coverage_penalty; or give the model an attention."
             )
         memory, mask, summary, states = self.encode(source, training=False)
-        memory = zero_masked(memory, mask)
-        attention, reader = self.decoder.attention, self.decoder.reader
-        keys = attention.project_keys(memory) if attention else None
-        reader_keys = reader.project_keys(memory) if reader else None
+        prepared = self.decoder.prepare(memory, mask, summary)
 
         def step(tokens: Any, states: Any) -> tuple[Any, ...]:
-            outputs, states, weights = self.decoder.step(
-                self.target_embedding(tokens),
-                states,
-                keys=keys,
-                memory=memory,
-                mask=mask,
-                summary=summary,
-                reader_keys=reader_keys,
-            )
+            outputs, states, weights = self.decoder.step(self.target_embedding(tokens), states, prepared)
             log_probs = ops.log_softmax(self._logits(outputs), axis=-1)
             return (log_probs, states) if weights is None else (log_probs, states, weights)
 
-        search = BeamSearchDecoder(
-            **config.model_dump(exclude={"n_best", "prefix", "seed", "max_decoding_length"}),
-            max_length=config.max_decoding_length,
-            n_best=n_best,
-            dtype="float32",
-        )
+        search = BeamSearchDecoder(config.search_options(n_best), dtype="float32")
         batch_size = ops.shape(source)[0]
         return search(
             step,

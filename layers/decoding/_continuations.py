@@ -1,4 +1,4 @@
-"""The next tokens of a beam search's hypotheses: the best ones, drawn ones, and those to be avoided."""
+"""How hypotheses of a beam search may continue, and the best of these continuations."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def best_continuations(
     (rows, width), vocabulary = ops.shape(base), log_probs.shape[-1]
     size = _chunk_size(vocabulary)
     n_chunks = -(-vocabulary // size)
-    chunks = ops.reshape(_padded(ranked, n_chunks * size), (rows, width * n_chunks, size))
+    chunks = ops.reshape(_with_padding(ranked, n_chunks * size), (rows, width * n_chunks, size))
 
     masked_ids = {token for token in allowed.forbidden_ids if token < vocabulary}
-    mask = _mask(masked_ids, (n_chunks, size))
+    mask = mask_of(masked_ids, (n_chunks, size))
     if allowed.may_end is not True:
         masked_ids.add(allowed.end_id)
-        mask = ops.where(allowed.may_end, mask, _mask(masked_ids, (n_chunks, size)))
+        mask = ops.where(allowed.may_end, mask, mask_of(masked_ids, (n_chunks, size)))
 
     n_masked_chunks = len({token // size for token in masked_ids})
     n_best_chunks = min(count + width * n_masked_chunks, width * n_chunks)
@@ -77,103 +77,48 @@ def best_continuations(
     parents = best_chunks // n_chunks
     tokens = best_chunks % n_chunks * size + places % size
     tokens = ops.minimum(tokens, vocabulary - 1)  # Impossible ones may lie in the padding.
-    return Continuations(ranks, parents, tokens, _token_log_probs(log_probs, parents, tokens))
+    return Continuations(ranks, parents, tokens, ops.cast(look_up(log_probs, parents, tokens), "float32"))
 
 
-def drawn_continuations(
-    log_probs: Tensor,
-    base: Tensor,
-    uniforms: Tensor,
-    allowed: Allowed,
-    temperature: float,
-    top_k: int,
-    top_p: float,
-) -> Continuations:
-    """Draws one continuation of each hypothesis.
+def ends_or_none(log_probs: Tensor, base: Tensor, end_id: int) -> Continuations:
+    """Returns what may follow the largest number of tokens: an end, or nothing where none is possible.
 
     Args:
         log_probs: Of any float type and of shape `(rows, width, vocabulary)`.
-        base: Float32 of shape `(rows, width)`, what each hypothesis adds to the rank of its continuation.
-        uniforms: Float32 of shape `(rows, width)`, drawn uniformly from [0, 1].
-        allowed: Which tokens may come next.
-        temperature: What the log probabilities are divided by.
-        top_k: Draw from so many most probable tokens only; 0 for all.
-        top_p: Draw from the fewest most probable tokens only that are together at least this probable.
-    """
-    (rows, width), vocabulary = ops.shape(base), log_probs.shape[-1]
-    masked_ids = {token for token in allowed.forbidden_ids if token < vocabulary}
-    mask = _mask(masked_ids, (vocabulary,))
-    if allowed.may_end is not True:
-        mask = ops.where(allowed.may_end, mask, _mask(masked_ids | {allowed.end_id}, (vocabulary,)))
-    values = ops.cast(log_probs, "float32") + mask
-    values = ops.where(values > IMPOSSIBLE, values, IMPOSSIBLE)
-    values, tokens = ops.top_k(values, min(top_k or vocabulary, vocabulary))
-    weights = ops.exp((values - ops.maximum(values[:, :, :1], -1e30)) / temperature)
-    if top_p < 1:
-        sums = ops.cumsum(weights, axis=-1)
-        # The first one that makes the sum large enough still counts.
-        weights = ops.where(sums - weights < top_p * sums[:, :, -1:], weights, 0.0)
-    # From the smallest up: added to a sum near 1, many small ones together would be rounded away.
-    sums = ops.cumsum(ops.flip(weights, axis=-1), axis=-1)
-    below = ops.sum(ops.cast(sums <= uniforms[:, :, None] * sums[:, :, -1:], "int32"), axis=-1)
-    drawn = ops.maximum(weights.shape[-1] - 1 - below, 0)  # A uniform may be rounded to 1.
-    parents = ops.broadcast_to(ops.arange(width, dtype="int32"), (rows, width))
-    # Of each hypothesis' sorted tokens the drawn one: the same lookup as that of a token's probability.
-    tokens = _at(tokens, parents, drawn)
-    token_log_probs = _at(values, parents, drawn)
-    ranks = base + token_log_probs
-    ranks, places = ops.top_k(ranks, width)
-    return Continuations(ranks, *(gather(each, places) for each in (parents, tokens, token_log_probs)))
-
-
-def without_repeated_ngrams(log_probs: Tensor, sequences: Tensor, time: Tensor, size: int) -> Tensor:
-    """Makes those tokens impossible that would end an n-gram which the hypothesis already contains.
-
-    Args:
-        log_probs: Of shape `(rows, width, vocabulary)`.
-        sequences: int32 of shape `(rows, width, max_length)`.
-        time: How many tokens of each sequence there are.
-        size: The n of the n-grams.
-    """
-    rows, width, max_length = ops.shape(sequences)
-    vocabulary, starts = log_probs.shape[-1], max_length - size + 1
-    if starts < 1:
-        return log_probs
-    repeats = ops.broadcast_to(ops.arange(starts) + size - 1 < time, (rows, width, starts))
-    for offset in range(size - 1):
-        last = ops.take(sequences, ops.maximum(time - size + 1 + offset, 0), axis=-1)
-        repeats = ops.logical_and(
-            repeats, ops.equal(sequences[:, :, offset : offset + starts], last[:, :, None])
-        )
-    hypotheses = ops.reshape(ops.arange(rows * width), (rows, width, 1))
-    places = ops.cast(hypotheses, "int32") * vocabulary + sequences[:, :, size - 1 :]
-    counts = ops.scatter(
-        ops.reshape(places, (-1, 1)),
-        ops.reshape(ops.cast(repeats, "int32"), (-1,)),
-        (rows * width * vocabulary,),
-    )
-    counts = ops.reshape(counts, (rows, width, vocabulary))
-    return ops.where(counts > 0, ops.cast(IMPOSSIBLE, log_probs.dtype), log_probs)
-
-
-def hashed_uniforms(seeds: Tensor, time: Tensor, count: int) -> Tensor:
-    """Returns numbers from [0, 1] that depend on a row's seed, the time and the place alone.
-
-    The finalizer of MurmurHash3, twice.
-
-    Args:
-        seeds: int32 of shape `(rows,)`.
-        time: Scalar int32.
-        count: How many numbers for each row.
+        base: Float32 of shape `(rows, width)`, what each hypothesis adds to the rank of its end.
+        end_id: The token that ends a sequence.
 
     Returns:
-        Float32 of shape `(rows, count)`.
+        Continuations of shape `(rows, 2 * width)`: first the ends, best first, then the hypotheses that
+        cannot end, as they are, with -1 for a token.
     """
-    places = ops.cast(ops.arange(count, dtype="int32") + time * count, "uint32")
-    golden = ops.cast(0x9E3779B9, "uint32")
-    # The finalizer makes 0 of 0, hence the constant: seed 0 would always draw 0 first.
-    mixed = _mix(_mix(ops.cast(seeds, "uint32") ^ golden)[:, None] ^ (places * golden))
-    return ops.cast(mixed, "float32") * 2.0**-32
+    rows, width = ops.shape(base)
+    end_log_probs = ops.cast(log_probs[:, :, end_id], "float32")
+    ranks = end_log_probs + base
+    can_end = ranks > IMPOSSIBLE  # Of NaN, too, this is false.
+    ranks, parents = ops.top_k(ops.where(can_end, ranks, IMPOSSIBLE), width)
+    kept = ops.broadcast_to(ops.arange(width, dtype="int32"), (rows, width))
+    return Continuations(
+        ops.concatenate([ranks, ops.where(can_end, IMPOSSIBLE, base)], axis=1),
+        ops.concatenate([parents, kept], axis=1),
+        ops.concatenate([ops.full_like(parents, end_id), ops.full_like(kept, -1)], axis=1),
+        ops.concatenate([gather(end_log_probs, parents), ops.zeros_like(base)], axis=1),
+    )
+
+
+def padded(continuations: Continuations, count: int) -> Continuations:
+    """Adds impossible continuations until there are `count`."""
+    missing = count - continuations.ranks.shape[1]
+    if not missing:
+        return continuations
+    padding = [[0, 0], [0, missing]]
+    ranks = ops.pad(continuations.ranks, padding, constant_values=IMPOSSIBLE)
+    return Continuations(ranks, *(ops.pad(values, padding) for values in continuations[1:]))
+
+
+def choose(condition: Tensor, ones: Continuations, others: Continuations) -> Continuations:
+    """Takes the first continuations where the condition holds, else the others."""
+    return Continuations(*(ops.where(condition, *both) for both in zip(ones, others, strict=True)))
 
 
 def gather(values: Tensor, places: Tensor) -> Tensor:
@@ -184,23 +129,13 @@ def gather(values: Tensor, places: Tensor) -> Tensor:
     return ops.reshape(ops.take(ops.reshape(values, (-1, *rest)), flat_places, axis=0), (rows, m, *rest))
 
 
-def _token_log_probs(log_probs: Tensor, parents: Tensor, tokens: Tensor) -> Tensor:
-    return ops.cast(_at(log_probs, parents, tokens), "float32")
-
-
-def _at(values: Tensor, parents: Tensor, places: Tensor) -> Tensor:
+def look_up(values: Tensor, parents: Tensor, places: Tensor) -> Tensor:
     """Returns `values[row, parent, place]`, of shape `(rows, count)`."""
     rows, width, size = ops.shape(values)
     return gather(ops.reshape(values, (rows, width * size)), parents * size + places)
 
 
-def _mix(bits: Tensor) -> Tensor:
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-        bits = (bits ^ ops.right_shift(bits, ops.cast(shift, "uint32"))) * ops.cast(factor, "uint32")
-    return bits ^ ops.right_shift(bits, ops.cast(16, "uint32"))
-
-
-def _padded(log_probs: Tensor, size: int) -> Tensor:
+def _with_padding(log_probs: Tensor, size: int) -> Tensor:
     padding = size - log_probs.shape[-1]
     if not padding:
         return log_probs
@@ -212,7 +147,7 @@ def _chunk_size(vocabulary: int) -> int:
     return vocabulary if vocabulary <= 64 else min(range(32, 65), key=lambda size: -vocabulary % size)
 
 
-def _mask(ids: set[int], shape: tuple[int, ...]) -> np.ndarray:
+def mask_of(ids: set[int], shape: tuple[int, ...]) -> np.ndarray:
     """Returns -inf at these ids and 0 elsewhere."""
     mask = np.zeros(math.prod(shape), "float32")
     mask[list(ids)] = IMPOSSIBLE
