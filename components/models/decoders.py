@@ -1,18 +1,24 @@
-"""Configuration of the decoders. `Decoder` is their registry; see components.models.config."""
+"""Configuration of the decoders. `DECODERS` is their registry."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
-
-from components.models.fields import Activation, Gated, Recurrent
+from components.models.fields import Activation, Clockwork, Gated, Recurrent
+from components.plugins import Pluggable
+from components.registry import Registry
 
 if TYPE_CHECKING:
     import keras
 
 
-class _RecurrentDecoder(Recurrent):
+class DecoderConfig(Recurrent, Pluggable):
+    """The section `model.decoder`: a stack of recurrent cells.
+
+    Only `cell` must be defined. A class in a module of your own is named as `type: my_module:MyDecoder`.
+    """
+
     hidden_states: ClassVar[int] = 1
     """How many of a cell's states are vectors as wide as `units`, which a bridge may set; they come first."""
     residual: bool = False
@@ -24,12 +30,12 @@ class _RecurrentDecoder(Recurrent):
     """With luong attention: the decoder also reads what it made of the source one step before (Luong et al.,
     2015)."""
 
+    @abstractmethod
     def cell(self) -> keras.layers.Layer:
         """Makes one recurrent cell, unbuilt; the decoder asks for one a layer."""
-        raise TypeError(f"{type(self).__name__} does not say which cell it stands for.")
 
 
-class SimpleRNNDecoder(_RecurrentDecoder):
+class SimpleRNNDecoder(DecoderConfig):
     """Elman's network."""
 
     type: Literal["simple_rnn"]
@@ -43,7 +49,7 @@ class SimpleRNNDecoder(_RecurrentDecoder):
         return layers.SimpleRNNCell(self.units, activation=self.activation)
 
 
-class GRUDecoder(Gated, _RecurrentDecoder):
+class GRUDecoder(Gated, DecoderConfig):
     """Gated recurrent units (Cho et al., 2014)."""
 
     type: Literal["gru"]
@@ -57,7 +63,7 @@ class GRUDecoder(Gated, _RecurrentDecoder):
         )
 
 
-class LSTMDecoder(Gated, _RecurrentDecoder):
+class LSTMDecoder(Gated, DecoderConfig):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997)."""
 
     hidden_states: ClassVar[int] = 2
@@ -72,27 +78,10 @@ class LSTMDecoder(Gated, _RecurrentDecoder):
         )
 
 
-class ClockworkRNNDecoder(_RecurrentDecoder):
+class ClockworkRNNDecoder(Clockwork, DecoderConfig):
     """Groups of units that run at periods of their own (Koutnik et al., 2014)."""
 
     type: Literal["clockwork_rnn"]
-    periods: list[Annotated[int, Field(ge=1, lt=2**31)]] = Field(default=[1, 2, 4, 8], min_length=1)
-    """Steps between two updates of each group of units, increasing; the units are shared out evenly."""
-    activation: Activation = "tanh"
-    """Of the state."""
-
-    @model_validator(mode="after")
-    def _periods_fit(self) -> ClockworkRNNDecoder:
-        if sorted(set(self.periods)) != self.periods:
-            raise ValueError(
-                f"periods received {self.periods}, expected increasing numbers, such as [1, 2, 4]"
-            )
-        if len(self.periods) > self.units:
-            raise ValueError(
-                f"units received {self.units} for {len(self.periods)} periods, "
-                "expected at least one unit for each period"
-            )
-        return self
 
     def cell(self) -> keras.layers.Layer:
         """Makes layers.ClockworkRNNCell."""
@@ -101,6 +90,5 @@ class ClockworkRNNDecoder(_RecurrentDecoder):
         return ClockworkRNNCell(self.units, periods=self.periods, activation=self.activation)
 
 
-Decoder = Annotated[
-    SimpleRNNDecoder | GRUDecoder | LSTMDecoder | ClockworkRNNDecoder, Field(discriminator="type")
-]
+DECODERS = Registry(__name__, DecoderConfig, [SimpleRNNDecoder, GRUDecoder, LSTMDecoder, ClockworkRNNDecoder])
+Decoder = Annotated[DecoderConfig, DECODERS]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.strict import Strict
 
@@ -58,6 +58,28 @@ class Recurrent(Strict):
     """How many such layers stand on each other."""
     dropout: Rate = 0.0
     """Fraction of each layer's inputs dropped in training."""
+
+
+class Clockwork(Recurrent):
+    """The groups of units of Clockwork RNNs."""
+
+    periods: list[Annotated[int, Field(ge=1, lt=2**31)]] = Field(default=[1, 2, 4, 8], min_length=1)
+    """Steps between two updates of each group of units, increasing; the units are shared out evenly."""
+    activation: Activation = "tanh"
+    """Of the state."""
+
+    @model_validator(mode="after")
+    def _periods_fit(self) -> Clockwork:
+        if sorted(set(self.periods)) != self.periods:
+            raise ValueError(
+                f"periods received {self.periods}, expected increasing numbers, such as [1, 2, 4]"
+            )
+        if len(self.periods) > self.units:
+            raise ValueError(
+                f"units received {self.units} for {len(self.periods)} periods, "
+                "expected at least one unit for each period"
+            )
+        return self
 
 
 class Gated(Strict):

@@ -8,9 +8,7 @@ from typing import NamedTuple
 from components.artifacts.artifact import FileRef
 from components.artifacts.tokens import write_labels, write_tokenizer
 from components.errors import UserError
-from components.tokenize.config import SentencePiece, WordPiece
-from components.tokenize.config import Tokenizer as TokenizerConfig
-from components.tokenize.tokenizers import TOKENIZERS
+from components.tokenize.config import SentencePiece, TokenizerConfig, WordPiece
 from components.work import Attempt
 
 
@@ -53,7 +51,7 @@ def learn_tokenizer(
             f"expected at least one. Check `ingest.columns`, or choose another type for `tokenize.{field}`."
         )
     try:
-        tokenizer = TOKENIZERS[config.type].learn(config, counts)
+        tokenizer = config.tokenizer().learn(config, counts)
     except UserError as error:
         raise UserError(f"tokenize.{field}: {error}") from None
     files = tuple(write_tokenizer(attempt, field, tokenizer))

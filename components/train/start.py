@@ -8,12 +8,9 @@ import keras
 import tensorflow as tf
 
 from components.artifacts.tokens import Tokens
-from components.errors import UserError
 from components.models.build import build_model
 from components.models.config import ModelConfig
-from components.models.encoders import MemoryNetworkEncoder
 from components.strict import FIELDS, Task
-from components.tokenize.tokenizers import UNKNOWN, Tokenizer
 
 # Keras draws from what a whole process shares; an engine may try a bundle twice in one.
 _DRAWING = threading.Lock()
@@ -29,17 +26,15 @@ def new_model(config: ModelConfig, task: Task, tokens: Tokens, seed: int) -> ker
         seed: of everything that is drawn in this process from now on.
 
     Raises:
-        UserError: the tokenizer does not know the token that ends a sentence.
+        UserError: the encoder cannot read what the tokenizer makes.
     """
     sizes = model_sizes(task, tokens)
     with _DRAWING:
         keras.utils.set_random_seed(seed)
         tf.config.experimental.enable_op_determinism()
         model = build_model(config, task, sizes)
-    if isinstance(config.encoder, MemoryNetworkEncoder):
-        field = FIELDS[task][0]
-        separator = _separator_id(config.encoder.separator, tokens.tokenizer(field), field)
-        model.encoder.set_separator(separator)
+    read = FIELDS[task][0]
+    config.encoder.prepare(model.encoder, tokens.tokenizer(read), read)
     return model
 
 
@@ -54,15 +49,3 @@ def model_sizes(task: Task, tokens: Tokens) -> dict[str, int]:
         field: len(tokens.labels()) if field == "label" else tokens.tokenizer(field).vocabulary_size
         for field in FIELDS[task]
     }
-
-
-def _separator_id(separator: str, tokenizer: Tokenizer, field: str) -> int:
-    ids = tokenizer.tokenize(tf.constant([separator]))[0].numpy().tolist()
-    if len(ids) == 1 and ids[0] != UNKNOWN:
-        return ids[0]
-    pieces = ", ".join(tokenizer.pieces[token] for token in ids)
-    raise UserError(
-        f"model.encoder.separator received {separator!r}, expected a token that the {field} tokenizer "
-        f"({tokenizer.config.type}) learnt from the train split, got {pieces or 'none'}. Set it to the token "
-        "that ends the sentences of your data, or put that token between them."
-    )

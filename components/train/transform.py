@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import AsSingleton
@@ -17,11 +18,10 @@ from components.artifacts.trained_model import checkpoint_folder
 from components.errors import UserError
 from components.heartbeat import Heartbeat, is_beating
 from components.models.config import ModelConfig, readout_problem
-from components.models.encoders import TfIdfEncoder
 from components.reports import Warned, emit
 from components.strict import Task
+from components.train.adapt import Summarize
 from components.train.config import TrainConfig
-from components.train.documents import CountDocuments, DocumentFrequencies
 from components.work import Attempt, Made, Work
 
 _READ = ("vocabulary", "train", "validation")  # parts of the tokenize artifact
@@ -59,12 +59,12 @@ class Train(beam.PTransform):
 
             fit = FitReadout(self._model, self._task, self._seed, self._config.batch_size, self._work)
             return inputs | "readout" >> fit
-        frequencies = None
-        if isinstance(self._model.encoder, TfIdfEncoder):
-            count = CountDocuments(self._model.encoder, self._task, self._work)
-            frequencies = AsSingleton(inputs | "terms" >> count)
+        summary = None
+        if self._model.encoder.adapts:
+            summarize = Summarize(self._model.encoder, self._task, self._work)
+            summary = AsSingleton(inputs | "summarize" >> summarize)
         fit = _Fit(self._config, self._model, self._task, self._seed, self._work)
-        return inputs | "fit" >> beam.ParDo(fit, frequencies)
+        return inputs | "fit" >> beam.ParDo(fit, summary)
 
 
 class _Fit(beam.DoFn):
@@ -75,9 +75,7 @@ class _Fit(beam.DoFn):
         self._seed = seed
         self._work = work
 
-    def process(
-        self, inputs: dict[str, Reference], frequencies: DocumentFrequencies | None
-    ) -> Iterator[Made]:
+    def process(self, inputs: dict[str, Reference], summary: Any) -> Iterator[Made]:
         tokenized = inputs["tokenize"]
         read = inputs_hash({f"{tokenized.stage} {part}": tokenized.digests[part] for part in _READ})
         folder = checkpoint_folder(self._work, read)
@@ -85,16 +83,10 @@ class _Fit(beam.DoFn):
         with self._work.attempt("fit") as attempt:
             _wait(folder / "heartbeat", manifest, attempt.id)
             with Heartbeat(folder / "heartbeat", name=attempt.id):
-                made = self._train(tokenized, frequencies, folder, attempt)
+                made = self._train(tokenized, summary, folder, attempt)
         yield made
 
-    def _train(
-        self,
-        tokenized: Reference,
-        frequencies: DocumentFrequencies | None,
-        folder: UPath,
-        attempt: Attempt,
-    ) -> Made:
+    def _train(self, tokenized: Reference, summary: Any, folder: UPath, attempt: Attempt) -> Made:
         from components.train.checkpoint import Checkpoints
         from components.train.dataset import TokenData
         from components.train.loop import Trainer
@@ -103,8 +95,8 @@ class _Fit(beam.DoFn):
 
         config, tokens = self._config, Tokens.load(tokenized)
         model = new_model(self._model, self._task, tokens, self._seed)
-        if frequencies is not None:
-            model.encoder.tfidf.set_document_frequencies(*frequencies)
+        if summary is not None:
+            self._model.encoder.adapt(model.encoder, summary)
         split = partial(
             TokenData, tokens, task=self._task, batch_size=config.batch_size, buckets=config.length_buckets
         )

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.errors import UserError
-from components.evaluate.config import ERRORS
+from components.evaluate.metrics import shown
 from pipeline.report.facts import RunFacts
 from pipeline.tracking.stage_logs import epochs_seconds
 
@@ -113,7 +113,7 @@ def _standings(name: Any, runs: Sequence[RunFacts]) -> list[Standing | None]:
     from components.evaluate.bootstrap import interval
 
     values = [run.measured.value(name, ()) if run.measured else None for run in runs]
-    sign = -1 if name in ERRORS else 1
+    sign = -1 if any(run.measured and run.measured.smaller_is_better(name) for run in runs) else 1
     best: dict[str, tuple[float, Any]] = {}  # by examples, the best value and its resamples
     for run, value in zip(runs, values, strict=True):
         rival = best.get(run.examples_digest)
@@ -157,9 +157,9 @@ def comparison_text(comparison: Comparison) -> Group:
     if comparison.parameters:
         parts += ["", _table("differs", comparison.labels, comparison.parameters)]
     if comparison.metrics:
-        metrics = {name: [_cell(each) for each in row] for name, row in comparison.metrics.items()}
+        metrics = {name: [_cell(name, each) for each in row] for name, row in comparison.metrics.items()}
         parts += ["", _table("metric (95 % interval)", comparison.labels, metrics, markup=True)]
-        gaps = {name: [_gap(each) for each in row] for name, row in comparison.metrics.items()}
+        gaps = {name: [_gap(name, each) for each in row] for name, row in comparison.metrics.items()}
         parts += ["", _table("from the best (95 % interval)", comparison.labels, gaps, markup=True)]
         parts.append("[dim]~ within the noise: the interval of the paired bootstrap holds 0[/]")
     parts += ["", _table("cost", comparison.labels, comparison.costs)]
@@ -173,21 +173,23 @@ def _table(title: str, labels: Sequence[str], rows: dict[str, list[str]], markup
     return table
 
 
-def _cell(standing: Standing | None) -> str:
+def _cell(name: str, standing: Standing | None) -> str:
     if standing is None:
         return ""
-    ends = standing.interval
-    return f"{standing.value:.4f}" + (f" ({ends[0]:.4f} to {ends[1]:.4f})" if ends else "")
+    ends = [shown(name, end) for end in standing.interval or ()]
+    return shown(name, standing.value) + (f" ({' to '.join(ends)})" if ends else "")
 
 
-def _gap(standing: Standing | None) -> str:
+def _gap(name: str, standing: Standing | None) -> str:
     if standing is None:
         return ""
     if standing.difference_interval is None:
-        return "[bold]best[/]" if standing.difference == 0 else f"{standing.difference:+.4f}"
-    low, high = standing.difference_interval
+        return "[bold]best[/]" if standing.difference == 0 else shown(name, standing.difference, sign=True)
+    difference, low, high = (
+        shown(name, value, sign=True) for value in (standing.difference, *standing.difference_interval)
+    )
     mark = "" if standing.beyond_noise else " ~"
-    return f"{standing.difference:+.4f} ({low:+.4f} to {high:+.4f}){mark}"
+    return f"{difference} ({low} to {high}){mark}"
 
 
 def _shown(value: Any) -> str:

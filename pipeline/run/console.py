@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from components.evaluate.metrics import shown
 from components.reports import Event
 from components.reports import Progress as ProgressEvent
 from pipeline.plan.planning import NodePlan
@@ -152,7 +153,7 @@ def details(stage: str, summary: dict[str, Any]) -> list[str]:
 
 def format_metrics(metrics: dict[str, float]) -> str:
     """Returns the metrics in a line."""
-    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    return ", ".join(f"{name} {shown(name, value)}" for name, value in metrics.items())
 
 
 def plan_table(plans: Sequence[NodePlan]) -> Table:
@@ -174,7 +175,7 @@ def runs_table(records: Sequence[RunRecord]) -> Table:
     for name in metrics:
         table.add_column(name, justify="right", overflow="fold")
     for record in records:
-        values = (f"{record.metrics[name]:.4f}" if name in record.metrics else "" for name in metrics)
+        values = (shown(name, record.metrics[name]) if name in record.metrics else "" for name in metrics)
         trained = record.nodes["train"].state if "train" in record.nodes else ""
         epochs = "reused" if trained == "reused" else str(record.epochs or "")
         table.add_row(record.id, record.name, record.status, f"{record.seconds:.0f}", epochs, *values)

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import tensorflow as tf
 import tensorflow_text
 
-from components.tokenize.config import Tokenizer as TokenizerConfig
+from components.tokenize.config import TokenizerConfig
 
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>")
 PAD, UNKNOWN, START, END = range(4)
@@ -33,7 +33,7 @@ class Tokenizer(tf.Module, ABC, Generic[Config]):
     """
 
     def __init__(self, config: Config, pieces: Sequence[str]) -> None:
-        super().__init__(name=config.type)
+        super().__init__()
         self.config = config
         self._pieces = tuple(pieces)
         learnt = self._pieces[len(SPECIAL_TOKENS) :]
