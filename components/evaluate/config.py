@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from components.evaluate.metrics import METRICS, load_metric, metric_info, metric_names
+from components.plugins import PATTERN, PluginError, is_reference
 from components.strict import Strict, Task
 
-Metric = Literal[
-    "accuracy",
-    "macro_f1",
-    "micro_f1",
-    "calibration_error",
-    "roc_auc",
-    "exact_match",
-    "character_error_rate",
-    "word_error_rate",
-    "bleu",
-    "chrf",
-]
 
-METRICS: dict[Task, tuple[Metric, ...]] = {
-    "classification": ("accuracy", "macro_f1", "micro_f1", "calibration_error", "roc_auc"),
-    "seq2seq": ("exact_match", "character_error_rate", "word_error_rate", "bleu", "chrf"),
-}
-ERRORS: frozenset[Metric] = frozenset({"calibration_error", "character_error_rate", "word_error_rate"})
-"""The metrics that are better when they are smaller."""
+class _KnownMetric:
+    """Metadata of a string: the name of a metric, or a reference to one in a module of the user's."""
+
+    @staticmethod
+    def _check(name: str) -> str:
+        if is_reference(name):
+            try:
+                load_metric(name)
+            except PluginError as error:
+                raise PluginError(f"received '{name}', {error}") from error
+        elif name not in METRICS:
+            raise PydanticCustomError("unknown_metric", "expected the name of a metric")
+        return name
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        own = {"type": "string", "pattern": PATTERN, "examples": ["my_module:my_metric"]}
+        return {"type": "string", "anyOf": [{"type": "string", "enum": list(METRICS)}, own]}
+
+
+Metric = Annotated[str, _KnownMetric()]
 
 
 class SliceThreshold(Strict):
@@ -72,7 +83,7 @@ class EvaluateConfig(Strict):
 
     metrics: list[Metric] = Field(default_factory=list)
     """Default: all that fit the task. Those with a threshold in `bless` are measured as well; roc_auc is left
-    out unless there are two labels."""
+    out unless there are two labels. A metric of your own is named as `my_module:my_metric`."""
     slices: list[str] = Field(default=["length"])
     """What the metrics are also measured by: `length` (characters of the input, in up to 8 ranges), `label`
     (classification) and columns of `ingest.keep` (their 50 most frequent values)."""
@@ -90,6 +101,14 @@ class EvaluateConfig(Strict):
     @model_validator(mode="after")
     def _sound(self) -> EvaluateConfig:
         for metric, threshold in self.thresholds.items():
+            least, greatest = metric_info(metric).range
+            for bound in (threshold, *threshold.slices.values()):
+                for key, value in (("min", bound.min), ("max", bound.max)):
+                    if value is not None and not least <= value <= greatest:
+                        raise ValueError(
+                            f"bless has {key} {value:g} for {metric}, expected a number from {least:g} to "
+                            f"{greatest:g}, the metric's range"
+                        )
             for name in threshold.slices:
                 column = name.partition("=")[0]
                 if column not in self.slices:
@@ -123,8 +142,13 @@ class EvaluateConfig(Strict):
     def _bounds_everywhere(self) -> list[SliceThreshold]:
         return [each for one in self.thresholds.values() for each in (one, *one.slices.values())]
 
+    @property
+    def own_references(self) -> Iterator[str]:
+        """The metrics that are in modules of the user's."""
+        return (name for name in {**dict.fromkeys(self.metrics), **self.thresholds} if is_reference(name))
+
     def measured(self, task: Task) -> list[Metric]:
-        """Returns the metrics to report, in the order of METRICS.
+        """Returns the metrics to report, in the order of METRICS, then those of the user's.
 
         Args:
             task: which of the two kinds of model is evaluated.
@@ -135,12 +159,12 @@ class EvaluateConfig(Strict):
         Raises:
             ValueError: if one of them does not fit the task.
         """
-        wanted = {*(self.metrics or METRICS[task]), *self.thresholds}
+        wanted = dict.fromkeys([*(self.metrics or metric_names(task)), *self.thresholds])
         for section, names in (("metrics", self.metrics), ("bless", self.thresholds)):
             for name in names:
-                if name not in METRICS[task]:
+                if task not in metric_info(name).tasks:
                     raise ValueError(
                         f"evaluate.{section}: {name} is no metric of the task {task}; "
-                        f"expected some of {', '.join(METRICS[task])}"
+                        f"expected some of {', '.join(metric_names(task))}"
                     )
-        return [name for name in METRICS[task] if name in wanted]
+        return [name for name in METRICS if name in wanted] + [name for name in wanted if name not in METRICS]

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 from apache_beam.pvalue import AsList, AsSingleton
 
+from components.errors import UserError
 from components.evaluate.answers import Answers
 from components.evaluate.bootstrap import counts, interval
-from components.evaluate.config import Metric
-from components.evaluate.metrics import CALIBRATION_BINS, SCORE_UNIT, SUMMED
-from components.evaluate.roc import RANKED, ranked, roc_auc
+from components.evaluate.metrics import MetricInfo, RankedMetric, SummedMetric, metric_info
 from components.evaluate.slices import Slicing
 from components.work import Work
 
@@ -29,13 +29,17 @@ class Accumulated:
 
     Args:
         sums: by metric and column, its sum in the examples and in each resample [1 + R].
-        ranked: what roc_auc follows from.
+        ranked: by metric, the rows that it follows from.
         confusion: examples by target and prediction.
     """
 
     sums: dict[tuple[str, Hashable], Array] = field(default_factory=dict)
-    ranked: list[Array] = field(default_factory=list)
+    ranked: dict[str, list[Array]] = field(default_factory=dict)
     confusion: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def of(self, metric: str) -> dict[Hashable, Array]:
+        """The sums of a metric, by column."""
+        return {key: column for (name, key), column in self.sums.items() if name == metric}
 
 
 class Measure(beam.CombineFn):
@@ -43,8 +47,8 @@ class Measure(beam.CombineFn):
 
     The report has `examples`, `metrics` (by name; one that is not defined on these examples, such as roc_auc
     of one label, is left out), `intervals` (the middle 95 % of the resamples, by name) and `resampled` (the
-    metric in each resample, by name). With `confusion` also `classes`, `confusion` and, where
-    calibration_error is measured, `calibration`.
+    metric in each resample, by name). With `confusion` also `classes` and `confusion`, and the details that
+    metrics add, such as `calibration`.
 
     Args:
         metrics: which, in their order.
@@ -52,10 +56,15 @@ class Measure(beam.CombineFn):
         confusion: whether to report each class.
     """
 
-    def __init__(self, metrics: Sequence[Metric], resamples: int, confusion: bool = False) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: Sequence[str], resamples: int, confusion: bool = False) -> None:
+        self._metrics = [metric_info(name) for name in metrics]  # a worker may not know a registered one
         self._resamples = resamples
         self._confusion = confusion
+
+    @property
+    def errors(self) -> list[str]:
+        """The metrics that are better when they are smaller."""
+        return [info.name for info in self._metrics if info.smaller_is_better]
 
     def create_accumulator(self) -> Accumulated:
         """Nothing is known yet."""
@@ -64,14 +73,17 @@ class Measure(beam.CombineFn):
     def add_input(self, accumulator: Accumulated, answers: Answers) -> Accumulated:
         """Adds a batch."""
         columns: dict[tuple[str, Hashable], Any] = {("", "examples"): [1] * len(answers.inputs)}
-        for name in self._metrics:
-            if name in SUMMED:
-                columns |= {(name, key): column for key, column in SUMMED[name].columns(answers).items()}
+        for info in self._metrics:
+            metric = _computed(info)
+            if info.two_labels and answers.probabilities is None:
+                continue
+            if isinstance(metric, RankedMetric):
+                accumulator.ranked.setdefault(info.name, []).append(metric.rows(answers))
+            else:
+                columns |= _columns(info, metric, answers)
         matrix = np.asarray(list(columns.values()), np.float64)
         sums = matrix @ counts(answers.numbers, self._resamples).T
         _add(accumulator.sums, zip(columns, sums, strict=True))
-        if "roc_auc" in self._metrics:
-            accumulator.ranked.append(ranked(answers))
         if self._confusion:
             accumulator.confusion.update(zip(answers.expected, answers.predicted, strict=True))
         return accumulator
@@ -81,14 +93,15 @@ class Measure(beam.CombineFn):
         merged = Accumulated()
         for each in accumulators:
             _add(merged.sums, each.sums.items())
-            merged.ranked += each.ranked
+            for name, rows in each.ranked.items():
+                merged.ranked[name] = merged.ranked.get(name, []) + rows
             merged.confusion.update(each.confusion)
         return merged
 
     def extract_output(self, accumulator: Accumulated) -> Report:
         """Makes the report."""
         examples = accumulator.sums.get(("", "examples"), np.zeros(1 + self._resamples))
-        found = {name: self._scores(name, accumulator, examples) for name in self._metrics}
+        found = {info.name: self._scores(info, accumulator, examples) for info in self._metrics}
         defined = {name: scores for name, scores in found.items() if np.isfinite(scores[0])}
         intervals = {name: interval(scores[1:]) for name, scores in defined.items()}
         report = {
@@ -99,18 +112,25 @@ class Measure(beam.CombineFn):
         }
         if self._confusion:
             report |= class_figures(accumulator.confusion)
-        if self._confusion and "calibration_error" in self._metrics:
-            report["calibration"] = _calibration(accumulator.sums)
+            for info in self._metrics:
+                metric = _computed(info)
+                if isinstance(metric, SummedMetric):
+                    report |= metric.details(accumulator.of(info.name))
         return report
 
-    def _scores(self, name: Metric, accumulator: Accumulated, examples: Array) -> Array:
-        if name not in SUMMED:
-            rows = np.concatenate([np.zeros(0, RANKED), *accumulator.ranked])
-            return roc_auc(rows, self._resamples)
-        sums = {key: column for (metric, key), column in accumulator.sums.items() if metric == name}
-        if not sums:
-            return np.full(1 + self._resamples, np.nan)
-        return np.where(examples > 0, SUMMED[name].score(sums), np.nan)
+    def _scores(self, info: MetricInfo, accumulator: Accumulated, examples: Array) -> Array:
+        metric, sums = _computed(info), accumulator.of(info.name)
+        rows = accumulator.ranked.get(info.name)
+        if isinstance(metric, RankedMetric):
+            scores = metric.score(np.concatenate(rows), self._resamples) if rows else np.nan * examples
+        else:
+            scores = metric.score(sums) if sums else np.nan * examples
+        if np.shape(scores) != examples.shape:
+            raise UserError(
+                f"the metric {info.name}: its `score` returned the shape {np.shape(scores)}, expected "
+                f"{examples.shape}, a value for the examples and for each resample"
+            )
+        return np.where(examples > 0, scores, np.nan)
 
 
 class MeasureSlices(beam.PTransform):
@@ -133,7 +153,7 @@ class MeasureSlices(beam.PTransform):
     def expand(self, answers: beam.PCollection) -> beam.PCollection:
         """A PCollection of Answers to one report, as Measure's, with `slices`: reports by column and name.
 
-        Without any answers there is no report.
+        It also has `smaller_is_better`, the names of the errors. Without any answers there is no report.
         """
         work = self._work
         slices = (
@@ -144,7 +164,13 @@ class MeasureSlices(beam.PTransform):
         return (
             answers
             | "measure" >> beam.CombineGlobally(self._overall).without_defaults()
-            | "join" >> beam.Map(lambda *each: work.reported(_join, *each), AsList(slices), self._slicings)
+            | "join"
+            >> beam.Map(
+                lambda *each: work.reported(_join, *each),
+                AsList(slices),
+                self._slicings,
+                self._overall.errors,
+            )
         )
 
 
@@ -153,13 +179,16 @@ def _sliced(answers: Answers, slicings: list[Slicing]) -> list[tuple[tuple[str, 
 
 
 def _join(
-    report: Report, slices: Collection[tuple[tuple[str, str], Report]], slicings: list[Slicing]
+    report: Report,
+    slices: Collection[tuple[tuple[str, str], Report]],
+    slicings: list[Slicing],
+    errors: list[str],
 ) -> Report:
     by_column: dict[str, dict[str, Report]] = {}
     for slicing in slicings:
         found = {name: each for (column, name), each in slices if column == slicing.column}
         by_column[slicing.column] = {name: found[name] for name in sorted(found, key=slicing.order)}
-    return {**report, "slices": by_column}
+    return {**report, "smaller_is_better": errors, "slices": by_column}
 
 
 def class_figures(confusion: Counter[tuple[str, str]]) -> Report:
@@ -184,17 +213,28 @@ def class_figures(confusion: Counter[tuple[str, str]]) -> Report:
     return {"classes": classes, "confusion": {"labels": labels, "counts": matrix}}
 
 
-def _calibration(sums: dict[tuple[str, Hashable], Array]) -> list[dict[str, float]]:
-    """Of each bin of scores that holds examples: its ends, and what is expected to be equal in it."""
-    rows = []
-    for number in range(CALIBRATION_BINS):
-        named = (sums.get(("calibration_error", (name, number))) for name in ("examples", "correct", "score"))
-        examples, correct, score = (0.0 if column is None else float(column[0]) for column in named)
-        if examples:
-            row = {"from": number / CALIBRATION_BINS, "to": (number + 1) / CALIBRATION_BINS}
-            row |= {"examples": int(examples), "accuracy": correct / examples}
-            rows.append({**row, "mean_score": score * SCORE_UNIT / examples})
-    return rows
+@cache
+def _computed(info: MetricInfo) -> SummedMetric | RankedMetric:
+    return info.computed_by()
+
+
+def _columns(info: MetricInfo, metric: SummedMetric, answers: Answers) -> dict[tuple[str, Hashable], Array]:
+    """What a metric sums, as float64 [n].
+
+    Raises:
+        UserError: it is not a whole number for each answer.
+    """
+    columns: dict[tuple[str, Hashable], Array] = {}
+    for key, values in metric.columns(answers).items():
+        column = np.asarray(values, np.float64)
+        if column.shape != (len(answers.inputs),) or not np.array_equal(column, np.rint(column)):
+            raise UserError(
+                f"the metric {info.name}: its column {key!r} has the shape {column.shape}, with the values "
+                f"{column.ravel()[:3].tolist()}..., expected a whole number for each of the "
+                f"{len(answers.inputs)} answers; count in smaller units, such as thousandths"
+            )
+        columns[info.name, key] = column
+    return columns
 
 
 def _add(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.evaluate.config import Metric
+from components.evaluate.metrics import METRICS
 
 Array = np.ndarray[Any, Any]
 Place = tuple[str, ...]  # () for all examples, (column, slice) for some
@@ -41,6 +42,11 @@ class Measured:
             report = report.get(each, {})
         found: float | None = report.get("metrics", {}).get(metric)
         return found
+
+    def smaller_is_better(self, metric: Metric) -> bool:
+        """Whether the metric is an error; of one in a module of the user's the report says so."""
+        info = METRICS.get(metric)
+        return info.smaller_is_better if info else metric in self.report.get("smaller_is_better", ())
 
     def resamples(self, metric: Metric, place: Place) -> Array:
         """The metric there in each resample; none where it is not known."""

@@ -1,167 +1,274 @@
-"""The metrics, each a function of sums over the examples, so that it does not matter how these are sharded.
-
-What is summed are whole numbers only: their sums in float64 are exact in any order.
-"""
+"""The metrics: a row each says all that is known of one. The libraries that compute them load when used."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Protocol
+import math
+import re
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from rapidfuzz.distance import Levenshtein
-from sacrebleu.metrics.base import Metric as SacreBleuMetric
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.chrf import CHRF
+from components.errors import UserError
+from components.plugins import PluginError, is_reference, load
+from components.strict import FIELDS, Task
 
-from components.evaluate.answers import Answers
-from components.evaluate.config import Metric
+if TYPE_CHECKING:
+    import numpy as np
 
-Array = np.ndarray[Any, Any]
-Columns = dict[Hashable, Any]  # by name, a whole number for each example [n]
-Sums = Mapping[Hashable, Array]  # by name, the column's sum in the examples and in each resample [1 + R]
+    from components.evaluate.answers import Answers
 
-CALIBRATION_BINS = 15
-SCORE_UNIT = 2.0**-30
+    Array = np.ndarray[Any, Any]
+    Columns = dict[Hashable, Any]  # by name, a whole number for each example [n]
+    Sums = Mapping[Hashable, Array]  # by name, the column's sum in the examples and in each resample [1 + R]
 
 
-class SummedMetric(Protocol):
-    """A metric that follows from sums."""
+class SummedMetric(ABC):
+    """Computes a metric that follows from sums over the examples, however these are sharded."""
 
+    @abstractmethod
     def columns(self, answers: Answers) -> Columns:
-        """What is summed, for each answer of a batch."""
+        """Returns what is summed, for each answer of a batch.
 
+        Args:
+            answers: the batch, of n answers.
+
+        Returns:
+            By any name, n whole numbers: their sums in float64 are exact in any order.
+        """
+
+    @abstractmethod
     def score(self, sums: Sums) -> Array:
-        """The metric for each of the sums [1 + R]; not a number where it is not defined."""
+        """Returns the metric for each of the sums; not a number where it is not defined.
+
+        Args:
+            sums: by the columns' names, float64 [1 + R]: of the examples, then of each resample.
+
+        Returns:
+            Floats [1 + R].
+        """
+
+    def details(self, sums: Sums) -> Mapping[str, Any]:
+        """Returns what the report of all examples says beside the metric, as JSON; by default nothing."""
+        return {}
 
 
-class FractionCorrect:
-    """Right answers over all answers: accuracy, micro F1 (of one label a text, the same) and exact match."""
+class RankedMetric(ABC):
+    """Computes a metric that needs all examples at once."""
 
-    def columns(self, answers: Answers) -> Columns:
-        """Whether each answer is right."""
-        return {"correct": answers.correct, "examples": [1] * len(answers.inputs)}
+    @abstractmethod
+    def rows(self, answers: Answers) -> Array:
+        """Returns what has to be known of each answer of a batch [n]."""
 
-    def score(self, sums: Sums) -> Array:
-        """Right answers over all."""
-        return _ratio(sums["correct"], sums["examples"])
+    @abstractmethod
+    def score(self, rows: Array, resamples: int) -> Array:
+        """Returns the metric; not a number where it is not defined.
 
+        Args:
+            rows: of all examples, in any order [n]; `rows["number"]` decides how often a resample counts one.
+            resamples: how many.
 
-class MacroF1:
-    """The mean of the labels' F1 over the labels that occur, as scikit-learn has it (zero_division=0)."""
-
-    def columns(self, answers: Answers) -> Columns:
-        """By label, whether it is expected or predicted (each counts one), and whether it is both."""
-        targets, predictions = np.asarray(answers.expected), np.asarray(answers.predicted)
-        columns: Columns = {}
-        for label in sorted({*answers.expected, *answers.predicted}):
-            expected, predicted = targets == label, predictions == label
-            columns["named", label] = expected.astype(int) + predicted
-            columns["right", label] = expected & predicted
-        return columns
-
-    def score(self, sums: Sums) -> Array:
-        """The mean of 2 TP / (2 TP + FP + FN)."""
-        labels = sorted(key[1] for key in sums if key[0] == "named")  # type: ignore[index]
-        named, right = (np.stack([sums[name, label] for label in labels]) for name in ("named", "right"))
-        return _ratio((2 * right / np.maximum(named, 1)).sum(axis=0), (named > 0).sum(axis=0))
+        Returns:
+            Floats [1 + resamples]: of the examples, then of each resample.
+        """
 
 
-class CalibrationError:
-    """The expected calibration error (Guo et al., 2017, equation 3): the mean of |accuracy - score|.
-
-    Both are means within 15 bins of equal width, (0, 1/15] to (14/15, 1], by the score of the answer.
-    """
-
-    def columns(self, answers: Answers) -> Columns:
-        """By bin, the examples, the right answers and the scores, these in units of 2^-30."""
-        scores = answers.scores.astype(np.float64)
-        bins = np.clip(np.ceil(scores * CALIBRATION_BINS) - 1, 0, CALIBRATION_BINS - 1)
-        correct = np.asarray(answers.correct, bool)
-        columns: Columns = {}
-        for number in np.unique(bins[np.isfinite(scores)]).astype(int).tolist():
-            inside = bins == number
-            columns["examples", number] = inside
-            columns["correct", number] = inside & correct
-            columns["score", number] = np.where(inside, np.rint(scores / SCORE_UNIT), 0)
-        return columns
-
-    def score(self, sums: Sums) -> Array:
-        """The sum over the bins of |right answers - scores|, over all examples."""
-        bins = sorted(key[1] for key in sums if key[0] == "examples")  # type: ignore[index]
-        gaps = [np.abs(sums["correct", i] - sums["score", i] * SCORE_UNIT) for i in bins]
-        zero = np.zeros(1)
-        return _ratio(sum(gaps, zero), sum((sums["examples", i] for i in bins), zero))
-
-
-class ErrorRate:
-    """The sum of the Levenshtein distances over the sum of the targets' lengths.
-
-    It may exceed 1. Targets that are all empty count as one unit together.
+@dataclass(frozen=True)
+class MetricInfo:
+    """All that is known of a metric.
 
     Args:
-        words: whether the units are words, parted by white space, and not characters (code points).
+        name: as in `evaluate.metrics`, in reports and in MLflow: letters, digits and underscores.
+        tasks: those it is a metric of.
+        computed_by: makes what computes it, a `SummedMetric` or a `RankedMetric`; called where it is used.
+        smaller_is_better: whether it is an error.
+        range: the least and the greatest value; a bound in `evaluate.bless` outside of it is refused.
+        title: what plots call it; by default the name, with spaces.
+        format: how a value is shown, as in `format()`.
+        two_labels: whether it is defined only where there are two labels.
     """
 
-    def __init__(self, words: bool) -> None:
-        self._words = words
+    name: str
+    tasks: tuple[Task, ...]
+    computed_by: Callable[[], SummedMetric | RankedMetric]
+    smaller_is_better: bool = False
+    range: tuple[float, float] = (0.0, 1.0)
+    title: str = ""
+    format: str = ".4f"
+    two_labels: bool = False
 
-    def columns(self, answers: Answers) -> Columns:
-        """The distance, and the length of the target."""
-        targets, predictions = (
-            [text.split() if self._words else text for text in texts]
-            for texts in (answers.expected, answers.predicted)
-        )
-        return {
-            "distance": list(map(Levenshtein.distance, targets, predictions)),
-            "length": list(map(len, targets)),
-        }
-
-    def score(self, sums: Sums) -> Array:
-        """Distance over length."""
-        return np.asarray(sums["distance"] / np.maximum(sums["length"], 1))
-
-
-class CorpusScore:
-    """A corpus metric of sacrebleu, 0 to 100, from its own statistics of each sentence.
-
-    Args:
-        metric: sacrebleu's, with its settings.
-    """
-
-    def __init__(self, metric: SacreBleuMetric) -> None:
-        self._metric = metric
-
-    def columns(self, answers: Answers) -> Columns:
-        """Sacrebleu's statistics, which it resamples by the same two methods."""
-        if not answers.inputs:
-            return {}
-        statistics = self._metric._extract_corpus_statistics(answers.predicted, [answers.expected])
-        return dict(enumerate(zip(*statistics, strict=True)))
-
-    def score(self, sums: Sums) -> Array:
-        """The corpus' score."""
-        rows = zip(*(sums[place] for place in range(len(sums))), strict=True)
-        return np.asarray([self._score(row) for row in rows])
-
-    def _score(self, sums: Sequence[float]) -> float:
-        return float(self._metric._compute_score_from_stats(list(map(int, sums))).score)
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w+", self.name) and not is_reference(self.name):
+            raise ValueError(
+                f"Received an invalid value for argument `name`, expected letters, digits and underscores, "
+                f"got {self.name!r}."
+            )
+        if not self.tasks or not set(self.tasks) <= set(FIELDS):
+            raise ValueError(
+                f"Received an invalid value for argument `tasks`, expected some of {', '.join(FIELDS)}, "
+                f"got {self.tasks!r}."
+            )
+        if not self.title:
+            object.__setattr__(self, "title", self.name.replace("_", " "))
 
 
-# `force` only silences a warning about texts that look tokenized.
-SUMMED: dict[Metric, SummedMetric] = {
-    "accuracy": FractionCorrect(),
-    "micro_f1": FractionCorrect(),
-    "macro_f1": MacroF1(),
-    "calibration_error": CalibrationError(),
-    "exact_match": FractionCorrect(),
-    "character_error_rate": ErrorRate(words=False),
-    "word_error_rate": ErrorRate(words=True),
-    "bleu": CorpusScore(BLEU(force=True)),
-    "chrf": CorpusScore(CHRF()),
+def _fraction_correct() -> SummedMetric:
+    from components.evaluate.summed import FractionCorrect
+
+    return FractionCorrect()
+
+
+def _macro_f1() -> SummedMetric:
+    from components.evaluate.summed import MacroF1
+
+    return MacroF1()
+
+
+def _calibration_error() -> SummedMetric:
+    from components.evaluate.summed import CalibrationError
+
+    return CalibrationError()
+
+
+def _roc_auc() -> RankedMetric:
+    from components.evaluate.roc import RocAuc
+
+    return RocAuc()
+
+
+def _character_errors() -> SummedMetric:
+    from components.evaluate.summed import ErrorRate
+
+    return ErrorRate(words=False)
+
+
+def _word_errors() -> SummedMetric:
+    from components.evaluate.summed import ErrorRate
+
+    return ErrorRate(words=True)
+
+
+def _bleu() -> SummedMetric:
+    from components.evaluate.summed import CorpusScore, sacrebleu_bleu
+
+    return CorpusScore(sacrebleu_bleu())
+
+
+def _chrf() -> SummedMetric:
+    from components.evaluate.summed import CorpusScore, sacrebleu_chrf
+
+    return CorpusScore(sacrebleu_chrf())
+
+
+_LABEL: tuple[Task, ...] = ("classification",)
+_TEXT: tuple[Task, ...] = ("seq2seq",)
+_UNBOUNDED = (0.0, math.inf)  # an error rate is above 1 where answers are far too long
+_PERCENT = (0.0, 100.0)
+
+METRICS: dict[str, MetricInfo] = {
+    info.name: info
+    for info in (
+        MetricInfo("accuracy", _LABEL, _fraction_correct),
+        MetricInfo("macro_f1", _LABEL, _macro_f1, title="macro F1"),
+        MetricInfo("micro_f1", _LABEL, _fraction_correct, title="micro F1"),  # of one label a text, the same
+        MetricInfo("calibration_error", _LABEL, _calibration_error, smaller_is_better=True),
+        MetricInfo("roc_auc", _LABEL, _roc_auc, title="area under the ROC curve", two_labels=True),
+        MetricInfo("exact_match", _TEXT, _fraction_correct),
+        MetricInfo(
+            "character_error_rate", _TEXT, _character_errors, smaller_is_better=True, range=_UNBOUNDED
+        ),
+        MetricInfo("word_error_rate", _TEXT, _word_errors, smaller_is_better=True, range=_UNBOUNDED),
+        MetricInfo("bleu", _TEXT, _bleu, title="BLEU", range=_PERCENT, format=".2f"),
+        MetricInfo("chrf", _TEXT, _chrf, title="chrF", range=_PERCENT, format=".2f"),
+    )
 }
-"""The metrics that follow from sums; roc_auc does not."""
+"""By name, in the order of reports; `register` adds to them."""
 
 
-def _ratio(part: Array, whole: Array) -> Array:
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
+def register(info: MetricInfo) -> MetricInfo:
+    """Adds a metric to those that a configuration may name, and that are measured by default.
+
+    Args:
+        info: the row.
+
+    Returns:
+        The same row.
+
+    Raises:
+        ValueError: there is another metric of that name.
+    """
+    if METRICS.setdefault(info.name, info) != info:
+        raise ValueError(f"There is a metric named {info.name} already; expected another name.")
+    return info
+
+
+def metric_names(task: Task) -> tuple[str, ...]:
+    """Returns the names of the metrics of a task, in the order of reports."""
+    return tuple(info.name for info in METRICS.values() if task in info.tasks)
+
+
+def metric_info(name: str) -> MetricInfo:
+    """Returns the row of a metric.
+
+    Args:
+        name: of a metric above, or `my_module:my_metric`, a row in a module of the user's.
+
+    Raises:
+        UserError: there is no such metric.
+    """
+    if is_reference(name):
+        try:
+            return load_metric(name)
+        except PluginError as error:
+            raise UserError(f"metric '{name}': received '{name}', {error}") from error
+    if name not in METRICS:
+        raise UserError(f"received the metric '{name}', expected one of {', '.join(METRICS)}")
+    return METRICS[name]
+
+
+def load_metric(reference: str) -> MetricInfo:
+    """Returns the row of a metric in a module of the user's; it is named by the reference.
+
+    Raises:
+        PluginError: the reference leads to no row.
+    """
+    found = load(reference)
+    if not isinstance(found, MetricInfo):
+        raise PluginError(f"which is a {type(found).__name__}, expected a {__name__}.{MetricInfo.__name__}")
+    return _renamed(found, reference)
+
+
+@cache
+def _renamed(info: MetricInfo, name: str) -> MetricInfo:
+    return replace(info, name=name)
+
+
+def shown(name: str, value: float, sign: bool = False) -> str:
+    """Returns a value of a metric as it is shown.
+
+    Args:
+        name: of the metric; nothing is imported to look it up.
+        value: of the metric, or a difference of two.
+        sign: whether to show the sign of positive numbers.
+    """
+    info = _known(name)
+    form = info.format if info else MetricInfo.format
+    return format(value, f"+{form}" if sign else form)
+
+
+def title(name: str) -> str:
+    """Returns what plots call a metric; nothing is imported to look it up."""
+    info = _known(name)
+    return info.title if info else name.replace("_", " ")
+
+
+def _known(name: str) -> MetricInfo | None:
+    """The row of a metric that an artifact names: what is read there must not decide what is imported."""
+    if is_reference(name) and name.partition(":")[0] not in sys.modules:
+        return None
+    try:
+        return metric_info(name)
+    except UserError:
+        return None

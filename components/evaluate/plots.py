@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from components.evaluate.fonts import drawable
+from components.evaluate.metrics import title
 from components.figures import BLUE, new_figure
-
-if TYPE_CHECKING:
-    pass
 
 _COUNTED_CLASSES = 20  # up to here each cell shows its count
 _LABELLED_CLASSES = 100  # up to here each class has its label
@@ -85,7 +83,7 @@ def quality_by_slice(
     names, families = drawable(labels, _LABEL_LENGTH + 16)
     axes.set_yticks(range(len(labels)), names, fontfamily=families, **_TICKS)
     axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.set_xlabel(f"{metric.replace('_', ' ')}, with its 95 % interval")
+    axes.set_xlabel(f"{title(metric)}, with its 95 % interval")
     unit = "characters of the input" if column == "length" else column
     axes.set_ylabel(unit, parse_math=False)
     axes.grid(axis="x", alpha=0.25)
@@ -117,7 +115,7 @@ def metrics_of_runs(
                 axes.plot([value], [place], color=BLUE, marker="o")
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
-        axes.set_title(name.replace("_", " "), fontsize=10)
+        axes.set_title(title(name), fontsize=10)
         axes.grid(axis="x", alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)

@@ -9,6 +9,7 @@ import numpy as np
 
 from components.evaluate.answers import Answers
 from components.evaluate.bootstrap import BLOCK, block_counts
+from components.evaluate.metrics import RankedMetric
 
 Array = np.ndarray[Any, Any]
 
@@ -18,33 +19,27 @@ RANKED = np.dtype([("number", np.int64), ("probability", np.float32), ("positive
 _CHUNK = 1 << 16  # numbers drawn for together
 
 
-def ranked(answers: Answers) -> Array:
-    """What the area follows from, for a batch [n]; nothing [0] where there are not two labels."""
-    if answers.probabilities is None or answers.positives is None:
-        return np.zeros(0, RANKED)
-    rows = np.zeros(len(answers.inputs), RANKED)
-    rows["number"] = answers.numbers
-    rows["probability"] = answers.probabilities
-    rows["positive"] = answers.positives
-    return rows
+class RocAuc(RankedMetric):
+    """The probability that a positive example ranks above a negative one; ties count half (Hanley, 1982)."""
 
+    def rows(self, answers: Answers) -> Array:
+        """Number, probability and label of each answer [n]; none [0] where there are not two labels."""
+        if answers.probabilities is None or answers.positives is None:
+            return np.zeros(0, RANKED)
+        rows = np.zeros(len(answers.inputs), RANKED)
+        rows["number"] = answers.numbers
+        rows["probability"] = answers.probabilities
+        rows["positive"] = answers.positives
+        return rows
 
-def roc_auc(rows: Array, resamples: int) -> Array:
-    """The probability that a positive example ranks above a negative one; ties count half (Hanley, 1982).
-
-    Args:
-        rows: of all examples, in any order [n].
-        resamples: how many resamples to compute it for, too.
-
-    Returns:
-        [1 + resamples]: of the examples, then of each resample; not a number where one label is missing.
-    """
-    rows = rows[np.lexsort((rows["number"], rows["probability"]))]
-    starts = np.flatnonzero(np.diff(rows["probability"], prepend=np.nan) != 0)
-    areas = [_areas(rows["positive"], starts, np.ones((len(rows), 1)))]
-    for block in range(math.ceil(resamples / BLOCK)):
-        areas.append(_areas(rows["positive"], starts, _counts(rows["number"], block)))
-    return np.concatenate(areas)[: 1 + resamples]
+    def score(self, rows: Array, resamples: int) -> Array:
+        """The area [1 + resamples]; not a number where one label is missing."""
+        rows = rows[np.lexsort((rows["number"], rows["probability"]))]
+        starts = np.flatnonzero(np.diff(rows["probability"], prepend=np.nan) != 0)
+        areas = [_areas(rows["positive"], starts, np.ones((len(rows), 1)))]
+        for block in range(math.ceil(resamples / BLOCK)):
+            areas.append(_areas(rows["positive"], starts, _counts(rows["number"], block)))
+        return np.concatenate(areas)[: 1 + resamples]
 
 
 def _areas(positive: Array, starts: Array, counts: Array) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.evaluate.bootstrap import interval
-from components.evaluate.config import ERRORS, EvaluateConfig, Metric, SliceThreshold
+from components.evaluate.config import EvaluateConfig, Metric, SliceThreshold
 from components.evaluate.measured import Measured
 from components.evaluate.verdict import Rule, Verdict
 
@@ -133,7 +133,7 @@ def _drop(metric: Metric, place: tuple[str, ...], bound: float, comparison: _Com
         whose = "this model" if ours is None else name
         reason = f"{where} of {whose} is not defined on these examples ({kind} {bound:.6g})"
         return Rule(metric, slice_name, kind, bound, None, theirs is None, None, reason)
-    sign = 1 if metric in ERRORS else -1
+    sign = 1 if model.smaller_is_better(metric) else -1
     drop = sign * (ours - theirs)
     resampled = sign * (model.resamples(metric, place) - other.resamples(metric, place))
     within = interval(resampled)

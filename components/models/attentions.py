@@ -1,14 +1,17 @@
-"""Configuration of the attentions. `Attention` is their registry; see components.models.config."""
+"""Configuration of the attentions. `ATTENTIONS` is their registry."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from components.models.fields import Units
 from components.models.pooling import HardSelectionConfig
-from components.strict import Strict
+from components.plugins import Pluggable
+from components.registry import Registry
 
 if TYPE_CHECKING:
     import keras
@@ -16,20 +19,35 @@ if TYPE_CHECKING:
 Order = Literal["before", "after"]
 
 
-class _Attention(Strict):
+class AttentionConfig(Pluggable):
+    """The section `model.attention`: how the decoder looks at the source.
+
+    Only `attention` must be defined; the layer is one of those in `layers.attention`, or of their form. A
+    class in a module of your own is named as `type: my_module:MyAttention`.
+    """
+
     order: ClassVar[Order] = "before"
     """Whether the decoder reads the source before or after its cells."""
 
+    @abstractmethod
     def attention(self, decoder_units: int) -> keras.layers.Layer:
         """Makes the layer.
 
         Args:
             decoder_units: Width of the decoder's states.
         """
-        raise TypeError(f"{type(self).__name__} does not say which layer it stands for.")
+
+    def check_widths(self, encoder_width: int, decoder_units: int) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Yields which key does not suit the widths of both sides, and why; by default nothing.
+
+        Args:
+            encoder_width: Width of the encoder's outputs.
+            decoder_units: Width of the decoder's states.
+        """
+        yield from ()
 
 
-class _AdditiveAttention(_Attention):
+class _AdditiveAttention(AttentionConfig):
     units: Units | None = None
     """Width of the score's hidden layer; the decoder's units by default."""
 
@@ -46,7 +64,7 @@ class BahdanauAttentionConfig(_AdditiveAttention):
         return BahdanauAttention(self.units or decoder_units, name="attention")
 
 
-class LuongAttentionConfig(_Attention):
+class LuongAttentionConfig(AttentionConfig):
     """Multiplicative attention, global or local, after the decoder's cells (Luong et al., 2015)."""
 
     type: Literal["luong"]
@@ -67,6 +85,15 @@ class LuongAttentionConfig(_Attention):
                 "hidden layer; remove units, or set score to concat"
             )
         return self
+
+    def check_widths(self, encoder_width: int, decoder_units: int) -> Iterator[tuple[tuple[str, ...], str]]:
+        """A product needs two vectors of one width."""
+        if self.score == "dot" and encoder_width != decoder_units:
+            yield (
+                ("score",),
+                f"received 'dot' for an encoder of width {encoder_width} and a decoder of width "
+                f"{decoder_units}, expected equal widths; make them so, or set score to general",
+            )
 
     def attention(self, decoder_units: int) -> keras.layers.Layer:
         """Makes layers.LuongAttention."""
@@ -109,7 +136,9 @@ class HardAttentionConfig(HardSelectionConfig, _AdditiveAttention):
         return HardAttention(self.units or decoder_units, selection=self.selection(), name="attention")
 
 
-Attention = Annotated[
-    BahdanauAttentionConfig | LuongAttentionConfig | MonotonicAttentionConfig | HardAttentionConfig,
-    Field(discriminator="type"),
-]
+ATTENTIONS = Registry(
+    __name__,
+    AttentionConfig,
+    [BahdanauAttentionConfig, LuongAttentionConfig, MonotonicAttentionConfig, HardAttentionConfig],
+)
+Attention = Annotated[AttentionConfig, ATTENTIONS]

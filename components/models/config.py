@@ -1,8 +1,8 @@
-"""Configuration of the models, and the registry of layer types.
+"""Configuration of the models.
 
-Each union (`Encoder`, `Decoder`, and those below) is the registry of that kind of layer: a new type is one
-class with its `type` name and a method that makes the layer, added to the union; the schema, the error
-messages and the models follow from it. Keras is imported only when a layer is made.
+`ENCODERS`, `DECODERS` and `ATTENTIONS` are the registries of the layer types: a new type is one class with
+its `type` name and a method that makes the layer, added there or named as `my_module:MyClass`; the schema,
+the error messages and the models follow from it. Keras is imported only when a layer is made.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from components.models.attentions import Attention
 from components.models.decoders import Decoder
-from components.models.encoders import EchoStateRNNEncoder, Encoder
+from components.models.encoders import Encoder
 from components.models.fields import Count, Rate, Units
 from components.models.pooling import HardAttentionPooling
 from components.strict import Strict, Task
@@ -95,12 +95,9 @@ def readout_problem(model: ModelConfig, task: Task) -> str | None:
         return None
     if task == "seq2seq":
         return "seq2seq has none, its decoder is trained by gradient; remove it"
-    if not isinstance(model.encoder, EchoStateRNNEncoder):
-        return (
-            f"received a closed form for encoder {model.encoder.type}, which would stay untrained; "
-            "remove it, or set encoder.type to echo_state_rnn"
-        )
-    if model.dropout or model.encoder.dropout:
+    if problem := model.encoder.closed_form_problem():
+        return problem
+    if model.dropout:
         return "received a closed form with dropout, which acts in training by gradient only; remove dropout"
     if model.pooling == "attention" or isinstance(model.pooling, HardAttentionPooling):
         return (

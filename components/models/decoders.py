@@ -1,18 +1,24 @@
-"""Configuration of the decoders. `Decoder` is their registry; see components.models.config."""
+"""Configuration of the decoders. `DECODERS` is their registry."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
-
 from components.models.fields import Activation, Clockwork, Gated, GatedMemory, Recurrent
+from components.plugins import Pluggable
+from components.registry import Registry
 
 if TYPE_CHECKING:
     import keras
 
 
-class _RecurrentDecoder(Recurrent):
+class DecoderConfig(Recurrent, Pluggable):
+    """The section `model.decoder`: a stack of recurrent cells.
+
+    Only `cell` must be defined. A class in a module of your own is named as `type: my_module:MyDecoder`.
+    """
+
     hidden_states: ClassVar[int] = 1
     """How many of a cell's states are vectors as wide as `units`, which a bridge may set; they come first."""
     residual: bool = False
@@ -24,12 +30,12 @@ class _RecurrentDecoder(Recurrent):
     """With luong attention: the decoder also reads what it made of the source one step before (Luong et al.,
     2015)."""
 
+    @abstractmethod
     def cell(self) -> keras.layers.Layer:
         """Makes one recurrent cell, unbuilt; the decoder asks for one a layer."""
-        raise TypeError(f"{type(self).__name__} does not say which cell it stands for.")
 
 
-class SimpleRNNDecoder(_RecurrentDecoder):
+class SimpleRNNDecoder(DecoderConfig):
     """Elman's network."""
 
     type: Literal["simple_rnn"]
@@ -43,7 +49,7 @@ class SimpleRNNDecoder(_RecurrentDecoder):
         return layers.SimpleRNNCell(self.units, activation=self.activation)
 
 
-class GRUDecoder(Gated, _RecurrentDecoder):
+class GRUDecoder(Gated, DecoderConfig):
     """Gated recurrent units (Cho et al., 2014)."""
 
     type: Literal["gru"]
@@ -57,7 +63,7 @@ class GRUDecoder(Gated, _RecurrentDecoder):
         )
 
 
-class LSTMDecoder(GatedMemory, _RecurrentDecoder):
+class LSTMDecoder(GatedMemory, DecoderConfig):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997)."""
 
     hidden_states: ClassVar[int] = 2
@@ -74,7 +80,7 @@ class LSTMDecoder(GatedMemory, _RecurrentDecoder):
         return LSTMVariantCell(self.units, **self.gate_arguments)
 
 
-class ClockworkRNNDecoder(Clockwork, _RecurrentDecoder):
+class ClockworkRNNDecoder(Clockwork, DecoderConfig):
     """Groups of units that run at periods of their own (Koutnik et al., 2014)."""
 
     type: Literal["clockwork_rnn"]
@@ -86,6 +92,5 @@ class ClockworkRNNDecoder(Clockwork, _RecurrentDecoder):
         return ClockworkRNNCell(self.units, periods=self.periods, activation=self.activation)
 
 
-Decoder = Annotated[
-    SimpleRNNDecoder | GRUDecoder | LSTMDecoder | ClockworkRNNDecoder, Field(discriminator="type")
-]
+DECODERS = Registry(__name__, DecoderConfig, [SimpleRNNDecoder, GRUDecoder, LSTMDecoder, ClockworkRNNDecoder])
+Decoder = Annotated[DecoderConfig, DECODERS]

@@ -61,6 +61,28 @@ class Recurrent(Strict):
     """Fraction of each layer's inputs dropped in training."""
 
 
+class Clockwork(Recurrent):
+    """The groups of units of Clockwork RNNs."""
+
+    periods: list[Annotated[int, Field(ge=1, lt=2**31)]] = Field(default=[1, 2, 4, 8], min_length=1)
+    """Steps between two updates of each group of units, increasing; the units are shared out evenly."""
+    activation: Activation = "tanh"
+    """Of the state."""
+
+    @model_validator(mode="after")
+    def _periods_fit(self) -> Clockwork:
+        if sorted(set(self.periods)) != self.periods:
+            raise ValueError(
+                f"periods received {self.periods}, expected increasing numbers, such as [1, 2, 4]"
+            )
+        if len(self.periods) > self.units:
+            raise ValueError(
+                f"units received {self.units} for {len(self.periods)} periods, "
+                "expected at least one unit for each period"
+            )
+        return self
+
+
 class Gated(Strict):
     """The activations of gated units."""
 
@@ -107,25 +129,3 @@ class GatedMemory(Gated):
         if self.has_keras_gates:
             return arguments
         return {**arguments, "gates": self.gates, "coupled": self.coupled}
-
-
-class Clockwork(Recurrent):
-    """The modules of a Clockwork RNN."""
-
-    periods: list[Annotated[int, Field(ge=1, lt=2**31)]] = Field(default=[1, 2, 4, 8], min_length=1)
-    """Steps between two updates of each group of units, increasing; the units are shared out evenly."""
-    activation: Activation = "tanh"
-    """Of the state."""
-
-    @model_validator(mode="after")
-    def _periods_fit(self) -> Clockwork:
-        if sorted(set(self.periods)) != self.periods:
-            raise ValueError(
-                f"periods received {self.periods}, expected increasing numbers, such as [1, 2, 4]"
-            )
-        if len(self.periods) > self.units:
-            raise ValueError(
-                f"units received {self.units} for {len(self.periods)} periods, "
-                "expected at least one unit for each period"
-            )
-        return self

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from components.plugins import Pluggable
+from components.registry import Registry
 from components.strict import Strict
+
+if TYPE_CHECKING:
+    from components.tokenize.tokenizers.base import Tokenizer as _Tokenizer
+
+    TokenizerClass = type[_Tokenizer[Any]]  # within a section, `type` is a key
 
 Size = Annotated[int, Field(ge=5)]
 
 
-class _Tokenizer(Strict):
+class TokenizerConfig(Pluggable):
+    """The section of a text's tokenizer.
+
+    Only `tokenizer` must be defined. A class in a module of your own is named as
+    `type: my_module:MyTokenizer`.
+    """
+
     renamed: ClassVar = {
         "lowercase": "case_fold",
         "max_length": "max_sequence_length",
@@ -25,9 +39,15 @@ class _Tokenizer(Strict):
     """Tokens kept of one text; the rest is cut, in training as in serving."""
     truncation_side: Literal["left", "right"] = "right"
     """Which end of a longer text is cut: a question or a conclusion comes last."""
+    vocabulary_size: Size = 20_000
+    """At most this many tokens, the four special ones included."""
+
+    @abstractmethod
+    def tokenizer(self) -> TokenizerClass:
+        """Returns the class that learns from texts, and turns them into ids and back."""
 
 
-class _Counted(_Tokenizer):
+class _Counted(TokenizerConfig):
     min_count: Annotated[int, Field(ge=1)] = 1
     """Rarer tokens become the unknown token."""
 
@@ -39,45 +59,70 @@ class Characters(_Counted):
     vocabulary_size: Size = 5_000
     """At most this many tokens, the four special ones included."""
 
+    def tokenizer(self) -> TokenizerClass:
+        """Returns CharacterTokenizer."""
+        from components.tokenize.tokenizers.characters import CharacterTokenizer
+
+        return CharacterTokenizer
+
 
 class Words(_Counted):
     """Runs of letters and digits, and single other marks; white space separates and is dropped."""
 
     type: Literal["words"]
-    vocabulary_size: Size = 20_000
-    """At most this many tokens, the four special ones included."""
+
+    def tokenizer(self) -> TokenizerClass:
+        """Returns WordTokenizer."""
+        from components.tokenize.tokenizers.words import WordTokenizer
+
+        return WordTokenizer
 
 
 class Whitespace(_Counted):
     """What stands between white space, for text that is tokenized already."""
 
     type: Literal["whitespace"]
-    vocabulary_size: Size = 20_000
-    """At most this many tokens, the four special ones included."""
+
+    def tokenizer(self) -> TokenizerClass:
+        """Returns WhitespaceTokenizer."""
+        from components.tokenize.tokenizers.words import WhitespaceTokenizer
+
+        return WhitespaceTokenizer
 
 
-class WordPiece(_Tokenizer):
+class WordPiece(TokenizerConfig):
     """Pieces of words, longest match first (Schuster and Nakajima, 2012)."""
 
     type: Literal["wordpiece"]
     vocabulary_size: Size = 8_000
     """At most this many tokens, the four special ones included."""
 
+    def tokenizer(self) -> TokenizerClass:
+        """Returns WordPieceTokenizer."""
+        from components.tokenize.tokenizers.wordpiece import WordPieceTokenizer
 
-class SentencePiece(_Tokenizer):
+        return WordPieceTokenizer
+
+
+class SentencePiece(TokenizerConfig):
     """Pieces of text with their white space, reversible (Kudo and Richardson, 2018)."""
 
-    renamed: ClassVar = {**_Tokenizer.renamed, "model": "model_type"}
+    renamed: ClassVar = {**TokenizerConfig.renamed, "model": "model_type"}
     type: Literal["sentencepiece"]
     vocabulary_size: Size = 8_000
     """At most this many tokens, the four special ones included."""
     model_type: Literal["unigram", "bpe"] = "unigram"
     """How the pieces are learnt."""
 
+    def tokenizer(self) -> TokenizerClass:
+        """Returns SentencePieceTokenizer."""
+        from components.tokenize.tokenizers.sentencepiece import SentencePieceTokenizer
 
-Tokenizer = Annotated[
-    Characters | Words | Whitespace | WordPiece | SentencePiece, Field(discriminator="type")
-]
+        return SentencePieceTokenizer
+
+
+TOKENIZERS = Registry(__name__, TokenizerConfig, [Characters, Words, Whitespace, WordPiece, SentencePiece])
+Tokenizer = Annotated[TokenizerConfig, TOKENIZERS]
 
 
 class TokenizeConfig(Strict):

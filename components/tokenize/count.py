@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 import apache_beam as beam
 
 from components.strict import FIELDS, Task
-from components.tokenize.config import Tokenizer as TokenizerConfig
+from components.tokenize.config import TokenizerConfig
 from components.tokenize.parts import Part, ReadPart, as_tensor
-from components.tokenize.tokenizers import TOKENIZERS
 from components.work import Work
 
 _MOST_IN_MEMORY = 200_000  # distinct units a worker collects before it passes them on
@@ -38,7 +37,7 @@ class CountUnits(ReadPart):
             for batch in self._batches(part):
                 for field, values in batch.items():
                     if config := self._configs.get(field):
-                        counters[field].update(TOKENIZERS[config.type].count(as_tensor(values), config))
+                        counters[field].update(config.tokenizer().count(as_tensor(values), config))
                     else:
                         counters[field].update(values.to_pylist())
                 if sum(map(len, counters.values())) > _MOST_IN_MEMORY:
@@ -65,7 +64,7 @@ class OfField(beam.PTransform):
         units = counts | "Filter" >> beam.FlatMap(_of_field, self._field)
         if self._config is None:
             return units | beam.combiners.ToList()
-        tokenizer = TOKENIZERS[self._config.type]
+        tokenizer = self._config.tokenizer()
         return units | beam.combiners.Top.Of(
             tokenizer.most_units(self._config), key=lambda pair: tokenizer.rank(*pair), reverse=True
         )

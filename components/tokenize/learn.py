@@ -8,9 +8,8 @@ from typing import NamedTuple
 from components.artifacts.artifact import FileRef
 from components.artifacts.tokens import write_labels, write_tokenizer
 from components.errors import UserError
-from components.tokenize.config import SentencePiece, WordPiece
-from components.tokenize.config import Tokenizer as TokenizerConfig
-from components.tokenize.tokenizers import TOKENIZERS, Tokenizer
+from components.tokenize.config import SentencePiece, TokenizerConfig, WordPiece
+from components.tokenize.tokenizers import Tokenizer
 from components.work import Attempt
 
 
@@ -63,7 +62,7 @@ def learn_tokenizer(
     if earlier is not None:
         return _extended(field, config, counts, attempt, earlier)
     try:
-        tokenizer = TOKENIZERS[config.type].learn(config, counts)
+        tokenizer = config.tokenizer().learn(config, counts)
     except UserError as error:
         raise UserError(f"tokenize.{field}: {error}") from None
     files = tuple(write_tokenizer(attempt, field, tokenizer))

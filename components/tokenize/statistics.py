@@ -11,7 +11,7 @@ import numpy as np
 
 from components.artifacts.artifact import FileRef
 from components.strict import SPLITS, Split
-from components.tokenize.config import Tokenizer as TokenizerConfig
+from components.tokenize.config import TokenizerConfig
 from components.tokenize.learn import Learnt
 
 _MOST_UNKNOWN = 0.05  # share of the tokens outside the train split

@@ -14,8 +14,7 @@ from components.artifacts.tokens import STATISTICS, Tokens
 from components.errors import UserError
 from components.reports import Progress, Warned, emit
 from components.strict import FIELDS, SPLITS, Split, Task
-from components.tokenize.config import TokenizeConfig
-from components.tokenize.config import Tokenizer as TokenizerConfig
+from components.tokenize.config import TokenizeConfig, TokenizerConfig
 from components.tokenize.count import CountUnits, OfField
 from components.tokenize.earlier import check_tokenizers
 from components.tokenize.encode import EncodePart

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.evaluate.config import ERRORS, METRICS
+from components.evaluate.metrics import metric_info, metric_names
 from components.models.decode import DecodeConfig
 from components.strict import Task
 from components.train.config import TrainConfig
@@ -17,7 +17,7 @@ GREEDY = {"min_length", "max_decoding_length", "no_repeat_ngram_size", "prefix"}
 
 def monitors(task: Task) -> tuple[str, ...]:
     """Returns what can be monitored: the loss, and the metrics of evaluate for a task."""
-    return ("loss", *METRICS[task])
+    return ("loss", *metric_names(task))
 
 
 def is_measured(config: TrainConfig) -> bool:
@@ -27,7 +27,7 @@ def is_measured(config: TrainConfig) -> bool:
 
 def smaller_is_better(monitor: str) -> bool:
     """Whether a checkpoint is better if its monitored value is smaller."""
-    return monitor == "loss" or monitor in ERRORS
+    return monitor == "loss" or metric_info(monitor).smaller_is_better
 
 
 def improved(monitor: str, value: float, best: float | None, min_delta: float = 0.0) -> bool:

@@ -77,7 +77,7 @@ class Measuring:
         return measure
 
     def _measured(self, predictor: Predictor, examples: Examples, positive: str | None) -> float:
-        measure = Measure([self.metric], resamples=0)  # type: ignore[list-item]
+        measure = Measure([self.metric], resamples=0)
         accumulator, done = measure.create_accumulator(), 0
         read, expected = FIELDS[self.task]
         for name in examples.parts_of("validation"):

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import keras
-import tensorflow as tf
 
 from components.artifacts.tokens import Tokens
-from components.errors import UserError
 from components.models.build import build_model
 from components.models.config import ModelConfig
-from components.models.encoders import MemoryNetworkEncoder
 from components.strict import FIELDS, Task
-from components.tokenize.tokenizers import UNKNOWN, Tokenizer
 from components.train.scope import training_scope
 
 
@@ -25,15 +21,13 @@ def new_model(config: ModelConfig, task: Task, tokens: Tokens, seed: int) -> ker
         seed: of the weights, and of the generators that the model draws from in training.
 
     Raises:
-        UserError: the tokenizer does not know the token that ends a sentence.
+        UserError: the encoder cannot read what the tokenizer makes.
     """
     sizes = model_sizes(task, tokens)
     with training_scope(seed):
         model = build_model(config, task, sizes)
-    if isinstance(config.encoder, MemoryNetworkEncoder):
-        field = FIELDS[task][0]
-        separator = _separator_id(config.encoder.separator, tokens.tokenizer(field), field)
-        model.encoder.set_separator(separator)
+    read = FIELDS[task][0]
+    config.encoder.prepare(model.encoder, tokens.tokenizer(read), read)
     return model
 
 
@@ -48,15 +42,3 @@ def model_sizes(task: Task, tokens: Tokens) -> dict[str, int]:
         field: len(tokens.labels()) if field == "label" else tokens.tokenizer(field).vocabulary_size
         for field in FIELDS[task]
     }
-
-
-def _separator_id(separator: str, tokenizer: Tokenizer, field: str) -> int:
-    ids = tokenizer.tokenize(tf.constant([separator]))[0].numpy().tolist()
-    if len(ids) == 1 and ids[0] != UNKNOWN:
-        return ids[0]
-    pieces = ", ".join(tokenizer.pieces[token] for token in ids)
-    raise UserError(
-        f"model.encoder.separator received {separator!r}, expected a token that the {field} tokenizer "
-        f"({tokenizer.config.type}) learnt from the train split, got {pieces or 'none'}. Set it to the token "
-        "that ends the sentences of your data, or put that token between them."
-    )

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 from apache_beam.pvalue import AsDict
@@ -19,11 +19,10 @@ from components.artifacts.trained_model import checkpoint_folder
 from components.errors import UserError
 from components.heartbeat import Heartbeat, is_beating
 from components.models.config import ModelConfig, readout_problem
-from components.models.encoders import TfIdfEncoder
 from components.reports import Warned, emit
 from components.strict import Task
+from components.train.adapt import Summarize
 from components.train.config import TrainConfig
-from components.train.documents import CountDocuments, DocumentFrequencies
 from components.train.warm_start import InitialModel, check_network
 from components.work import Attempt, Made, Work
 
@@ -94,7 +93,7 @@ class Train(beam.PTransform):
     def expand(self, nodes: beam.PCollection) -> beam.PCollection:
         """(node, {"tokenize": reference, ...}) to (node, Made); see `result` for its summary."""
         made = []
-        frequencies = []
+        summaries: list[beam.PCollection] = []
         fitted = {name: trial for name, trial in self._trials.items() if trial.model.readout is None}
         for name, trial in self._trials.items():
             if trial.model.readout is not None:
@@ -102,12 +101,12 @@ class Train(beam.PTransform):
 
                 fit = FitReadout(trial.model, trial.task, trial.seed, trial.config.batch_size, trial.work)
                 made.append(_inputs(nodes, name) | f"{name} readout" >> fit | f"{name} made" >> _named(name))
-            elif isinstance(trial.model.encoder, TfIdfEncoder):
-                count = CountDocuments(trial.model.encoder, trial.task, trial.work)
-                counted = _inputs(nodes, name) | f"{name} terms" >> count
-                frequencies.append(counted | f"{name} counted" >> _named(name))
+            elif trial.model.encoder.adapts:
+                summarize = Summarize(trial.model.encoder, trial.task, trial.work)
+                summary = _inputs(nodes, name) | f"{name} summarize" >> summarize
+                summaries.append(summary | f"{name} summarized" >> _named(name))
         if fitted:
-            known = AsDict(tuple(frequencies) | "frequencies" >> beam.Flatten(pipeline=nodes.pipeline))
+            known = AsDict(tuple(summaries) | "summaries" >> beam.Flatten(pipeline=nodes.pipeline))
             made.append(nodes | "fit" >> beam.ParDo(_Fit(fitted), known))
         return tuple(made) | "all trials" >> beam.Flatten(pipeline=nodes.pipeline)
 
@@ -130,12 +129,12 @@ class _Fit(beam.DoFn):
         self._trials = trials
 
     def process(
-        self, node: tuple[str, dict[str, Reference]], frequencies: Mapping[str, DocumentFrequencies]
+        self, node: tuple[str, dict[str, Reference]], summaries: Mapping[str, Any]
     ) -> Iterator[tuple[str, Made]]:
         name, inputs = node
         if name in self._trials:
             fit = _Training(self._trials[name])
-            yield name, fit(inputs, frequencies.get(name))
+            yield name, fit(inputs, summaries.get(name))
 
 
 class _Training:
@@ -150,7 +149,7 @@ class _Training:
         self._measuring = trial.measuring
         self._initial = trial.initial
 
-    def __call__(self, inputs: dict[str, Reference], frequencies: DocumentFrequencies | None) -> Made:
+    def __call__(self, inputs: dict[str, Reference], summary: Any) -> Made:
         read = inputs_hash(
             {
                 f"{name} {part}": inputs[name].digests[part]
@@ -164,12 +163,12 @@ class _Training:
         with self._work.attempt("fit") as attempt:
             _wait(folder / "heartbeat", manifest, attempt.id)
             with Heartbeat(folder / "heartbeat", name=attempt.id):
-                return self._train(inputs, frequencies, folder, attempt)
+                return self._train(inputs, summary, folder, attempt)
 
     def _train(
         self,
         inputs: dict[str, Reference],
-        frequencies: DocumentFrequencies | None,
+        summary: Any,
         folder: UPath,
         attempt: Attempt,
     ) -> Made:
@@ -189,8 +188,8 @@ class _Training:
         checkpoints = Checkpoints(self._work.root, folder, attempt.id)
         with training_scope(self._seed, config.precision, config.deterministic):
             model = new_model(self._model, self._task, tokens, self._seed)
-            if frequencies is not None:
-                model.encoder.tfidf.set_document_frequencies(*frequencies)
+            if summary is not None:
+                self._model.encoder.adapt(model.encoder, summary)
             started = {} if self._initial is None else {"init": start_from(model, tokens, self._initial)}
             measure = self._measuring(model, inputs) if self._measuring else None
             trainer = Trainer(model, config, *splits, self._seed, checkpoints, measure)

@@ -11,13 +11,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from components.evaluate.config import METRICS, EvaluateConfig
+from components.evaluate.config import EvaluateConfig
+from components.evaluate.metrics import metric_info, metric_names
 from components.ingest.config import IngestConfig
+from components.models.attentions import ATTENTIONS
 from components.models.config import ModelConfig, readout_problem
 from components.models.decode import DecodeConfig
-from components.models.decoders import Decoder
-from components.models.encoders import Encoder, MemoryNetworkEncoder, TextCNNEncoder, TfIdfEncoder
-from components.models.fields import Recurrent
+from components.models.decoders import DecoderConfig
 from components.strict import FIELDS, Task
 from components.tokenize.config import TokenizeConfig
 from components.train.config import TrainConfig
@@ -103,23 +103,15 @@ def _check_tokenize(task: Task, tokenize: TokenizeConfig) -> Iterator[Problem]:
 def _check_model(task: Task, model: ModelConfig) -> Iterator[Problem]:
     if problem := readout_problem(model, task):
         yield Problem(("model", "readout"), problem)
+    for key, problem in model.encoder.check_model(task, model):
+        yield Problem(("model", *key), problem)
     if task == "classification":
         for part in ("attention", "memory", "decoder", "bridge", "tied_softmax"):
             if getattr(model, part) != ModelConfig.model_fields[part].default:
                 yield Problem(("model", part), "classification has none; remove it, or set task to seq2seq")
-        if isinstance(model.encoder, MemoryNetworkEncoder) and model.pooling not in (None, "last"):
-            yield Problem(
-                ("model", "pooling"),
-                "reads the outputs of encoder memory_network, which do not know the question; remove it",
-            )
         return
     if model.pooling is not None:
         yield Problem(("model", "pooling"), "seq2seq has none; remove it, or set task to classification")
-    if isinstance(model.encoder, TfIdfEncoder) and not model.encoder.num_layers:
-        yield Problem(
-            ("model", "encoder", "num_layers"),
-            "received 0, which is for classification; set at least 1",
-        )
     if model.decoder is None:
         written = "attention needs" if model.attention else "seq2seq expects"
         yield Problem(("model", "decoder"), f"missing; {written} a decoder, such as {{type: gru}}")
@@ -127,21 +119,21 @@ def _check_model(task: Task, model: ModelConfig) -> Iterator[Problem]:
         yield from _check_decoder(model, model.decoder)
 
 
-def _check_decoder(model: ModelConfig, decoder: Decoder) -> Iterator[Problem]:
+def _check_decoder(model: ModelConfig, decoder: DecoderConfig) -> Iterator[Problem]:
     if decoder.input_feeding and model.attention_order == "before":
         received = f"attention {model.attention.type}" if model.attention else "no attention"
+        after = joined(
+            [name for name, kind in ATTENTIONS.types.items() if getattr(kind, "order", "") == "after"]
+        )
         yield Problem(
             ("model", "decoder", "input_feeding"),
-            f"received true with {received}, expected attention luong, which looks at the source after the"
-            " cells; remove it, or set attention.type to luong",
+            f"received true with {received}, expected attention {after}, which looks at the source after the"
+            f" cells; remove it, or set attention.type to {after}",
         )
-    states = _final_states(model.encoder)
-    if states and getattr(model.attention, "score", None) == "dot" and states[-1][0] != decoder.units:
-        yield Problem(
-            ("model", "attention", "score"),
-            f"received 'dot' for an encoder of width {states[-1][0]} and a decoder of width {decoder.units},"
-            " expected equal widths; make them so, or set score to general",
-        )
+    states = model.encoder.final_states()
+    if states and model.attention:
+        for key, problem in model.attention.check_widths(states[-1][0], decoder.units):
+            yield Problem(("model", "attention", *key), problem)
     wanted = [[decoder.units] * decoder.hidden_states] * decoder.num_layers
     if states and model.bridge == "copy" and states != wanted:
         yield Problem(
@@ -149,20 +141,6 @@ def _check_decoder(model: ModelConfig, decoder: Decoder) -> Iterator[Problem]:
             f"received 'copy' of {_in_words(states)} to {_in_words(wanted)}, expected the same of both; make"
             " layers and units alike, or set bridge to dense",
         )
-
-
-def _final_states(encoder: Encoder) -> list[list[int]] | None:
-    """Returns the widths of the final states by layer; None where they are not known.
-
-    The outputs are as wide as the last layer's first one.
-    """
-    if isinstance(encoder, TextCNNEncoder):
-        return [[encoder.filters * len(encoder.kernel_sizes)]]
-    if isinstance(encoder, Recurrent):
-        directions = 2 if getattr(encoder, "bidirectional", False) else 1
-        count = 2 if encoder.type in ("lstm", "cnn_lstm") else 1
-        return [[encoder.units * directions] * count] * encoder.num_layers
-    return [[encoder.units]] if getattr(encoder, "num_layers", 1) else None
 
 
 def _in_words(states: list[list[int]]) -> str:
@@ -180,25 +158,23 @@ def _check_coverage(model: ModelConfig, decode: DecodeConfig | None) -> Iterator
         yield Problem(("decode", "coverage_penalty"), f"{message} model.attention")
 
 
-def _check_cut(task: Task, tokenize: TokenizeConfig, model: ModelConfig) -> Iterator[Problem]:
+def _check_read_text(task: Task, tokenize: TokenizeConfig, model: ModelConfig) -> Iterator[Problem]:
     field = FIELDS[task][0]
     tokenizer = getattr(tokenize, field)
-    if isinstance(model.encoder, MemoryNetworkEncoder) and tokenizer and tokenizer.truncation_side == "right":
-        yield Problem(
-            ("tokenize", field, "truncation_side"),
-            "received 'right' for encoder memory_network, whose question comes last; set it to left",
-        )
+    if tokenizer is not None:
+        for key, problem in model.encoder.check_tokenizer(tokenizer):
+            yield Problem(("tokenize", field, *key), problem)
 
 
 def _check_evaluate(task: Task, evaluate: EvaluateConfig) -> Iterator[Problem]:
-    fitting = METRICS[task]
+    fitting = metric_names(task)
     for index, metric in enumerate(evaluate.metrics):
-        if metric not in fitting:
+        if task not in metric_info(metric).tasks:
             message = f"'{metric}' does not fit {task}; expected {quoted(fitting)}"
             yield Problem(("evaluate", "metrics", index), message)
     for metric in evaluate.bless if isinstance(evaluate.bless, dict) else {}:
         path: KeyPath = ("evaluate", "bless", metric)
-        if metric not in fitting:
+        if task not in metric_info(metric).tasks:
             yield Problem(path, f"does not fit {task}; expected {quoted(fitting)}")
 
 
@@ -265,7 +241,7 @@ def misfits(task: Task, sections: Mapping[str, Any]) -> list[Problem]:
     if {"model", "train"} <= sections.keys():
         problems += check_readout(sections["model"], sections["train"])
     if {"tokenize", "model"} <= sections.keys():
-        problems += _check_cut(task, sections["tokenize"], sections["model"])
+        problems += _check_read_text(task, sections["tokenize"], sections["model"])
     if {"evaluate", "tracking"} <= sections.keys():
         problems += _check_champion(sections["evaluate"], sections["tracking"].enabled)
     if {"evaluate", "train"} <= sections.keys():

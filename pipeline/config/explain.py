@@ -8,8 +8,19 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from components.plugins import is_reference
 from pipeline.config.problems import KeyPath, Problem, closest, did_you_mean, dotted, quoted, shown
-from pipeline.config.schema import Node, choices, describe, key_paths, known_keys, members, shape
+from pipeline.config.schema import (
+    Node,
+    choices,
+    describe,
+    is_own,
+    key_paths,
+    known_keys,
+    members,
+    own_shape,
+    shape,
+)
 
 _NUMBER_OR_TRUTH = re.compile(r"[-+.\d]+(e[-+]?\d+)?|true|false", re.IGNORECASE)
 
@@ -40,7 +51,7 @@ def explain(error: ValidationError, data: dict[str, Any]) -> list[Problem]:
 def _explain_one(details: ErrorDetails, data: dict[str, Any]) -> Problem:
     kind, location = details["type"], details["loc"]
     if location[-1] == "[key]":
-        kind, location = "extra_forbidden", location[:-1]
+        kind, location = "extra_forbidden" if kind != "value_error" else kind, location[:-1]
     path = _data_path(location, shape(), data)
     node, value = _look_up(path, data)
     match kind:
@@ -71,7 +82,7 @@ def _data_path(location: tuple[int | str, ...], node: Node, value: Any) -> KeyPa
     if not location:
         return ()
     key, inner, member = location[0], location[1:], _meant_member(node, value)
-    if len(members(node)) > 1:
+    if len(members(node)) > 1 and not _is_own(node, value):
         return _data_path(inner, member, value)
     return (key, *_data_path(inner, _child(member, key), _item(value, key)))
 
@@ -89,6 +100,8 @@ def _meant_member(node: Node, value: Any) -> Node:
     options = members(node)
     if len(options) == 1:
         return options[0]
+    if _is_own(node, value):
+        return own_shape(value["type"]) or next(filter(is_own, options))
     for member in options:
         type_name = member.get("properties", {}).get("type", {}).get("const")
         match value:
@@ -100,10 +113,17 @@ def _meant_member(node: Node, value: Any) -> Node:
     return mappings[0] if isinstance(value, dict) and len(mappings) == 1 else {}
 
 
+def _is_own(node: Node, value: Any) -> bool:
+    """Whether `value` names a class in a module of the user's, where that may be."""
+    named = isinstance(value, dict) and is_reference(value.get("type"))
+    return named and any(map(is_own, members(node)))
+
+
 def _child(node: Node, key: int | str) -> Node:
     if isinstance(key, int):
         return node.get("items", {})
-    return node.get("properties", {}).get(key) or node.get("additionalProperties") or {}
+    others = node.get("additionalProperties")
+    return node.get("properties", {}).get(key) or (others if isinstance(others, dict) else {})
 
 
 def _item(value: Any, key: int | str) -> Any:
@@ -148,7 +168,7 @@ def _belongs(path: KeyPath, data: dict[str, Any]) -> str:
     """Returns a hint at the other type, or the other section, that the last key of `path` belongs to."""
     *section, key = path
     node, _ = _look_up(tuple(section), data)
-    types = [member["properties"]["type"]["const"] for member in members(node) if key in known_keys(member)]
+    types = [name for member in members(node) if key in known_keys(member) for name in choices(member)]
     if types:
         return f"; it belongs to type {quoted(types)};"
     elsewhere = [other[:-1] for other in key_paths(shape()) if other[-1] == key]

@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, Field, model_validator
 from ruamel.yaml import YAML
 
-from components.evaluate.config import METRICS, EvaluateConfig
+from components.evaluate.config import EvaluateConfig
+from components.evaluate.metrics import metric_names
 from components.export.config import ExportConfig
 from components.ingest.config import IngestConfig
 from components.models.config import ModelConfig
@@ -113,7 +114,7 @@ def fill_defaults(data: dict[str, Any]) -> dict[str, Any]:
         filled["model"] = _fill_model(task, model)
     evaluate = filled.get("evaluate", {})
     if isinstance(evaluate, dict) and evaluate.get("metrics", []) == []:
-        filled["evaluate"] = {**evaluate, "metrics": list(METRICS[task])}
+        filled["evaluate"] = {**evaluate, "metrics": list(metric_names(task))}
     name, tracking = filled.get("name"), filled.get("tracking", {})
     if isinstance(name, str) and isinstance(tracking, dict) and tracking.get("experiment") is None:
         filled["tracking"] = {**tracking, "experiment": name}

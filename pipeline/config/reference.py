@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.config.schema import Node, config_schema, describe, known_keys, members, shape
+from pipeline.config.schema import Node, choices, config_schema, describe, is_own, known_keys, members, shape
 
 SCHEMA = Path("pipeline/schema.json")
 PAGE = Path("docs/configuration.md")
@@ -51,7 +51,8 @@ def _sections(node: Node, path: str) -> Iterator[tuple[str, Node]]:
 
 
 def _section(node: Node) -> str:
-    types = {str(m["properties"]["type"]["const"]): m for m in members(node) if "type" in known_keys(m)}
+    types = {choices(m)[0]: m for m in members(node) if "type" in known_keys(m)}
+    built_in = sum(not is_own(member) for member in types.values())
     rows: dict[tuple[str, ...], list[str]] = {}
     for type_name, member in (types or {"": _mapping(node)}).items():
         for key, child in member["properties"].items():
@@ -63,7 +64,7 @@ def _section(node: Node) -> str:
     if len(types) > 1:
         lines += ["", "| key | of type | value | default | meaning |", "|---|---|---|---|---|"]
         for (key, *others), names in rows.items():
-            owners = "all" if len(names) == len(types) else ", ".join(names)
+            owners = "all" if len(names) == built_in else ", ".join(names)
             lines.append(f"| {' | '.join([key, owners, *others])} |")
     else:
         lines += ["", "| key | value | default | meaning |", "|---|---|---|---|"]

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from pydantic.errors import PydanticUserError
+
+from components.plugins import PluginError, load
 from pipeline.config.models import PipelineConfig
 from pipeline.config.problems import KeyPath, joined, quoted
 
@@ -31,8 +34,25 @@ def config_schema() -> dict[str, Any]:
 @cache
 def shape() -> Node:
     """Returns the schema with every reference replaced by what it refers to."""
-    schema = PipelineConfig.model_json_schema()
-    return _inlined(schema, schema["$defs"])
+    return _inlined_whole(PipelineConfig.model_json_schema())
+
+
+def own_shape(reference: str) -> Node | None:
+    """Returns the same of a section for a class in a module of the user's; None if it cannot be used."""
+    try:
+        return _inlined_whole(load(reference).model_json_schema())
+    except (PluginError, PydanticUserError, AttributeError):
+        return None
+
+
+def is_own(node: Node) -> bool:
+    """Whether a member of a union stands for all classes that only modules of the user's know."""
+    return "pattern" in node.get("properties", {}).get("type", {})
+
+
+def _inlined_whole(schema: Node) -> Node:
+    found: Node = _inlined(schema, schema.get("$defs", {}))
+    return found
 
 
 def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
@@ -55,17 +75,20 @@ def members(node: Node) -> list[Node]:
 
 def known_keys(node: Node) -> list[str]:
     """Returns the keys that a mapping of this shape may have; none where any key will do."""
-    return list(node.get("properties") or node.get("propertyNames", {}).get("enum", []))
+    return list(node.get("properties") or choices(node.get("propertyNames", {})))
 
 
 def choices(node: Node) -> list[str]:
-    """Returns the words that may stand here, or after `type` where there are several types of mapping."""
+    """Returns the words that may stand here, or after `type` where there are several types of mapping.
+
+    What a module of the user's may add stands there as an example, `my_module:MyEncoder`.
+    """
     nodes = [member.get("properties", {}).get("type", member) for member in members(node)]
     return [word for node in nodes for word in _fixed(node)]
 
 
 def _fixed(node: Node) -> list[str]:
-    return node.get("enum") or ([node["const"]] if "const" in node else [])
+    return node.get("enum") or ([node["const"]] if "const" in node else node.get("examples", []))
 
 
 def key_paths(node: Node, path: KeyPath = ()) -> Iterator[KeyPath]:

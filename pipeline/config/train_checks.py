@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from components.evaluate.metrics import metric_info
 from components.ingest.config import IngestConfig
 from components.models.config import ModelConfig
 from components.strict import Task
@@ -20,7 +21,7 @@ def check_train(task: Task, train: TrainConfig) -> Iterator[Problem]:
             "classification has no decoder to teach; remove it, or set task to seq2seq",
         )
 
-    if train.monitored not in monitors(task):
+    if is_measured(train) and task not in metric_info(train.monitored).tasks:
         message = f"'{train.monitored}' does not fit {task}; expected {quoted(monitors(task))}"
         yield Problem(("train", "monitor"), message)
 

@@ -127,10 +127,10 @@ def comparison_text(comparison: Comparison) -> Group:
     if comparison.parameters:
         parts += ["", _table("differs", comparison.labels, comparison.parameters)]
     if comparison.metrics:
-        metrics = {name: [value_text(each) for each in row] for name, row in comparison.metrics.items()}
+        metrics = {name: [value_text(name, each) for each in row] for name, row in comparison.metrics.items()}
         parts += ["", _table("metric (95 % interval)", comparison.labels, metrics, markup=True)]
         gaps = {
-            name: [difference_text(each, "[bold]best[/]") for each in row]
+            name: [difference_text(name, each, "[bold]best[/]") for each in row]
             for name, row in comparison.metrics.items()
         }
         parts += ["", _table("from the best (95 % interval)", comparison.labels, gaps, markup=True)]

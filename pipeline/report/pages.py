@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from components import files
 from components.artifacts.trained_model import CURVES
+from components.evaluate.metrics import shown
 from pipeline.config import yaml_text
 from pipeline.report.compare import Comparison
 from pipeline.report.facts import RunFacts, evaluated_examples, measurements
@@ -55,6 +56,7 @@ def _render(template: str, **values: Any) -> str:
     environment = Environment(
         loader=PackageLoader("pipeline.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.globals["shown"] = shown
     return environment.get_template(template).render(**values)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from components.evaluate.config import ERRORS
+from components.evaluate.metrics import shown
 
 if TYPE_CHECKING:
     from components.evaluate.measured import Measured
@@ -66,31 +66,34 @@ def standing(metric: Any, model: Measured, rival: Measured | None = None) -> Sta
 
 def best(metric: Any, models: Sequence[Measured]) -> Measured | None:
     """Returns the model with the best value of a metric, the first of equals; None if none has any."""
-    sign = -1 if metric in ERRORS else 1
+    sign = -1 if any(model.smaller_is_better(metric) for model in models) else 1
     valued = [(model.value(metric, ()), model) for model in models]
     known = [(sign * value, model) for value, model in valued if value is not None]
     return max(known, key=lambda pair: pair[0])[1] if known else None
 
 
-def value_text(standing: Standing | None) -> str:
+def value_text(metric: str, standing: Standing | None) -> str:
     """Returns a metric with its interval; nothing where it is not defined."""
     if standing is None:
         return ""
-    ends = standing.interval
-    return f"{standing.value:.4f}" + (f" ({ends[0]:.4f} to {ends[1]:.4f})" if ends else "")
+    ends = [shown(metric, end) for end in standing.interval or ()]
+    return shown(metric, standing.value) + (f" ({' to '.join(ends)})" if ends else "")
 
 
-def difference_text(standing: Standing | None, rival: str = "") -> str:
+def difference_text(metric: str, standing: Standing | None, rival: str = "") -> str:
     """Returns the difference with its interval, marked by ~ where it may be noise.
 
     Args:
+        metric: which one.
         standing: None gives nothing.
         rival: what to write for the rival itself.
     """
     if standing is None:
         return ""
     if standing.difference_interval is None:
-        return rival if standing.difference == 0 else f"{standing.difference:+.4f}"
-    low, high = standing.difference_interval
+        return rival if standing.difference == 0 else shown(metric, standing.difference, sign=True)
+    difference, low, high = (
+        shown(metric, value, sign=True) for value in (standing.difference, *standing.difference_interval)
+    )
     mark = "" if standing.beyond_noise else " ~"
-    return f"{standing.difference:+.4f} ({low:+.4f} to {high:+.4f}){mark}"
+    return f"{difference} ({low} to {high}){mark}"

@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from components.evaluate.metrics import shown
 from components.reports import Event
 from components.reports import Progress as ProgressEvent
 from pipeline.plan.node import Plan
@@ -149,7 +150,7 @@ def runs_table(records: Sequence[RunRecord]) -> Table:
     for name in metrics:
         table.add_column(name, justify="right", overflow="fold")
     for record in records:
-        values = (f"{record.metrics[name]:.4f}" if name in record.metrics else "" for name in metrics)
+        values = (shown(name, record.metrics[name]) if name in record.metrics else "" for name in metrics)
         seconds = f"{record.seconds:.0f}"
         table.add_row(record.id, record.name, record.status, seconds, _epochs(record), *values)
     return table

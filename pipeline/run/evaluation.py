@@ -193,10 +193,10 @@ def _show(
     examples = f"{measured.report['examples']:,} examples"
     table = Table(examples, *map(escape, columns), box=None, pad_edge=False, header_style="bold")
     for metric in measured.report["metrics"]:
-        cells = [value_text(standing(metric, measured))]
+        cells = [value_text(metric, standing(metric, measured))]
         if theirs:
-            cells.append(value_text(standing(metric, theirs)))
-            cells.append(difference_text(standing(metric, measured, theirs)))
+            cells.append(value_text(metric, standing(metric, theirs)))
+            cells.append(difference_text(metric, standing(metric, measured, theirs)))
         table.add_row(metric, *cells)
     console.print()
     if theirs:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from components.artifacts.artifact import Artifact
 from components.artifacts.evaluation import Evaluation
 from components.evaluate.candidates import Candidate, Trained
+from components.evaluate.metrics import shown
 from pipeline.config import PipelineConfig
 from pipeline.plan.ingredients import Ingredients
 from pipeline.stages.log import StageLog
@@ -50,6 +51,11 @@ class EvaluateStage(Stage):
         del evaluate["batch_size"]
         return {"task": config.task, "evaluate": evaluate, "candidate": self.candidate.identity}
 
+    def plugs(self, config: PipelineConfig) -> tuple[object, ...]:
+        """Metrics, and what the candidate is made of."""
+        own = () if self.candidate.identity else (config.tokenize, config.model)
+        return (config.evaluate, *own)
+
     def parts(self, config: PipelineConfig, whole: Ingredients) -> dict[str, Ingredients]:
         """What is only counted shapes no answer."""
         answered = whole.upstream.keys() - {"ingest kept", "tokenize report"}
@@ -81,4 +87,4 @@ class EvaluateStage(Stage):
 
 def format_metrics(metrics: Mapping[str, float]) -> str:
     """Returns the metrics in a line."""
-    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+    return ", ".join(f"{name} {shown(name, value)}" for name, value in metrics.items())

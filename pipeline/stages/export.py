@@ -34,6 +34,10 @@ class ExportStage(Stage):
             "export": dump(config.export, "directory", "keep_versions"),
         }
 
+    def plugs(self, config: PipelineConfig) -> tuple[object, ...]:
+        """Layers and tokenizers."""
+        return (config.tokenize, config.model)
+
     def deterministic(self, config: PipelineConfig) -> bool:
         """No: latency is measured."""
         return False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from components.artifacts.artifact import Artifact, Reference
 from components.ingest.sources import Source
+from components.plugin_sources import plugin_sources
 from components.strict import Strict
 from components.work import Work
 from pipeline.config import PipelineConfig
@@ -101,8 +102,12 @@ class Stage(ABC):
         return source_fingerprint(self.module)
 
     def versions(self, config: PipelineConfig) -> dict[str, str]:
-        """Returns the versions of the libraries that shape the artifact."""
-        return library_versions(self.libraries)
+        """Returns the versions of the libraries that shape the artifact, and hashes of the user's modules."""
+        return {**library_versions(self.libraries), **plugin_sources(*self.plugs(config))}
+
+    def plugs(self, config: PipelineConfig) -> tuple[object, ...]:
+        """Returns the sections of the configuration that may name something in the user's modules."""
+        return ()
 
     def remark(self, config: PipelineConfig, differences: Sequence[str]) -> str:
         """Says what else people should know of a node that runs.

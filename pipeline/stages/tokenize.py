@@ -35,6 +35,10 @@ class TokenizeStage(Stage):
         """The tokenizers."""
         return {"task": config.task, "tokenize": dump(config.tokenize)}
 
+    def plugs(self, config: PipelineConfig) -> tuple[object, ...]:
+        """Tokenizers."""
+        return (config.tokenize,)
+
     def parts(self, config: PipelineConfig, whole: Ingredients) -> dict[str, Ingredients]:
         """Vocabularies are learnt from the train split alone, and from those that are kept."""
         learnt = ("ingest train", f"{INITIAL_TOKENS} vocabulary")

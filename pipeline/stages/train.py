@@ -64,7 +64,11 @@ class TrainStage(Stage):
     def versions(self, config: PipelineConfig) -> dict[str, str]:
         """The same of evaluate's libraries."""
         measured = _MEASURING if is_measured(config.train) else ()
-        return library_versions((*self.libraries, *measured))
+        return {**super().versions(config), **library_versions(measured)}
+
+    def plugs(self, config: PipelineConfig) -> tuple[object, ...]:
+        """Layers and tokenizers, and the metric that is monitored."""
+        return (config.tokenize, config.model, config.train)
 
     def lineage(self, config: PipelineConfig, whole: Ingredients) -> Ingredients:
         """A training goes on after its last epoch, unless something spans all of its epochs."""

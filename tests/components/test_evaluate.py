@@ -19,7 +19,8 @@ from components.artifacts.evaluation import Evaluation
 from components.artifacts.trained_model import TrainedModel
 from components.errors import UserError
 from components.evaluate.candidates import Exported, Trained
-from components.evaluate.config import METRICS, EvaluateConfig, Threshold
+from components.evaluate.config import EvaluateConfig, Threshold
+from components.evaluate.metrics import metric_names
 from components.evaluate.predict import Predict
 from components.evaluate.saved_model import SavedModelAnswers
 from components.evaluate.transform import Evaluate
@@ -432,4 +433,4 @@ def test_a_metric_of_the_other_task(root):
 def test_metrics_with_a_threshold_are_measured_as_well():
     config = EvaluateConfig(metrics=["bleu"], bless={"exact_match": Threshold(min=0.9)})
     assert config.measured("seq2seq") == ["exact_match", "bleu"]
-    assert EvaluateConfig().measured("classification") == list(METRICS["classification"])
+    assert EvaluateConfig().measured("classification") == list(metric_names("classification"))

@@ -13,7 +13,13 @@ from pydantic import TypeAdapter
 
 from components.errors import UserError
 from components.tokenize.config import Characters, SentencePiece, Tokenizer, Whitespace, WordPiece, Words
-from components.tokenize.tokenizers import SPECIAL_TOKENS, TOKENIZERS, UNKNOWN, load_tokenizer
+from components.tokenize.tokenizers import (
+    SPECIAL_TOKENS,
+    UNKNOWN,
+    SentencePieceTokenizer,
+    WordPieceTokenizer,
+    load_tokenizer,
+)
 
 CONFIGS = {
     "characters": Characters(type="characters"),
@@ -45,7 +51,7 @@ ODD = [
 
 
 def learn(config, texts):
-    kind = TOKENIZERS[config.type]
+    kind = config.tokenizer()
     counts = Counter()
     for text in texts:
         counts.update(kind.count(tf.constant([text]), config))
@@ -184,7 +190,7 @@ def test_min_count():
 
 def test_wordpiece_takes_the_longest_piece_and_spells_the_rest(tokenizers):
     pieces = [*SPECIAL_TOKENS, "l", "o", "w", "low", "##l", "##o", "##w", "##wo", "#"]
-    tokenizer = TOKENIZERS["wordpiece"](CONFIGS["wordpiece"], pieces)
+    tokenizer = WordPieceTokenizer(CONFIGS["wordpiece"], pieces)
     assert tokens(tokenizer, "low lowwow, wol ##wo") == [
         *("low", "low", "##wo", "##w", "<unk>"),
         *("w", "##o", "##l", "#", "#", "w", "##o"),
@@ -239,12 +245,12 @@ def test_sentencepiece_splits_at_control_characters(tokenizers):
 
 
 def test_subwords_count_long_runs_in_stretches():
-    counts = TOKENIZERS["sentencepiece"].count(tf.constant(["a " + "b" * 150]), CONFIGS["bpe"])
+    counts = SentencePieceTokenizer.count(tf.constant(["a " + "b" * 150]), CONFIGS["bpe"])
     assert counts == {"a": 1, "b" * 64: 2, "b" * 22: 1}
 
 
 def test_rare_units_are_sampled_fairly():
-    rank = TOKENIZERS["sentencepiece"].rank
+    rank = SentencePieceTokenizer.rank
     assert rank("z", 2) < rank("a", 1)
     kept = sorted((chr(point) for point in range(0x4E00, 0x4E00 + 1_000)), key=lambda unit: rank(unit, 1))[
         :500

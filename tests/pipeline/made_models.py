@@ -19,8 +19,8 @@ from components.artifacts.exported_model import (
     validation_path,
 )
 from components.evaluate.answers import Answers
-from components.evaluate.config import METRICS
 from components.evaluate.measure import Measure
+from components.evaluate.metrics import metric_names
 from components.work import Work
 from pipeline.serving.claims import Claim, described
 from pipeline.serving.served import Served
@@ -75,7 +75,7 @@ def report_of(right, examples=400):
     words = ["good" if place < right else "bad" for place in range(examples)]
     texts = [f"text {number}" for number in range(examples)]
     scores = np.linspace(0.5, 1, examples).astype(np.float32)
-    combiner = Measure(METRICS["classification"], 500, confusion=True)
+    combiner = Measure(metric_names("classification"), 500, confusion=True)
     answers = Answers.of(texts, ["good"] * examples, words, scores=scores)
     report = combiner.extract_output(combiner.add_input(combiner.create_accumulator(), answers))
     return {**report, "slices": {}}

@@ -11,8 +11,8 @@ from components.artifacts.evaluation import AnswerWriter, Evaluation, join_answe
 from components.artifacts.exported_model import add_model, model_path, validation_path
 from components.evaluate.answers import Answers
 from components.evaluate.candidates import Exported
-from components.evaluate.config import METRICS
 from components.evaluate.measure import Measure
+from components.evaluate.metrics import metric_names
 from components.reports import EpochFinished, emit
 from components.work import Work
 from pipeline.plan.ingredients import Ingredients
@@ -45,7 +45,7 @@ def answers_of(right, words=("ab", "xy")):
 
 def report_of(right, resamples=500, task="seq2seq", words=("ab", "xy")):
     """What is measured of them."""
-    combiner = Measure(METRICS[task], resamples, confusion=task == "classification")
+    combiner = Measure(metric_names(task), resamples, confusion=task == "classification")
     accumulated = combiner.add_input(combiner.create_accumulator(), answers_of(right, words))
     return combiner.extract_output(accumulated)
 

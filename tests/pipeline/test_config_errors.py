@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from components.evaluate.config import METRICS
+from components.evaluate.metrics import metric_names
 from pipeline.config import ConfigError, load_config
 from pipeline.config.problems import quoted
 
@@ -43,14 +43,15 @@ def test_the_base_of_these_tests_is_sound():
 
 ENCODER_WORDS = (
     "'simple_rnn', 'gru', 'lstm', 'identity_rnn', 'clockwork_rnn', 'echo_state_rnn', 'cnn_lstm', 'text_cnn',"
-    " 'tfidf' or 'memory_network'"
+    " 'tfidf', 'memory_network' or 'my_module:MyEncoder'"
 )
 TRAIN_KEYS = (
     "epochs, batch_size, optimizer, learning_rate_schedule, global_clipnorm, label_smoothing,"
     " teacher_forcing_ratio, early_stopping, shuffle_buffer, length_buckets"
 )
-LABEL_METRICS, TEXT_METRICS = METRICS["classification"], METRICS["seq2seq"]
-METRIC_WORDS = quoted([*LABEL_METRICS, *TEXT_METRICS])
+LABEL_METRICS, TEXT_METRICS = metric_names("classification"), metric_names("seq2seq")
+METRIC_NAMES = [*LABEL_METRICS, *TEXT_METRICS, "my_module:my_metric"]
+METRIC_WORDS = quoted(METRIC_NAMES)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +142,8 @@ METRIC_WORDS = quoted([*LABEL_METRICS, *TEXT_METRICS])
         (
             "evaluate: {bless: alwais}",
             "9: evaluate.bless: received 'alwais', expected a mapping with the keys accuracy, macro_f1,"
-            " micro_f1, calibration_error, roc_auc, exact_match, character_error_rate, word_error_rate, bleu"
-            " and chrf, 'always' or null; did you mean 'always'?",
+            " micro_f1, calibration_error, roc_auc, exact_match, character_error_rate, word_error_rate, bleu,"
+            " chrf and my_module:my_metric, 'always' or null; did you mean 'always'?",
         ),
         (
             "evaluate: {bless: {accuracy: {}}}",
@@ -183,7 +184,7 @@ METRIC_WORDS = quoted([*LABEL_METRICS, *TEXT_METRICS])
         (
             "evaluate: {bless: {acc_uracy: {min: 1}}}",
             "9: evaluate.bless.acc_uracy: unknown key; did you mean 'accuracy'?"
-            f" known: {', '.join([*LABEL_METRICS, *TEXT_METRICS])}",
+            f" known: {', '.join(METRIC_NAMES)}",
         ),
         (
             "evaluate:\n  bless:\n    bleu: {min: 1}",
@@ -343,7 +344,8 @@ def test_a_readout_that_does_not_suit_the_model(overrides: tuple[str, ...], expe
         ("  pooling: max", "9: model.pooling: seq2seq has none; remove it, or set task to classification"),
         (
             "  attention: {type: b}\n  decoder: {type: gru}",
-            "9: model.attention.type: received 'b', expected 'bahdanau', 'luong', 'monotonic' or 'hard'",
+            "9: model.attention.type: received 'b', expected 'bahdanau', 'luong', 'monotonic', 'hard' or"
+            " 'my_module:MyAttention'",
         ),
         (
             "  decoder: {type: gru, input_feeding: true}",
@@ -578,8 +580,8 @@ FILE_KINDS = "a mapping with the keys train, validation and test, text or a list
         (
             "units",
             "unit",
-            "8: model.encoder.unit: unknown key; did you mean 'units'? known: units, num_layers, dropout,"
-            " bidirectional, residual, activation, recurrent_activation, type",
+            "8: model.encoder.unit: unknown key; did you mean 'units'? known: type, units, num_layers,"
+            " dropout, bidirectional, residual, activation, recurrent_activation",
         ),
         ("files: {train: train.tsv}", "format: tsv", "3: ingest.files: missing; expected " + FILE_KINDS),
         ("{train: train.tsv}", "3", f"4: ingest.files: received 3, expected {FILE_KINDS}"),

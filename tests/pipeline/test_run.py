@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from components import files
-from components.evaluate.config import METRICS
+from components.evaluate.metrics import metric_names
 from components.tokenize import encode
 from components.work import Attempt
 from pipeline.config import load_config
@@ -334,7 +334,7 @@ def test_a_seq2seq_run_serves_strings(tmp_path):
     answers = [json.loads(line) for line in out.splitlines()]
     assert [answer["input"] for answer in answers] == ["abc", "b"]
     assert all(isinstance(answer["prediction"], str) and answer["score"] <= 0 for answer in answers)
-    assert set(artifacts(tmp_path)["evaluate"].summary["metrics"]) == set(METRICS["seq2seq"])
+    assert set(artifacts(tmp_path)["evaluate"].summary["metrics"]) == set(metric_names("seq2seq"))
 
 
 @pytest.mark.slow

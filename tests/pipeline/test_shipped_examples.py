@@ -5,14 +5,13 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import tiny
 
 from components import files
 from components.artifacts.evaluation import Evaluation
-from components.models.encoders import Encoder
+from components.models.encoders import ENCODERS
 from components.strict import FIELDS
 from pipeline.config import load_config
 from pipeline.serving.predict import predict
@@ -20,10 +19,6 @@ from pipeline.store.store import Store
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.yaml"))
-ENCODERS = {
-    get_args(encoder.model_fields["type"].annotation)[0]: encoder
-    for encoder in get_args(get_args(Encoder)[0])
-}
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +28,7 @@ def _in_the_repository(monkeypatch):
 
 def test_every_encoder_has_an_example():
     configs = [load_config(ROOT / "examples" / f"{name}.yaml") for name in EXAMPLES]
-    assert {config.model.encoder.type for config in configs} == set(ENCODERS)
+    assert {config.model.encoder.type for config in configs} == set(ENCODERS.types)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -76,7 +71,7 @@ def test_an_example_trains_and_exports(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(ENCODERS))
+@pytest.mark.parametrize("name", sorted(ENCODERS.types))
 def test_an_encoder_trains_and_exports_for_seq2seq(name, tmp_path):
     config = tiny.make(tmp_path, tiny.SEQ2SEQ)
     size = {"text_cnn": "filters: 4", "memory_network": "units: 8, separator: a"}.get(name, "units: 8")

@@ -1,7 +1,7 @@
 """Tokenizers: strings to ids and back, by the same ops in the Beam job, in training and in serving.
 
-A new type is a configuration class in `components.tokenize.config` and a subclass of `Tokenizer`, entered in
-`TOKENIZERS` under the configuration's `type`.
+A new type is a configuration class in `components.tokenize.config`, entered in its `TOKENIZERS` or named as
+`my_module:MyTokenizer`, and a subclass of `Tokenizer`, which that class names.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pydantic import TypeAdapter
 
 from components.artifacts.tokens import TOKENIZER_FILE
 from components.errors import UserError
-from components.tokenize.config import Tokenizer as TokenizerConfig
+from components.tokenize.config import Tokenizer as AnyTokenizer
+from components.tokenize.config import TokenizerConfig
 from components.tokenize.tokenizers.base import (
     END,
     PAD,
@@ -32,7 +33,6 @@ __all__ = [
     "PAD",
     "SPECIAL_TOKENS",
     "START",
-    "TOKENIZERS",
     "UNKNOWN",
     "CharacterTokenizer",
     "SentencePieceTokenizer",
@@ -42,14 +42,6 @@ __all__ = [
     "WordTokenizer",
     "load_tokenizer",
 ]
-
-TOKENIZERS: dict[str, type[Tokenizer]] = {
-    "characters": CharacterTokenizer,
-    "words": WordTokenizer,
-    "whitespace": WhitespaceTokenizer,
-    "wordpiece": WordPieceTokenizer,
-    "sentencepiece": SentencePieceTokenizer,
-}
 
 
 def load_tokenizer(directory: str) -> Tokenizer:
@@ -71,5 +63,5 @@ def load_tokenizer(directory: str) -> Tokenizer:
             f"field, such as tokenizer/text in the artifact of the tokenize stage."
         )
     settings = json.loads(path.read_bytes())
-    config: TokenizerConfig = TypeAdapter(TokenizerConfig).validate_python(settings["config"])
-    return TOKENIZERS[config.type].load(directory, config, settings["pieces"])
+    config: TokenizerConfig = TypeAdapter(AnyTokenizer).validate_python(settings["config"])
+    return config.tokenizer().load(directory, config, settings["pieces"])

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_text
 
 from components.artifacts.tokens import TOKENIZER_FILE
-from components.tokenize.config import Tokenizer as TokenizerConfig
+from components.tokenize.config import TokenizerConfig
 
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>")
 PAD, UNKNOWN, START, END = range(4)
@@ -44,7 +44,7 @@ class Tokenizer(tf.Module, ABC, Generic[Config]):
     """
 
     def __init__(self, config: Config, pieces: Sequence[str]) -> None:
-        super().__init__(name=config.type)
+        super().__init__()
         self.config = config
         self._pieces = tuple(pieces)
         learnt = self._pieces[len(SPECIAL_TOKENS) :]
