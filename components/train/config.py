@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from components.evaluate.config import Metric
+from components.plugins import is_reference
 from components.strict import Strict
 from components.train.optimizer_config import Adam, Optimizer, Positive
 from components.train.schedule_config import Schedule, ScheduleField, as_section
@@ -126,6 +127,11 @@ class TrainConfig(Strict):
     def monitored(self) -> str:
         """By what checkpoints are compared."""
         return self.monitor or "loss"
+
+    @property
+    def own_references(self) -> tuple[str, ...]:
+        """The monitored metric, if it is in a module of the user's."""
+        return (self.monitored,) if is_reference(self.monitored) else ()
 
     @property
     def keeps_best(self) -> bool:
