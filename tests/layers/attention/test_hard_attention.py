@@ -69,7 +69,7 @@ def test_the_selection_comes_back_from_the_configuration():
     assert clone.selection.get_config() == selection.get_config()
     default = HardAttention(UNITS, dtype="float64").selection
     assert default.estimator == "reinforce"
-    assert default.average_loss.dtype == "float64"
+    assert default.dtype_policy.name == "float64"
 
 
 def test_inference_reads_where_soft_attention_looks_most(query, memory, mask):

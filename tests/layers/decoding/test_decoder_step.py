@@ -127,7 +127,7 @@ def test_missing_initial_states_are_made(attention, training, inputs, memory):
         keras.utils.set_random_seed(1)
         decoder = AttentionDecoder(
             [GRU(UNITS)],
-            attention(8, seed=1),
+            attention(8),
             MonotonicAttention(9, seed=2),
             order="after",
             input_feeding=True,

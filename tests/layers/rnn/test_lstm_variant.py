@@ -108,7 +108,9 @@ def test_equals_the_equations(variant, mask):
     states = [random(BATCH, UNITS, seed=1), random(BATCH, UNITS, seed=2)]
     sequences = random(BATCH, TIME, FEATURES)
     expected = numpy_layer(sequences, *states, layer.get_weights(), mask, **variant)
-    assert_close(layer(sequences, initial_state=states, mask=mask), expected, atol=10 * FLOAT64_ROUNDING)
+    outputs, *final = to_numpy(layer(sequences, initial_state=states, mask=mask))
+    shown = mask.cumsum(axis=1) > 0  # What comes before the first real step depends on Keras' backend.
+    assert_close([outputs[shown], *final], [expected[0][shown], *expected[1:]], atol=10 * FLOAT64_ROUNDING)
 
 
 @every_variant
