@@ -22,6 +22,7 @@ from typing import Any
 
 from compare import run  # also makes the pipeline importable
 
+from components import files
 from pipeline.run.folder import run_folders
 
 Row = tuple[str, str]  # text and label
@@ -53,11 +54,11 @@ def main() -> None:
     init: dict[str, str] = {}
     for model, half in MODELS.items():
         folder = root / "halves" / half
-        files = f"{{train: {folder}/train.tsv, validation: {folder}/dev.tsv, test: {source}/test.tsv}}"
+        splits = f"{{train: {folder}/train.tsv, validation: {folder}/dev.tsv, test: {source}/test.tsv}}"
         given = init if half == "b" else {}
-        artifacts = run("thucnews.yaml", {**changes, "ingest.files": files, **given})
+        artifacts = run("thucnews.yaml", {**changes, "ingest.files": splits, **given})
         if half == "a":
-            init = {"train.init_from": run_folders(root)[-1].id}
+            init = {"train.init_from": run_folders(files.resolve(root))[-1].id}
         print(f"{model:<14} {line(artifacts, labels_of_a)}", flush=True)
 
 
