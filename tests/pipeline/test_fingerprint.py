@@ -1,5 +1,6 @@
 import gzip
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -128,6 +129,39 @@ def test_source_is_followed_through_imports_of_the_packages_alone(tmp_path, monk
     assert source_fingerprint("components.a") == before
     write("components/c.py", "x = 2\n")
     assert source_fingerprint("components.a") != before
+
+
+def test_source_from_outside_is_followed_through_its_own_package_and_these(tmp_path, monkeypatch):
+    package = tmp_path / "outside_of_here"
+    package.mkdir()
+    for name, text in (
+        ("__init__", ""),
+        ("stage", "import numpy\nfrom . import counting\nfrom components.errors import UserError\n"),
+        ("counting", "x = 1\n"),
+        ("other", "y = 1\n"),
+    ):
+        (package / f"{name}.py").write_text(text, encoding="utf-8")
+    (tmp_path / "single_outside.py").write_text("z = 1\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = "outside_of_here.stage"
+    before, single = source_fingerprint(module), source_fingerprint("single_outside")
+    (package / "other.py").write_text("y = 2\n", encoding="utf-8")
+    assert source_fingerprint(module) == before
+    (package / "counting.py").write_text("x = 2\n", encoding="utf-8")
+    assert source_fingerprint(module) != before
+    (tmp_path / "single_outside.py").write_text("z = 2\n", encoding="utf-8")
+    assert source_fingerprint("single_outside") != single
+    read_bytes, after = Path.read_bytes, source_fingerprint(module)
+    monkeypatch.setattr(
+        Path, "read_bytes", lambda path: read_bytes(path) + (b"#" if path.name == "errors.py" else b"")
+    )
+    assert source_fingerprint(module) != after
+
+
+@pytest.mark.parametrize("module", ["__main__", "nowhere_to_be_found"])
+def test_source_that_is_in_no_file_counts_as_none(module, monkeypatch):
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    assert len(source_fingerprint(module)) == 16
 
 
 def test_the_stages_sources_are_found():

@@ -28,6 +28,7 @@ from pipeline.plan.planning import make_plan
 from pipeline.run import execute
 from pipeline.run.folder import RunFolder
 from pipeline.run.observe import read_records
+from pipeline.serving.deployment import Deployment
 from pipeline.store.store import Store
 
 REPOSITORY = Path(__file__).parents[2]
@@ -235,11 +236,13 @@ def test_a_model_below_its_threshold_is_not_pushed(copy):
     assert f"still served {copy}/serving/letters/1" in said
 
 
-def test_until_ends_with_the_artifact(copy):
+def test_until_ends_with_the_artifact_and_decides_nothing(copy, monkeypatch):
+    monkeypatch.setattr(Deployment, "look", lambda *_: pytest.fail("it looked at what is served"))
     code, said = tiny.run(copy / "pipeline.yaml", "tokenize.text={type: words}", until="tokenize")
     assert code == 0
     assert "\ntrain" not in said
     assert f"artifact     {copy}/runs/artifacts/tokenize/" in said
+    assert (records(copy)[-1].verdict, records(copy)[-1].served) == ({}, "")
 
 
 def test_broken_lines_are_set_aside_exactly(copy):
