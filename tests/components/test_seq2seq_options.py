@@ -9,6 +9,7 @@ from components.models.build import build_model
 from components.models.config import ModelConfig
 from components.models.decode import DecodeConfig
 from components.models.row_seeds import row_seeds
+from layers import SearchOptions
 
 SIZES = {"source": 11, "target": 7}
 SOURCE = np.array([[4, 5, 6, 7], [8, 9, 0, 0], [10, 0, 0, 0], [0, 0, 0, 0]], "int32")
@@ -192,6 +193,19 @@ def test_samples_belong_to_their_text():
         np.testing.assert_array_equal(alone["sequences"][0], together["sequences"][row])
     other = model.decode(SOURCE, config.model_copy(update={"seed": 5}), n_best=3)
     assert (np.asarray(other["sequences"]) != np.asarray(together["sequences"])).any()
+
+
+def test_the_configuration_becomes_options_of_the_search():
+    config = DecodeConfig(beam_size=6, n_best=2, max_decoding_length=9, prefix="a", length_penalty=0.3)
+    assert config.search_options(n_best=4) == SearchOptions(
+        beam_size=6, n_best=4, max_length=9, length_penalty=0.3
+    )
+    drawing = {"sample": True, "temperature": 0.5, "top_k": 3, "top_p": 0.9, "seed": 8}
+    shared = {"min_length": 2, "no_repeat_ngram_size": 3, "coverage_penalty": 0.1, **drawing}
+    found = DecodeConfig(length_normalization="average", length_penalty=0.0, **shared).search_options(1)
+    assert found == SearchOptions(length_normalization="average", **shared)
+    groups = {"num_beam_groups": 2, "diversity_penalty": 0.5}
+    assert DecodeConfig(length_penalty=0.0, **groups).search_options(1) == SearchOptions(**groups)
 
 
 def test_answers_begin_with_the_prefix_and_show_where_they_looked():
