@@ -15,6 +15,7 @@ from components.strict import Task
 if TYPE_CHECKING:
     import keras
     import numpy as np
+    import tensorflow as tf
 
     from components.models.config import ModelConfig
 
@@ -79,7 +80,7 @@ class TfIdfEncoder(EncoderConfig):
         if task == "seq2seq" and not self.num_layers:
             yield ("encoder", "num_layers"), "received 0, which is for classification; set at least 1"
 
-    def summarize(self, encoder: keras.layers.Layer, texts: Iterable[np.ndarray]) -> DocumentFrequencies:
+    def summarize(self, encoder: keras.layers.Layer, texts: Iterable[tf.Tensor]) -> DocumentFrequencies:
         """Counts the terms of some texts."""
         import numpy as np
 
