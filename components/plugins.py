@@ -60,6 +60,11 @@ def load(reference: str) -> Any:
         raise PluginError(f"but {module_name} ({place_of(module)}) has no {name}{hint}") from None
 
 
+def kind_of(found: object) -> str:
+    """Says what a reference leads to, for messages."""
+    return "a class" if isinstance(found, type) else f"of the type {type(found).__name__}"
+
+
 def place_of(module: ModuleType) -> str:
     """Returns the file of a module, for messages."""
     return getattr(module, "__file__", None) or "which has no file"

@@ -12,7 +12,7 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.errors import PydanticUserError
 from pydantic_core import CoreSchema, core_schema
 
-from components.plugins import PATTERN, Pluggable, PluginError, is_reference, load, place_of
+from components.plugins import PATTERN, Pluggable, PluginError, is_reference, kind_of, load, place_of
 
 
 class Registry:
@@ -46,8 +46,7 @@ class Registry:
     def _load(self, reference: str) -> type[Pluggable]:
         found = load(reference)
         if not isinstance(found, type):
-            kind = type(found).__name__
-            raise PluginError(f"which is a {kind}, expected a class derived from {self._public}")
+            raise PluginError(f"which is {kind_of(found)}, expected a class derived from {self._public}")
         where = place_of(inspect.getmodule(found) or inspect)
         if not issubclass(found, self.base):
             raise PluginError(f"which does not derive from {self._public} (see {where})")

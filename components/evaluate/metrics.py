@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from components.errors import UserError
-from components.plugins import PluginError, is_reference, load
+from components.plugins import PluginError, is_reference, kind_of, load
 from components.strict import FIELDS, Task
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def load_metric(reference: str) -> MetricInfo:
     """
     found = load(reference)
     if not isinstance(found, MetricInfo):
-        raise PluginError(f"which is a {type(found).__name__}, expected a {__name__}.{MetricInfo.__name__}")
+        raise PluginError(f"which is {kind_of(found)}, expected a {__name__}.{MetricInfo.__name__}")
     return _renamed(found, reference)
 
 

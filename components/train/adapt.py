@@ -5,10 +5,9 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Iterator
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
-import numpy as np
 
 from components.artifacts.artifact import Reference
 from components.artifacts.tokens import Tokens
@@ -16,6 +15,9 @@ from components.models.encoders import EncoderConfig
 from components.reports import Progress, emit
 from components.strict import FIELDS, Task
 from components.work import Work
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class Summarize(beam.PTransform):
@@ -57,7 +59,7 @@ def _summarize(part: tuple[Reference, str], encoder: EncoderConfig, field: str, 
         return encoder.summarize(layer, _texts(tokens, name, field))
 
 
-def _texts(tokens: Tokens, name: str, field: str) -> Iterator[np.ndarray]:
+def _texts(tokens: Tokens, name: str, field: str) -> Iterator[tf.Tensor]:
     from components.train.dataset import text_batches
 
     done = 0

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic.errors import PydanticUserError
 
+from components.evaluate.metrics import METRICS
 from components.plugins import PluginError, load
 from pipeline.config.models import PipelineConfig
 from pipeline.config.problems import KeyPath, joined, quoted
@@ -31,9 +32,14 @@ def config_schema() -> dict[str, Any]:
     }
 
 
-@cache
 def shape() -> Node:
     """Returns the schema with every reference replaced by what it refers to."""
+    return _shape(tuple(METRICS))
+
+
+@cache
+def _shape(metrics: tuple[str, ...]) -> Node:
+    """Remembered until a metric is registered."""
     return _inlined_whole(PipelineConfig.model_json_schema())
 
 

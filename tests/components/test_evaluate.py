@@ -20,8 +20,18 @@ from components.artifacts.trained_model import TrainedModel
 from components.errors import UserError
 from components.evaluate.candidates import Exported, Trained
 from components.evaluate.config import EvaluateConfig, Threshold
-from components.evaluate.metrics import metric_names
+from components.evaluate.measured import Measured
+from components.evaluate.metrics import (
+    METRICS,
+    MetricInfo,
+    SummedMetric,
+    metric_names,
+    register,
+    shown,
+    title,
+)
 from components.evaluate.predict import Predict
+from components.evaluate.rules import apply_rules
 from components.evaluate.saved_model import SavedModelAnswers
 from components.evaluate.transform import Evaluate
 from components.export.saved_model import export_saved_model
@@ -434,3 +444,63 @@ def test_metrics_with_a_threshold_are_measured_as_well():
     config = EvaluateConfig(metrics=["bleu"], bless={"exact_match": Threshold(min=0.9)})
     assert config.measured("seq2seq") == ["exact_match", "bleu"]
     assert EvaluateConfig().measured("classification") == list(metric_names("classification"))
+
+
+class LengthError(SummedMetric):
+    """By how many characters the answers are too long or too short, for each character of the targets."""
+
+    def columns(self, answers):
+        pairs = list(zip(answers.expected, answers.predicted, strict=True))
+        gaps = [abs(len(target) - len(prediction)) for target, prediction in pairs]
+        return {"gap": gaps, "length": [len(target) for target, _ in pairs]}
+
+    def score(self, sums):
+        return sums["gap"] / np.maximum(sums["length"], 1)
+
+    def details(self, sums):
+        return {"gap": int(sums["gap"][0])}
+
+
+def test_a_metric_is_one_row(upstream):
+    """Registered from outside: the configuration takes it, and it is measured, sliced, judged and shown."""
+    register(
+        MetricInfo(
+            "length_error",
+            ("seq2seq",),
+            LengthError,
+            smaller_is_better=True,
+            range=(0.0, 9.0),
+            title="error of the length",
+            format=".1%",
+        )
+    )
+    try:
+        _check_length_error(upstream)
+    finally:
+        del METRICS["length_error"]
+
+
+def _check_length_error(upstream):
+    assert metric_names("seq2seq")[-1] == "length_error"
+    bless = {"length_error": Threshold(max=0.3, max_regression=0.0, slices={"length=3": {"max": 1.0}})}
+    config = EvaluateConfig(metrics=["exact_match"], bless=bless, batch_size=2)
+    evaluation, _ = run(upstream(ROWS), config=config)
+    report = evaluation.report()
+    assert list(report["metrics"]) == ["exact_match", "length_error"]
+    assert report["metrics"]["length_error"] == 3 / 12
+    low, high = report["intervals"]["length_error"]
+    assert 0 <= low < 3 / 12 < high
+    assert report["slices"]["length"]["3"]["metrics"]["length_error"] == 1.0
+    assert report["smaller_is_better"] == ["length_error"]
+    model = evaluation.measured()
+    verdict = apply_rules(config, model)
+    assert verdict.blessed, verdict.reasons
+    better = Measured(
+        {**model.report, "metrics": {"length_error": 0.0}}, {((), "length_error"): np.zeros(1000)}
+    )
+    reasons = apply_rules(config, model, better, "version 1").reasons
+    said = "length_error 0.25 beside 0 of version 1: a drop of 0.25 > 0 (max_regression)"
+    assert any(reason.startswith(said) for reason in reasons), reasons
+    assert (shown("length_error", 0.25), title("length_error")) == ("25.0%", "error of the length")
+    with pytest.raises(ValueError, match="bless has max 12 for length_error, expected a number from 0 to 9"):
+        EvaluateConfig(bless={"length_error": Threshold(max=12.0)})

@@ -11,7 +11,7 @@ from components.strict import Task
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
+    import tensorflow as tf
 
     from components.models.config import ModelConfig
     from components.tokenize.config import TokenizerConfig
@@ -101,7 +101,7 @@ class EncoderConfig(Pluggable):
             UserError: the encoder cannot read what the tokenizer makes.
         """
 
-    def summarize(self, encoder: keras.layers.Layer, texts: Iterable[np.ndarray]) -> Any:
+    def summarize(self, encoder: keras.layers.Layer, texts: Iterable[tf.Tensor]) -> Any:
         """Summarizes some of the train split's texts, on any worker, if the encoder `adapts`.
 
         Args:

@@ -15,6 +15,7 @@ from components.strict import Task
 if TYPE_CHECKING:
     import keras
     import numpy as np
+    import tensorflow as tf
 
     from components.models.config import ModelConfig
 
@@ -89,7 +90,7 @@ class TfIdfEncoder(EncoderConfig):
         """Whether the weighted counts themselves come out."""
         return self.num_layers == 0
 
-    def summarize(self, encoder: keras.layers.Layer, texts: Iterable[np.ndarray]) -> DocumentFrequencies:
+    def summarize(self, encoder: keras.layers.Layer, texts: Iterable[tf.Tensor]) -> DocumentFrequencies:
         """Counts the terms of some texts."""
         import numpy as np
 
