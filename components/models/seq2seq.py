@@ -82,7 +82,9 @@ class Seq2Seq(ReinforcedModel):
                 target_size, embedding_size, reverse_dtype="float32", name="target_embedding"
             )
             self.projection = keras.layers.Dense(embedding_size, use_bias=False, name="projection")
-            self.bias = self.add_weight((target_size,), initializer="zeros", dtype="float32", name="bias")
+            self.bias = self.add_weight(
+                (target_size,), initializer="zeros", dtype="float32", autocast=False, name="bias"
+            )
         else:
             self.target_embedding = keras.layers.Embedding(
                 target_size, embedding_size, name="target_embedding"

@@ -10,7 +10,7 @@ from components.evaluate.config import Metric
 from components.plugins import is_reference
 from components.strict import Strict
 from components.train.optimizer_config import Adam, Optimizer, Positive
-from components.train.schedule_config import Schedule, ScheduleField, as_section
+from components.train.schedule_config import Constant, ScheduleField
 
 Chance = Annotated[float, Field(ge=0, le=1)]
 
@@ -69,7 +69,7 @@ class TrainConfig(Strict):
     """Examples in one step."""
     optimizer: Optimizer = Adam(type="adam")
     """How the weights follow the gradient."""
-    learning_rate_schedule: ScheduleField = Field("constant", validate_default=True)
+    learning_rate_schedule: ScheduleField = Field(Constant(type="constant"))
     """How the learning rate changes from step to step: a word, or a section of that type with its keys. With
     `cosine` and `linear`, more epochs train from the start; otherwise they go on from the last checkpoint."""
     global_clipnorm: Positive | None = 1.0
@@ -109,7 +109,7 @@ class TrainConfig(Strict):
 
     @model_validator(mode="after")
     def _plateau_comes_before_the_end(self) -> TrainConfig:
-        schedule, stopping = self.schedule, self.early_stopping
+        schedule, stopping = self.learning_rate_schedule, self.early_stopping
         if schedule.type == "plateau" and stopping and stopping.patience <= schedule.patience:
             raise ValueError(
                 f"early_stopping received patience {stopping.patience}, by which training ends before the "
@@ -117,11 +117,6 @@ class TrainConfig(Strict):
                 "more"
             )
         return self
-
-    @property
-    def schedule(self) -> Schedule:
-        """The learning rate's schedule as a section."""
-        return as_section(self.learning_rate_schedule)
 
     @property
     def monitored(self) -> str:
@@ -146,8 +141,10 @@ class TrainConfig(Strict):
     @property
     def spans_epochs(self) -> str:
         """What of this runs over all epochs, so that more of them train from the start; empty if nothing."""
-        if self.schedule.type in ("cosine", "linear"):
-            return f"train.learning_rate_schedule is {self.schedule.type}, which spans all epochs"
+        if self.learning_rate_schedule.type in ("cosine", "linear"):
+            return (
+                f"train.learning_rate_schedule is {self.learning_rate_schedule.type}, which spans all epochs"
+            )
         if isinstance(self.teacher_forcing_ratio, ScheduledSampling):
             return "train.teacher_forcing_ratio has a schedule, which spans all epochs"
         return ""

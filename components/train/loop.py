@@ -204,11 +204,13 @@ class Trainer:
         return measured
 
     def _set_learning_rate(self) -> None:
-        if isinstance(self.config.schedule, Plateau):
+        if isinstance(self.config.learning_rate_schedule, Plateau):
             monitor = self.config.monitored
             values = [monitored_value(monitor, each) for each in self._history["validations"]]
             largest = self.config.optimizer.learning_rate
-            reduce_on_plateau(self.config.schedule, self.model.optimizer, largest, monitor, values)
+            reduce_on_plateau(
+                self.config.learning_rate_schedule, self.model.optimizer, largest, monitor, values
+            )
 
     def _check(self, loss: float, epoch: int) -> None:
         if not np.isfinite(loss):

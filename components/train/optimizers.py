@@ -36,7 +36,9 @@ def make_optimizer(config: TrainConfig, model: keras.Model, steps: int) -> keras
     """
     kind = config.optimizer.type
     settings = config.optimizer.model_dump(exclude={"type"})
-    settings["learning_rate"] = learning_rate(config.schedule, config.optimizer.learning_rate, steps)
+    settings["learning_rate"] = learning_rate(
+        config.learning_rate_schedule, config.optimizer.learning_rate, steps
+    )
     # Otherwise Keras counts the optimizers of a process, and equal models have different files.
     settings |= {"global_clipnorm": config.global_clipnorm, "name": kind}
     optimizer = _CLASSES[kind](**settings)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
 from components.strict import Strict
 
@@ -59,18 +60,22 @@ class Plateau(_Schedule):
 
 
 Schedule = Constant | Cosine | Linear | InverseSqrt | Plateau
-_DEFAULTS: dict[Word, Schedule] = {
-    "constant": Constant(type="constant"),
-    "cosine": Cosine(type="cosine"),
-    "linear": Linear(type="linear"),
-    "inverse_sqrt": InverseSqrt(type="inverse_sqrt"),
-    "plateau": Plateau(type="plateau"),
-}
 
 
-def as_section(value: Word | Schedule) -> Schedule:
+def as_section(value: Any) -> Any:
     """Returns the section that a word stands for, so that both spellings are the same setting."""
-    return _DEFAULTS[value] if isinstance(value, str) else value
+    return {"type": value} if value in get_args(Word) else value
 
 
-ScheduleField = Annotated[Word | Annotated[Schedule, Field(discriminator="type")], AfterValidator(as_section)]
+class _OrWord:
+    """Adds the words to the JSON schema of the sections."""
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "enum": list(get_args(Word))}, handler(core_schema)]}
+
+
+ScheduleField = Annotated[
+    Annotated[Schedule, Field(discriminator="type")], BeforeValidator(as_section), _OrWord()
+]

@@ -90,7 +90,7 @@ def choices(node: Node) -> list[str]:
     What a module of the user's may add stands there as an example, `my_module:MyEncoder`.
     """
     nodes = [member.get("properties", {}).get("type", member) for member in members(node)]
-    return [word for node in nodes for word in _fixed(node)]
+    return list(dict.fromkeys(word for node in nodes for word in _fixed(node)))
 
 
 def _fixed(node: Node) -> list[str]:
@@ -109,8 +109,10 @@ def describe(node: Node) -> str:
     """Returns what may stand at a place of the configuration, in words."""
     options = members(node)
     nullable = any(option.get("type") == "null" for option in node.get("anyOf", []))
-    if "type" in options[0].get("properties", {}):
+    if "type" in options[-1].get("properties", {}):
         words = [f"a mapping whose type is {quoted(choices(node))}"]
+        if "properties" not in options[0]:
+            words = [f"{quoted(choices(node))}, or a mapping of such a type"]
     else:
         words = [word for option in options for word in _describe_one(option)]
     return joined([*words, "null"] if nullable else words)

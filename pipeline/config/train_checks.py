@@ -46,6 +46,5 @@ def check_readout(model: ModelConfig, train: TrainConfig) -> Iterator[Problem]:
         return
     for key in ("monitor", "validate_every", "precision"):
         if getattr(train, key) != TrainConfig.model_fields[key].default:
-            yield Problem(
-                ("train", key), f"a readout of type {model.readout.type} is solved at once; remove it"
-            )
+            message = f"has no effect on a readout of type {model.readout.type}, which is solved; remove it"
+            yield Problem(("train", key), message)

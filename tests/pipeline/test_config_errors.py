@@ -47,8 +47,13 @@ ENCODER_WORDS = (
 )
 TRAIN_KEYS = (
     "epochs, batch_size, optimizer, learning_rate_schedule, global_clipnorm, label_smoothing,"
-    " teacher_forcing_ratio, early_stopping, shuffle_buffer, length_buckets"
+    " teacher_forcing_ratio, validate_every, monitor, early_stopping, shuffle_buffer, init_from, length_buckets,"
+    " precision, deterministic"
 )
+OPTIMIZERS = quoted(
+    ["adam", "adamw", "nadam", "adamax", "adagrad", "adadelta", "rmsprop", "sgd", "lion", "lamb"]
+)
+ADAM_KEYS = "type, learning_rate, weight_decay, epsilon, beta_1, beta_2, amsgrad"
 LABEL_METRICS, TEXT_METRICS = metric_names("classification"), metric_names("seq2seq")
 METRIC_NAMES = [*LABEL_METRICS, *TEXT_METRICS, "my_module:my_metric"]
 METRIC_WORDS = quoted(METRIC_NAMES)
@@ -66,7 +71,7 @@ METRIC_WORDS = quoted(METRIC_NAMES)
         ),
         (
             "train: {optimizer: {type: adam, nesterov: true}}",
-            "9: train.optimizer.nesterov: unknown key; it belongs to type 'sgd'; known: type, learning_rate",
+            f"9: train.optimizer.nesterov: unknown key; it belongs to type 'sgd'; known: {ADAM_KEYS}",
         ),
         (
             'train: {batch_size: "128"}',
@@ -109,27 +114,64 @@ METRIC_WORDS = quoted(METRIC_NAMES)
         ("export:\n  ? [a]\n  : b", "10: export: received a list or a mapping as a key, expected a word"),
         (
             "train:\n  optimizer: {type: adm}",
-            "10: train.optimizer.type: received 'adm', expected 'adam', 'sgd' or 'rmsprop'; did you mean"
-            " 'adam'?",
+            f"10: train.optimizer.type: received 'adm', expected {OPTIMIZERS}; did you mean 'adam'?",
         ),
         (
             "train:\n\n  optimizer: {learning_rate: 0.1}",
-            "11: train.optimizer.type: missing; expected 'adam', 'sgd' or 'rmsprop'",
+            f"11: train.optimizer.type: missing; expected {OPTIMIZERS}",
         ),
         (
             "train: {optimizer: sgd}",
-            "9: train.optimizer: received 'sgd', expected a mapping whose type is 'adam', 'sgd' or 'rmsprop';"
+            f"9: train.optimizer: received 'sgd', expected a mapping whose type is {OPTIMIZERS};"
             " did you mean {type: sgd}?",
         ),
         (
             "train: {optimizer: {typ: sgd}}",
-            "9: train.optimizer.typ: unknown key; did you mean 'type'? known: type, learning_rate,"
-            " momentum, nesterov",
+            f"9: train.optimizer.typ: unknown key; did you mean 'type'? known: {ADAM_KEYS},"
+            " initial_accumulator_value, rho, momentum, centered, nesterov",
+        ),
+        (
+            "train: {learning_rate_schedule: cosin}",
+            "9: train.learning_rate_schedule: received 'cosin', expected 'constant', 'cosine', 'linear',"
+            " 'inverse_sqrt' or 'plateau', or a mapping of such a type; did you mean 'cosine'?",
+        ),
+        (
+            "train: {learning_rate_schedule: {type: step}}",
+            "9: train.learning_rate_schedule.type: received 'step', expected 'constant', 'cosine', 'linear',"
+            " 'inverse_sqrt' or 'plateau'",
+        ),
+        (
+            "train: {learning_rate_schedule: {type: linear, patience: 3}}",
+            "9: train.learning_rate_schedule.patience: unknown key; it belongs to type 'plateau'; known:"
+            " type, warmup_steps",
+        ),
+        (
+            "train: {learning_rate_schedule: {type: inverse_sqrt, warmup_steps: 0}}",
+            "9: train.learning_rate_schedule.warmup_steps: received 0, expected a whole number of at least 1",
+        ),
+        (
+            "train: {early_stopping: {patience: 2}, learning_rate_schedule: {type: plateau, patience: 2}}",
+            "9: train.early_stopping: received patience 2, by which training ends before the schedule plateau"
+            " (patience 2) has reduced the learning rate; expected more",
+        ),
+        (
+            "train: {validate_every: {steps: 0}}",
+            "9: train.validate_every.steps: received 0, expected a whole number of at least 1",
+        ),
+        (
+            "train: {monitor: bleu}",
+            "9: train.monitor: 'bleu' does not fit classification; expected"
+            f" {quoted(['loss', *LABEL_METRICS])}",
+        ),
+        (
+            "train: {precision: float16}",
+            "9: train.precision: received 'float16', expected 'float32', 'mixed_bfloat16' or"
+            " 'mixed_float16'; did you mean 'float32'?",
         ),
         ("train: {root: a}", f"9: train.root: unknown key; it belongs to the top level; known: {TRAIN_KEYS}"),
         (
             "train: {optimizer: {type: [sgd]}}",
-            "9: train.optimizer.type: received a list, expected 'adam', 'sgd' or 'rmsprop'",
+            f"9: train.optimizer.type: received a list, expected {OPTIMIZERS}",
         ),
         (
             "evaluate: {metrics: [acuracy]}",
@@ -697,6 +739,23 @@ FILE_KINDS = "a mapping with the keys train, validation and test, text or a list
         ),
         (
             "{train: train.tsv}",
+            "train.tsv\n  holdout: {test: 0.1}\ntrain: {monitor: accuracy}",
+            "6: train.monitor: received 'accuracy', which is measured on the validation split, but there is"
+            " none; name files for validation in ingest.files, or give it a fraction in ingest.holdout",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  holdout: {test: 0.1}\ntrain: {validate_every: {steps: 5}}",
+            "6: train.validate_every: received steps 5 without a validation split; name files for validation"
+            " in ingest.files, or give it a fraction in ingest.holdout",
+        ),
+        (
+            "    type: gru\n    units: 8\n",
+            "    type: echo_state_rnn\n  readout: {type: ridge}\ntrain: {monitor: accuracy}\n",
+            "9: train.monitor: has no effect on a readout of type ridge, which is solved; remove it",
+        ),
+        (
+            "{train: train.tsv}",
             "train.tsv\n  holdout: {}",
             "5: ingest.holdout: leaves nothing to evaluate on; expected files or a fraction for test or"
             " validation",
@@ -798,7 +857,7 @@ def test_a_configuration_that_is_not_there():
         ),
         (
             "train.optimizer.learning_rate=1",
-            "train.optimizer.type: missing; expected 'adam', 'sgd' or 'rmsprop'",
+            f"train.optimizer.type: missing; expected {OPTIMIZERS}",
         ),
         ("train={epochs: 0}", "train.epochs: received 0, expected a whole number of at least 1"),
         ("train", "expected path=value, such as train.epochs=5"),

@@ -394,6 +394,92 @@ def test_a_training_whose_epochs_depend_on_the_last_one_does_not(folder):
     assert lineage(folder, cosine, "train.epochs=9") != lineage(folder, cosine)
 
 
+@pytest.mark.parametrize(
+    ("setting", "spans"),
+    [
+        ("train.learning_rate_schedule=linear", True),
+        ("train.learning_rate_schedule={type: constant, warmup_steps: 9}", False),
+        ("train.learning_rate_schedule=inverse_sqrt", False),
+        ("train.learning_rate_schedule=plateau", False),
+        ("train.monitor=accuracy", False),
+        ("train.validate_every={steps: 9}", False),
+    ],
+)
+def test_more_epochs_go_on_or_start(folder, setting, spans):
+    assert (lineage(folder, setting, "train.epochs=9") != lineage(folder, setting)) is spans
+
+
+def test_the_plan_says_why_more_epochs_train_from_the_start(folder):
+    run(folder, "train.learning_rate_schedule=cosine")
+    said = reasons(planned(folder, "train.learning_rate_schedule=cosine", "train.epochs=6"))["train"]
+    why = "trains from the start, as train.learning_rate_schedule is cosine, which spans all epochs"
+    assert said == f"train.epochs: 1 -> 6; {why}"
+    run(folder, "train.learning_rate_schedule=plateau")
+    said = reasons(planned(folder, "train.learning_rate_schedule=plateau", "train.epochs=6"))["train"]
+    assert said == "train.epochs: 1 -> 6"
+    said = reasons(planned(folder, "train.learning_rate_schedule=cosine", "train.batch_size=6"))["train"]
+    assert said == "train.batch_size: 64 -> 6"
+
+
+def test_a_word_and_its_section_are_the_same_setting(folder):
+    word, section = (
+        planned(folder, f"train.learning_rate_schedule={written}")[2].key
+        for written in ("cosine", "{type: cosine, warmup_steps: 0}")
+    )
+    assert word == section
+
+
+# What a training reads that is monitored by a metric of evaluate.
+
+SEQ2SEQ = ("task=seq2seq", "ingest.columns={source: source, target: label}", "model.decoder={type: gru}")
+
+
+def test_only_such_a_training_reads_raw_texts_and_decodes(folder):
+    plain, measured = (
+        planned(folder, *SEQ2SEQ, f"train.monitor={monitor}")[2] for monitor in ("loss", "exact_match")
+    )
+    assert dict(plain.stage.reads) == {"tokenize": ("vocabulary", "train", "validation")}
+    assert dict(measured.stage.reads) == {"ingest": ("validation",), **plain.stage.reads}
+    assert not any(name.startswith("decode") for name in plain.ingredients.settings)
+    assert {name for name in measured.ingredients.settings if name.startswith("decode")} == {
+        "decode.min_length",
+        "decode.max_decoding_length",
+        "decode.no_repeat_ngram_size",
+        "decode.prefix",
+    }
+    assert measured.ingredients.source != plain.ingredients.source
+
+
+@pytest.mark.parametrize(
+    ("override", "matters"),
+    [
+        ("decode.max_decoding_length=9", True),
+        ("decode.prefix=a", True),
+        ("decode.beam_size=9", False),
+        ("decode.length_penalty=0.1", False),
+        ("evaluate.batch_size=9", False),
+    ],
+)
+def test_what_of_decoding_shapes_such_a_training(folder, override, matters):
+    for monitor, changes in (("exact_match", matters), ("loss", False)):
+        settings = (*SEQ2SEQ, f"train.monitor={monitor}")
+        before, after = (planned(folder, *each)[2].key for each in (settings, (*settings, override)))
+        assert (before != after) is changes
+
+
+def test_the_code_of_evaluate_matters_to_such_a_training_only(folder, monkeypatch):
+    before, read_bytes = {}, Path.read_bytes
+    for monitor in ("loss", "accuracy"):
+        before[monitor] = planned(folder, f"train.monitor={monitor}")[2].key
+
+    def read(path):
+        return read_bytes(path) + (b"#" if path.name == "metrics.py" else b"")
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    assert planned(folder, "train.monitor=loss")[2].key == before["loss"]
+    assert planned(folder, "train.monitor=accuracy")[2].key != before["accuracy"]
+
+
 # How it starts.
 
 
