@@ -47,8 +47,8 @@ ENCODER_WORDS = (
 )
 TRAIN_KEYS = (
     "epochs, batch_size, optimizer, learning_rate_schedule, global_clipnorm, label_smoothing,"
-    " teacher_forcing_ratio, validate_every, monitor, early_stopping, shuffle_buffer, init_from, length_buckets,"
-    " precision, deterministic"
+    " teacher_forcing_ratio, validate_every, monitor, early_stopping, shuffle_buffer, init_from,"
+    " length_buckets, precision, deterministic"
 )
 OPTIMIZERS = quoted(
     ["adam", "adamw", "nadam", "adamax", "adagrad", "adadelta", "rmsprop", "sgd", "lion", "lamb"]
@@ -189,7 +189,7 @@ METRIC_WORDS = quoted(METRIC_NAMES)
         ),
         (
             "evaluate: {bless: {accuracy: {}}}",
-            "9: evaluate.bless.accuracy: expected min, max, max_regression or several of them",
+            "9: evaluate.bless.accuracy: expected min, max, max_regression, max_forgetting or several of them",
         ),
         (
             "evaluate: {bless: {accuracy: {max_regression: 0.1}}}\ntracking: {enabled: false}",
@@ -199,9 +199,8 @@ METRIC_WORDS = quoted(METRIC_NAMES)
         ),
         (
             "evaluate: {resamples: 0, bless: {accuracy: {max_regression: 0.1}}}",
-            "9: evaluate.resamples: is 0, but bless has a max_regression, which needs them to tell a "
-            "drop from"
-            " chance; expected some hundred",
+            "9: evaluate.resamples: is 0, but bless has a max_regression or max_forgetting, which needs them"
+            " to tell a drop from chance; expected some hundred",
         ),
         (
             "evaluate: {bless: {accuracy: {slices: {label: {min: 0.1}}}}}",
@@ -221,7 +220,7 @@ METRIC_WORDS = quoted(METRIC_NAMES)
         (
             "evaluate: {bless: {accuracy: {mim: 1}}}",
             "9: evaluate.bless.accuracy.mim: unknown key; did you mean 'min'?"
-            " known: min, max, max_regression, slices",
+            " known: min, max, max_regression, max_forgetting, slices",
         ),
         (
             "evaluate: {bless: {acc_uracy: {min: 1}}}",
