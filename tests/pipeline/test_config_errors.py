@@ -189,7 +189,8 @@ METRIC_WORDS = quoted(METRIC_NAMES)
         ),
         (
             "evaluate: {bless: {accuracy: {}}}",
-            "9: evaluate.bless.accuracy: expected min, max, max_regression, max_forgetting or several of them",
+            "9: evaluate.bless.accuracy: expected min, max, max_regression, max_forgetting or several of"
+            " them",
         ),
         (
             "evaluate: {bless: {accuracy: {max_regression: 0.1}}}\ntracking: {enabled: false}",
