@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -91,6 +92,7 @@ def main() -> None:
             "seed": options.seed,
             "train.epochs": options.epochs,
             "train.monitor": "exact_match",
+            "evaluate.bless": "always",
             "model.encoder.units": options.units,
             "model.encoder.num_layers": 1,
             "model.decoder.units": options.units,
@@ -114,12 +116,12 @@ def tokenized(file: Path, overrides: list[str]) -> dict[str, Any]:
 def compare(name: str, config: PipelineConfig, inputs: dict[str, Any]) -> None:
     """Trains once, and measures the checkpoint that each monitor keeps."""
     train, tokens = config.train, Tokens.load(inputs["tokenize"])
-    folder = files.resolve(config.root) / "monitor" / f"{name}-{time.time_ns()}"
     split = partial(
         TokenData, tokens, task=config.task, batch_size=train.batch_size, buckets=train.length_buckets
     )
     began = time.monotonic()
-    with training_scope(config.seed, train.precision, train.deterministic):
+    with TemporaryDirectory() as temporary, training_scope(config.seed, train.precision):
+        folder = files.resolve(temporary)
         model = new_model(config.model, config.task, tokens, config.seed)
         measuring = Measuring("exact_match", config.task, train.batch_size, greedy(config.decode))
         watched = Watched(model, measuring(model, inputs))
@@ -138,7 +140,7 @@ def compare(name: str, config: PipelineConfig, inputs: dict[str, Any]) -> None:
         rows.append(measured(model, config, inputs))
         figures = "".join(f"{100 * rows[-1][metric]:>20.2f} %" for metric in METRICS)
         print(f"{name:<9}{monitor:<13}{history['validations'][place]['epoch']:>5}{figures}", flush=True)
-    gains = "".join(f"{100 * (rows[1][metric] - rows[0][metric]):>+20.2f} %" for metric in METRICS)
+    gains = "".join(f"{100 * (rows[1][metric] - rows[0][metric]):>+19.2f} pp" for metric in METRICS)
     print(f"{name:<9}{'difference':<18}{gains}")
     print(
         f"{seconds:.0f} s of training, {watched.seconds:.0f} s of them ({watched.seconds / seconds:.0%}) to "

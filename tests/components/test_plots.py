@@ -42,6 +42,18 @@ def test_training_curves(tmp_path, epochs, best):
     assert width > 2 * height  # loss and accuracy side by side; seconds are no metric
 
 
+def test_training_curves_show_validations_within_epochs(tmp_path, monkeypatch):
+    lines, marks = [], []
+    monkeypatch.setattr("matplotlib.axes.Axes.plot", lambda self, x, y, **_: lines.append((x, y)))
+    monkeypatch.setattr("matplotlib.axes.Axes.axvline", lambda self, x, label, **_: marks.append((x, label)))
+    monkeypatch.setattr("matplotlib.axes.Axes.legend", lambda self, **_: None)
+    epochs = [{"epoch": n, "loss": 1 / n, "val_loss": 2 / n} for n in (1, 2)]
+    validations = [{"step": step, "epoch": 1, "loss": 0.0, "val_loss": step} for step in (5, 10, 15, 20)]
+    training_curves(epochs, tmp_path / "curves.png", 2, 15, validations, steps_per_epoch=10)
+    assert lines == [((1, 2), (1, 0.5)), ((0.5, 1.0, 1.5, 2.0), (5, 10, 15, 20))]
+    assert marks == [(1.5, "best step (15)")]
+
+
 def test_training_curves_without_validation(tmp_path):
     training_curves([{"epoch": 1, "loss": 3.0}], tmp_path / "curves.png")
     height, width = size(tmp_path / "curves.png")

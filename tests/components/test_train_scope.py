@@ -173,6 +173,7 @@ def test_a_classifier_in_mixed_precision(tokens, tmp_path, precision):
     assert plain.summary["weights"] != trained.summary["weights"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", MIXED)
 def test_a_seq2seq_model_in_mixed_precision(tmp_path, precision):
     tokens, raw = make_pairs(tmp_path), make_raw(tmp_path, "seq2seq")

@@ -374,6 +374,20 @@ def wait_for(process, text):
     raise AssertionError(said)
 
 
+def test_a_run_that_monitors_a_metric_is_reused_until_its_decoding_changes(tmp_path):
+    config = tiny.make(tmp_path, tiny.SEQ2SEQ)
+    settings = ("train.monitor=exact_match", "train.validate_every={steps: 8}")
+    assert tiny.run(config, *settings, until="train")[0] == 0
+    trained = artifacts(tmp_path, *settings)["train"]
+    validations = trained.history()["validations"]
+    values = [each["val_exact_match"] for each in validations]
+    kept = validations[values.index(max(values))]
+    assert (trained.summary["kept_step"], trained.summary["kept_epoch"]) == (kept["step"], kept["epoch"])
+    assert trained.summary["val_exact_match"] == max(values)
+    assert artifacts(tmp_path, *settings, "decode.beam_size=3")["train"] is not None
+    assert artifacts(tmp_path, *settings, "decode.max_decoding_length=3")["train"] is None
+
+
 @pytest.mark.slow
 def test_a_killed_training_goes_on_and_ends_like_an_uninterrupted_one(trained, tmp_path):
     whole, folder = tmp_path / "whole", tmp_path / "killed"
