@@ -7,28 +7,25 @@ a `UPath`; `resolve` makes one where a command is given, and workers only see re
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import glob as local_glob
 import hashlib
 import importlib.util
 import os
-import re
 import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timezone
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO
 from urllib.request import url2pathname
 
 from upath import UPath
 
+from components import disks, stores
+from components.disks import Entry as Entry
 from components.errors import UserError
-
-Result = TypeVar("Result")
 
 # What is listed must be what is there now, not what was there a moment ago.
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -38,25 +35,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 _NEEDS = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")}
 _BLOCK = 1 << 20
-_ASIDE = re.compile(r"\.[0-9a-f]{32}")  # what a local file is called until it is whole
-_TRIES = 5
-# Two writers of one name at the same moment: the store asks both to come again.
-_CONFLICTS = ("ConditionalRequestConflict", "OperationAborted", "SlowDown")
 _memory = threading.Lock()
-
-
-class Entry(NamedTuple):
-    """A file that was listed.
-
-    Args:
-        path: where it is.
-        size: in bytes.
-        modified: when it was last written, by the clock of the store, in seconds since 1970.
-    """
-
-    path: UPath
-    size: int
-    modified: float
 
 
 def resolve(place: str | os.PathLike[str] | UPath) -> UPath:
@@ -121,7 +100,7 @@ def read(path: UPath) -> bytes:
     """
     if is_local(path):
         return local(path).read_bytes()
-    return bytes(_patiently(path, lambda: path.fs.cat_file(path.path)))
+    return bytes(stores.patiently(path, lambda: path.fs.cat_file(path.path)))
 
 
 def open_to_read(path: UPath) -> BinaryIO:
@@ -129,21 +108,21 @@ def open_to_read(path: UPath) -> BinaryIO:
     opened: BinaryIO
     if is_local(path):
         return local(path).open("rb")
-    opened = _patiently(path, lambda: path.fs.open(path.path, "rb"))
+    opened = stores.patiently(path, lambda: path.fs.open(path.path, "rb"))
     return opened
 
 
 def write(path: UPath, data: bytes) -> None:
     """Puts a whole file in place of whatever was there; a reader sees the old one or the new one."""
     if is_local(path):
-        aside = _written_aside(local(path), data)
+        aside = disks.written_aside(local(path), data)
         try:
             os.replace(aside, local(path))
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
     else:
-        _patiently(path, lambda: path.fs.pipe_file(path.path, data))
+        stores.patiently(path, lambda: path.fs.pipe_file(path.path, data))
 
 
 def create(path: UPath, data: bytes) -> None:
@@ -157,12 +136,12 @@ def create(path: UPath, data: bytes) -> None:
     if not is_local(path):
         # In memory, looking and writing are two steps.
         with _memory if path.protocol == "memory" else contextlib.nullcontext():
-            _patiently(path, lambda: path.fs.pipe_file(path.path, data, mode="create"))
+            stores.patiently(path, lambda: path.fs.pipe_file(path.path, data, mode="create"))
         return
-    aside = _written_aside(local(path), data)
+    aside = disks.written_aside(local(path), data)
     try:
         os.link(aside, local(path))
-        _sync_folder(local(path).parent)
+        disks.sync_folder(local(path).parent)
     finally:
         aside.unlink(missing_ok=True)
 
@@ -170,12 +149,12 @@ def create(path: UPath, data: bytes) -> None:
 def upload(source: Path, target: UPath) -> None:
     """Copies a local file to a name that was never used."""
     if not is_local(target):
-        _patiently(target, lambda: target.fs.put_file(str(source), target.path))
+        stores.patiently(target, lambda: target.fs.put_file(str(source), target.path))
         return
     local(target).parent.mkdir(parents=True, exist_ok=True)
     with source.open("rb") as origin, local(target).open("wb") as copy:
         shutil.copyfileobj(origin, copy, _BLOCK)
-        _flush(copy.fileno())
+        disks.flush(copy.fileno())
 
 
 def download(source: UPath, target: Path) -> None:
@@ -186,7 +165,7 @@ def download(source: UPath, target: Path) -> None:
         if is_local(source):
             shutil.copyfile(local(source), aside)
         else:
-            _patiently(source, lambda: source.fs.get_file(source.path, str(aside)))
+            stores.patiently(source, lambda: source.fs.get_file(source.path, str(aside)))
         os.replace(aside, target)
     finally:
         aside.unlink(missing_ok=True)
@@ -199,7 +178,7 @@ def delete(paths: Iterable[UPath]) -> None:
             if is_local(path):
                 local(path).unlink()
             else:
-                _patiently(path, functools.partial(path.fs.rm_file, path.path))
+                stores.patiently(path, functools.partial(path.fs.rm_file, path.path))
 
 
 def delete_empty_folders(folder: UPath) -> None:
@@ -219,7 +198,7 @@ def exists(path: UPath) -> bool:
     if is_local(path):
         return local(path).is_file()
     try:
-        return bool(_patiently(path, lambda: path.fs.info(path.path))["type"] == "file")
+        return bool(stores.patiently(path, lambda: path.fs.info(path.path))["type"] == "file")
     except FileNotFoundError:
         return False
 
@@ -227,13 +206,13 @@ def exists(path: UPath) -> bool:
 def entries(folder: UPath) -> list[Entry]:
     """Lists the files below a folder, at any depth, by name; none if there is no such folder."""
     if is_local(folder):
-        return sorted(_local_entries(local(folder)))
+        return sorted(disks.entries(local(folder)))
     try:
-        listed = _patiently(folder, lambda: folder.fs.find(folder.path, detail=True))
+        listed = stores.patiently(folder, lambda: folder.fs.find(folder.path, detail=True))
     except FileNotFoundError:
         return []
     listed = [
-        Entry(_beside(folder, name), int(info["size"] or 0), _modified(info))
+        Entry(_beside(folder, name), int(info["size"] or 0), stores.modified(info))
         for name, info in listed.items()
         if info["type"] == "file" and name.rstrip("/") != folder.path.rstrip("/")
     ]
@@ -244,13 +223,7 @@ def left_aside(folder: UPath) -> list[Entry]:
     """Lists what was never finished below a local folder: its writers were killed, or are still at it."""
     if not is_local(folder):
         return []
-    here = []
-    for path in local(folder).rglob(".*"):
-        if _ASIDE.fullmatch(path.name):
-            with contextlib.suppress(FileNotFoundError):  # it is finished now
-                stat = path.stat()
-                here.append(Entry(UPath(path), stat.st_size, stat.st_mtime))
-    return sorted(here)
+    return sorted(disks.unfinished(local(folder)))
 
 
 def names(folder: UPath) -> list[str]:
@@ -261,7 +234,7 @@ def names(folder: UPath) -> list[str]:
         except (FileNotFoundError, NotADirectoryError):
             return []
     try:
-        listed = _patiently(folder, lambda: folder.fs.ls(folder.path, detail=False))
+        listed = stores.patiently(folder, lambda: folder.fs.ls(folder.path, detail=False))
     except (FileNotFoundError, NotADirectoryError):
         return []
     base = folder.path.rstrip("/")
@@ -288,7 +261,7 @@ def find(pattern: str) -> list[UPath]:
         text = str(place) if "://" in pattern else os.path.expanduser(pattern)
         paths = local_glob.glob(_with_literal_folder(text, os.path.isdir), recursive=True)
         return sorted(resolve(path) for path in paths if os.path.isfile(path))
-    listed = _patiently(
+    listed = stores.patiently(
         place, lambda: place.fs.glob(_with_literal_folder(place.path, place.fs.isdir), detail=True)
     )
     return sorted(_beside(place, name) for name, info in listed.items() if info["type"] == "file")
@@ -305,11 +278,11 @@ def signature(path: UPath) -> str:
     if is_local(path):
         stat = local(path).stat()
         return f"{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}|{stat.st_ino}"
-    info = _patiently(path, lambda: path.fs.info(path.path))
+    info = stores.patiently(path, lambda: path.fs.info(path.path))
     for name in ("ETag", "etag", "md5Hash", "crc32c"):
         if info.get(name):
             return f"{info['size']}|{info[name]}"
-    return f"{info['size']}|{_modified(info)}"
+    return f"{info['size']}|{stores.modified(info)}"
 
 
 def sha256(path: UPath | Path) -> str:
@@ -328,7 +301,7 @@ def clock(folder: UPath) -> float:
     probe = folder / f"clock-{uuid.uuid4().hex}"
     write(probe, b"")
     try:
-        return _modified(_patiently(probe, lambda: probe.fs.info(probe.path)))
+        return stores.modified(stores.patiently(probe, lambda: probe.fs.info(probe.path)))
     finally:
         delete([probe])
 
@@ -336,53 +309,7 @@ def clock(folder: UPath) -> float:
 def sync(path: Path) -> None:
     """Waits until a local file is on the disk."""
     with path.open("rb") as file:
-        _flush(file.fileno())
-
-
-def _written_aside(path: Path, data: bytes) -> Path:
-    for attempt in range(_TRIES):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{uuid.uuid4().hex}")
-        try:
-            with aside.open("xb") as file:
-                file.write(data)
-                _flush(file.fileno())
-            return aside
-        except FileNotFoundError:  # the folder was deleted meanwhile, for it was empty
-            if attempt == _TRIES - 1:
-                raise
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-    raise AssertionError("unreachable")
-
-
-def _flush(descriptor: int) -> None:
-    os.fsync(descriptor)  # a name can reach the disk before what was written under it
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _local_entries(folder: Path) -> Iterator[Entry]:
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _local_entries(Path(entry.path))
-                    continue
-                with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-                    stat = entry.stat()
-                    yield Entry(UPath(entry.path), stat.st_size, stat.st_mtime)
-    except (FileNotFoundError, NotADirectoryError):
-        return
+        disks.flush(file.fileno())
 
 
 def _with_literal_folder(pattern: str, is_folder: Callable[[str], bool]) -> str:
@@ -398,36 +325,3 @@ def _with_literal_folder(pattern: str, is_folder: Callable[[str], bool]) -> str:
 def _beside(place: UPath, name: str) -> UPath:
     """The place of a name as the file system itself spells it."""
     return resolve(f"{place.protocol}://{name.lstrip('/')}")
-
-
-def _modified(info: dict[str, Any]) -> float:
-    for name in ("LastModified", "mtime", "updated", "created", "timeCreated"):
-        value = info.get(name)
-        if isinstance(value, str):
-            value = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        if isinstance(value, datetime):
-            return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).timestamp()
-        if value is not None:
-            return float(value)
-    return 0.0
-
-
-def _patiently(place: UPath, call: Callable[[], Result]) -> Result:
-    """Asks a remote store, and again what it has refused only because somebody else was writing there.
-
-    Raises:
-        OSError: whatever the library of the store raises when it cannot be asked.
-    """
-    for attempt in range(_TRIES):
-        try:
-            return call()
-        except (FileExistsError, FileNotFoundError):
-            raise
-        except OSError as error:
-            conflict = error.errno == errno.EBUSY or any(word in str(error) for word in _CONFLICTS)
-            if not conflict or attempt == _TRIES - 1:
-                raise
-            time.sleep(0.2 * 2**attempt)
-        except Exception as error:
-            raise OSError(f"{place}: {error}. Check the address, your access and the network.") from error
-    raise AssertionError("unreachable")
