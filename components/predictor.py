@@ -14,12 +14,14 @@ import components.models.seq2seq  # noqa: F401 (both register their class for lo
 from components.artifacts.tokens import Tokens
 from components.errors import UserError
 from components.models.decode import DecodeConfig
+from components.scoring import score_labels, score_sequences
 from components.strict import FIELDS, Task
 from components.tokenize.tokenizers import UNKNOWN, Tokenizer
 
-Signature = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+Signature = Callable[..., dict[str, tf.Tensor]]
 
 _TEXT = [tf.TensorSpec([None], tf.string, name="text")]
+_PAIR = [*_TEXT, tf.TensorSpec([None], tf.string, name="target")]
 
 
 def pad(tokens: tf.RaggedTensor) -> tf.Tensor:
@@ -63,7 +65,8 @@ class Predictor(tf.Module):
         """What is served, by name: `serving_default` is the predictor itself.
 
         Classification also has `classify`, seq2seq `n_best`. With attention it has `explain`, too, unless the
-        encoder shortens the text: what is attended to would be no token.
+        encoder shortens the text: what is attended to would be no token. Both have `score`, the only one that
+        takes two inputs.
         """
         served: dict[str, Signature] = {"serving_default": self}
         if self.task == "classification":
@@ -72,6 +75,7 @@ class Predictor(tf.Module):
             served["n_best"] = self.n_best
             if self.model.decoder.attention is not None and _keeps_steps(self.model):
                 served["explain"] = self.explain
+        served["score"] = self.score
         return served
 
     @tf.function(input_signature=_TEXT, autograph=False)
@@ -161,6 +165,39 @@ class Predictor(tf.Module):
             "target_tokens": _pieces(self.tokenizers["target"], found["sequences"][:, 0, :longest]),
             "attention": found["attention"][:, 0, :longest],
         }
+
+    @tf.function(input_signature=_PAIR, autograph=False)
+    def score(self, text: tf.Tensor, target: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Tells how probable a given answer to each text is.
+
+        A label counts as known if it is, byte for byte, one of the model's. Of a seq2seq model the target is
+        scored as the tokens that its tokenizer makes of it, all of them: neither `max_sequence_length` nor
+        `decode.max_decoding_length` cuts it. The text is read as it is when it is answered.
+
+        Args:
+            text: strings [B], UTF-8.
+            target: strings [B], UTF-8: the label, or the text, that the answer is supposed to be.
+
+        Returns:
+            Classification: probability and log_probability, float32 [B], of the label; known: booleans [B],
+            False for a label that the model does not have, which has the probability 0 and the log
+            probability -inf.
+
+            Seq2seq: log_probability, float32 [B], the sum over the tokens and the end token; score, float32
+            [B], what a finished answer of these tokens has as its score, with `decode`'s length and coverage
+            penalties, where the tokens of `decode.prefix` do not count if the target begins with them;
+            tokens, int32 [B], how many, the end token counted; known: booleans [B], False where the
+            vocabulary lacks a token, which is scored as the unknown token; token_log_probabilities, float32
+            [B, T], padded with 0; target_tokens, strings [B, T], as the vocabulary writes them, the end token
+            among them, padded with "".
+        """
+        tf.debugging.assert_equal(tf.size(text), tf.size(target), "expected one target for each text")
+        source = self._read(text)
+        if self.task == "classification":
+            return score_labels(self.model(source, training=False), self.labels, target)
+        tokenizer = self.tokenizers["target"]
+        tokens = tokenizer.tokenize(target, cut=False)
+        return score_sequences(self.model, source, tokens, self.decode, self.prefix, tokenizer.pieces)
 
     def _read(self, text: tf.Tensor) -> tf.Tensor:
         return pad(self.tokenizers[FIELDS[self.task][0]].tokenize(text))

@@ -6,7 +6,9 @@ MODEL is a SavedModel that takes one string tensor and gives `prediction` and `s
 object a line with `input`, `prediction` and `score`. N of them, spread over the file, are answered in
 batches, and some also alone and beside a very long or an empty text: an answer must not depend on the others
 in its batch. What the signatures `classify`, `n_best` and `explain` say, where there are any, must agree with
-that. The model's own warm-up requests must be readable, ask every signature, and be answered.
+that. The signature `score`, if there is one, is asked about the answers, and about each example's `target`,
+for which it must give the figures in `scored`. The model's own warm-up requests must be readable, ask every
+signature, and be answered.
 Prints a JSON report. Exit code 0: everything was answered as it was evaluated; 1: it was not.
 
 A prediction has to be equal. A score may differ by 1e-4, absolutely or relative to its size: more than the
@@ -19,6 +21,7 @@ Serving has none of them.
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import itertools
 import json
@@ -35,12 +38,16 @@ if TYPE_CHECKING:
     from components.export.signature_checks import Answer, Check
 
     Answerer = Callable[[Sequence[str]], list[Answer]]
+    # Texts, for `score` each with a target, and what is expected.
+    Batch = list[tuple[Any, Any]]
 
 HARD_INPUTS = {"an empty text": "", "an emoji": "🙂", "10,000 characters": "x" * 10_000}
+_HARD_TARGETS = ["", "🙂"]
 _BATCH_SIZE = 32
 _ALONE = 8  # how many are also answered alone, and beside each hard input
 _CALLS, _SECONDS = 200, 2.0  # of each latency measurement, whichever ends first
 _SHOWN = 10
+_ALIAS = "rnnpipe_export"  # this package, where it is loaded without those around it
 _FOREIGN = {"tensorflow", "tensorflow_text", "keras", "layers", "components", "pipeline"}
 
 
@@ -52,7 +59,7 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=64, help="how many to replay (default: 64)")
     options = parser.parse_args()
     examples = read_examples(options.evaluated, options.examples)
-    session, checks, warmup = _sibling("session"), _sibling("signature_checks"), _sibling("warmup_log")
+    session, checks, warmup = map(_sibling, ("session", "signature_checks", "warmup_log"))
     try:
         if not examples:
             raise session.SavedModelError(f"{options.evaluated} holds no examples to prove it with")
@@ -85,7 +92,8 @@ def replay(
         checks: The module signature_checks.py.
         warmup: The module warmup_log.py.
         model: Directory of the SavedModel.
-        examples: What was evaluated: `input`, `prediction`, `score`; at least one.
+        examples: What was evaluated: `input`, `prediction`, `score`; at least one. For a model with a
+            signature `score` also `target`, and `scored`, its outputs for that.
 
     Returns:
         The report: ok, replayed, mismatched, mismatches (the first ten), undefined (what is wrong with the
@@ -105,7 +113,7 @@ def replay(
     company = inputs[:_ALONE]
     answers: list[tuple[int, Answer]] = []
     undefined: dict[str, str] = {}
-    questions: list[list[tuple[str, Answer]]] = []
+    questions: list[Batch] = []
     started = time.perf_counter()
     with session.SavedModelSession(model) as served:
         load_seconds = time.perf_counter() - started
@@ -128,11 +136,11 @@ def replay(
                 questions.append([(text, alone)])
             else:
                 undefined[name] = f"its score is {alone.score} alone and {together.score} in a batch"
-        signatures = {
-            name: _inspect(session, check, served, name, questions)
-            for name, check in checks.CHECKS.items()
-            if name in served.signatures
-        }
+        signatures = {}
+        for name, check in checks.CHECKS.items():
+            if name in served.signatures:
+                batches = _pairs(checks, examples, questions) if name == "score" else questions
+                signatures[name] = _inspect(session, check, served, name, batches)
         warmed = _warm_up(session, warmup, served, Path(model))
         latency = {str(size): _latency(answer, inputs, size) for size in (1, _BATCH_SIZE)}
     wrong = {index: each for index, each in answers if not checks.agree(evaluated[index], each)}
@@ -168,29 +176,56 @@ def _differences(evaluated: list[Answer], answers: list[tuple[int, Answer]]) -> 
     return filter(math.isfinite, differences)
 
 
+def _pairs(checks: ModuleType, examples: list[dict[str, Any]], questions: list[Batch]) -> list[Batch]:
+    """What `score` is asked: the answers, the evaluated targets, and hard targets beside some of these."""
+    batches = [
+        [((text, answer.prediction), checks.Scored(answer=answer)) for text, answer in batch]
+        for batch in questions
+    ]
+    evaluated = [((row["input"], row["target"]), checks.Scored(row["scored"])) for row in examples]
+    company = evaluated[:_ALONE]
+    batches += [evaluated[start : start + _BATCH_SIZE] for start in range(0, len(evaluated), _BATCH_SIZE)]
+    batches += [[pair] for pair in company]
+    text = examples[0]["input"]
+    # Nothing cuts a target, and a decoder may explode on one of thousands of tokens.
+    return batches + [[*company, ((text, target), checks.Scored())] for target in _HARD_TARGETS]
+
+
 def _inspect(
-    session: ModuleType, check: Check, served: Any, name: str, batches: list[list[tuple[str, Answer]]]
+    session: ModuleType, check: Check, served: Any, name: str, batches: list[Batch]
 ) -> dict[str, Any]:
-    """Asks a signature the texts of each batch, which `serving_default` gave the answers beside them."""
+    """Asks a signature what is in each batch, where the expected stands beside it."""
     _require(session, served, name, check.outputs)
-    faults: list[tuple[str, str]] = []
+    faults: list[tuple[Any, str]] = []
     for batch in batches:
-        texts = [text for text, _ in batch]
         try:
-            asked = [session.example(text) for text in texts] if name == "classify" else texts
-            found = served.run(asked, name)
+            found = served.run(_asked(name, [asked for asked, _ in batch]), name)
         except session.SavedModelError as error:
-            faults += [(text, str(error)) for text in texts]
+            faults += [(asked, str(error)) for asked, _ in batch]
             continue
-        for index, (text, expected) in enumerate(batch):
+        for index, (asked, expected) in enumerate(batch):
             fault = check.fault(expected, {output: values[index] for output, values in found.items()})
-            faults += [(text, fault)] if fault else []
-    names = {text: name for name, text in HARD_INPUTS.items()}
+            faults += [(asked, fault)] if fault else []
     return {
         "answered": sum(map(len, batches)),
         "faulty": len(faults),
-        "faults": [{"input": names.get(text, text), "fault": fault} for text, fault in faults[:_SHOWN]],
+        "faults": [_shown(asked, fault) for asked, fault in faults[:_SHOWN]],
     }
+
+
+def _asked(name: str, asked: list[Any]) -> Any:
+    """As the session takes it."""
+    if name == "score":
+        return {"text": [text for text, _ in asked], "target": [target for _, target in asked]}
+    return list(map(_sibling("wire").example, asked)) if name == "classify" else asked
+
+
+def _shown(asked: Any, fault: str) -> dict[str, str]:
+    names = {text: name for name, text in HARD_INPUTS.items()}
+    if isinstance(asked, str):
+        return {"input": names.get(asked, asked), "fault": fault}
+    text, target = asked
+    return {"input": names.get(text, text), "target": target, "fault": fault}
 
 
 def _faulty(signatures: dict[str, Any]) -> bool:
@@ -204,8 +239,8 @@ def _warm_up(session: ModuleType, warmup: ModuleType, served: Any, model: Path) 
         return {"requests": 0, "problem": f"there is no {warmup.WARMUP}"}
     asked: list[str] = []
     try:
-        for request in warmup.read_requests(path, session.fields):
-            served.run(request.values, request.signature)
+        for request in warmup.read_requests(path):
+            served.run(request.inputs, request.signature)
             asked.append(request.signature)
     except (session.SavedModelError, ValueError, LookupError) as error:
         return {"requests": len(asked), "problem": f"request {len(asked) + 1} of {path.name}: {error}"}
@@ -252,12 +287,16 @@ def _latency(answer: Answerer, inputs: list[str], size: int) -> dict[str, float]
 
 def _sibling(name: str) -> ModuleType:
     """Loads a file beside this one without the packages around it."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    if _ALIAS not in sys.modules:
+        folder = Path(__file__).parent
+        spec = importlib.util.spec_from_file_location(
+            _ALIAS, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[_ALIAS] = package = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(package)
+    return importlib.import_module(f"{_ALIAS}.{name}")
 
 
 if __name__ == "__main__":

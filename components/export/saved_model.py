@@ -18,9 +18,19 @@ from tensorflow.core.protobuf import saved_model_pb2
 CLASSIFY = "classify"
 """The signature that TF Serving's Classify calls; it takes serialized `tf.train.Example`s as `inputs`."""
 
+SCORE = "score"
+"""The signature that takes a target beside each text."""
+
+_INPUTS = {CLASSIFY: ("inputs",), SCORE: ("text", "target")}
+
+
+def input_names(signature: str) -> tuple[str, ...]:
+    """Returns what the inputs of a signature are called; all are strings [B]."""
+    return _INPUTS.get(signature, ("text",))
+
 
 def export_saved_model(
-    signatures: Mapping[str, Callable[[tf.Tensor], dict[str, tf.Tensor]]],
+    signatures: Mapping[str, Callable[..., dict[str, tf.Tensor]]],
     tokenizers: Sequence[tf.Module],
     directory: str,
 ) -> list[tf.Variable]:
@@ -31,8 +41,8 @@ def export_saved_model(
 
     Args:
         signatures: The functions by the name that they are served under, `serving_default` among them. Each
-            takes `text` (`classify`: `inputs`), strings `[B]`, and returns its outputs by name, each of shape
-            `[B, ...]`.
+            takes strings `[B]`, one argument for each of its `input_names`, and returns its outputs by name,
+            each of shape `[B, ...]`.
         tokenizers: The modules whose lookup tables the functions use.
         directory: Where to write; created.
 
@@ -46,7 +56,7 @@ def export_saved_model(
         archive.add_endpoint(
             name,
             functools.partial(_call, function),
-            input_signature=[tf.TensorSpec([None], tf.string, name="inputs" if name == CLASSIFY else "text")],
+            input_signature=[tf.TensorSpec([None], tf.string, name=taken) for taken in input_names(name)],
         )
         for name, function in signatures.items()
     ]
@@ -57,8 +67,8 @@ def export_saved_model(
     return list({id(variable): variable for variables in used for variable in variables}.values())
 
 
-def _call(function: Callable[[tf.Tensor], dict[str, tf.Tensor]], text: tf.Tensor) -> dict[str, tf.Tensor]:
-    return function(text)
+def _call(function: Callable[..., dict[str, tf.Tensor]], *texts: tf.Tensor) -> dict[str, tf.Tensor]:
+    return function(*texts)
 
 
 def _set_method(directory: str, signature: str, method: str) -> None:

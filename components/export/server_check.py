@@ -14,17 +14,21 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from components.export.signature_checks import Answer, agree
+from components.export.signature_checks import Answer, agree, close
 from components.export.tf_serving import BINARY, Kind, has_binary, has_docker, has_image, image, start_command
 
 _NAME = "checked"
 _NOT_UP = "the server did not make the model available"
 _PATIENCE = 120.0  # seconds until the model must be available
 
+
+# Of a signature and its inputs, by name, the outputs by name for each row.
+Ask = Callable[[str, dict[str, list[str]]], list[dict[str, Any]]]
 
 _running: dict[str, subprocess.Popen[bytes] | None] = {}  # by the folder of what is served
 # The server is on this machine: no proxy knows the way.
@@ -50,7 +54,8 @@ def check_server(model: str, examples: Sequence[dict[str, Any]]) -> str:
 
     Args:
         model: directory of the SavedModel.
-        examples: what was evaluated: `input`, `prediction`, `score`.
+        examples: what was evaluated: `input`, `prediction`, `score`; for a model with a signature `score`
+            also `target` and `scored`.
 
     Returns:
         `passed: ...`, `failed: ...` with the reason, or `not run: ...` with why.
@@ -68,17 +73,57 @@ def check_server(model: str, examples: Sequence[dict[str, Any]]) -> str:
         return "not run: no evaluated example has a score"
     try:
         with _served(kind, Path(model)) as (port, rest_port):
-            texts = [example["input"] for example in asked]
-            for way, found in (("REST", _by_rest(rest_port, texts)), ("gRPC", _by_grpc(port, texts))):
-                if len(found) != len(asked):
-                    return f"failed: by {way} {len(asked)} examples have {len(found)} answers"
-                for example, answer in zip(asked, found, strict=True):
-                    expected = Answer(example["prediction"], example["score"])
-                    if not agree(expected, answer):
-                        return f"failed: by {way} {example['input']!r} is {answer}, but was {expected}"
+            for way, ask in (("REST", partial(_by_rest, rest_port)), ("gRPC", partial(_by_grpc, port))):
+                _check_answers(way, ask, asked)
+                _check_targets(way, ask, examples)
     except _ServerError as failure:
         return f"failed: {failure}"
     return f"passed: {len(asked)} evaluated examples by REST and gRPC ({kind})"
+
+
+def _check_answers(way: str, ask: Ask, examples: Sequence[dict[str, Any]]) -> None:
+    found = ask("serving_default", {"text": [example["input"] for example in examples]})
+    if len(found) != len(examples):
+        raise _ServerError(f"by {way} {len(examples)} examples have {len(found)} answers")
+    for example, row in zip(examples, found, strict=True):
+        answer = Answer(_value(way, row, "prediction", _text), _value(way, row, "score", _number))
+        expected = Answer(example["prediction"], example["score"])
+        if not agree(expected, answer):
+            raise _ServerError(f"by {way} {example['input']!r} is {answer}, but was {expected}")
+
+
+def _check_targets(way: str, ask: Ask, examples: Sequence[dict[str, Any]]) -> None:
+    """Asks about the targets, if there is something to compare with."""
+    asked = [example for example in examples if example.get("scored", {}).get("log_probability") is not None]
+    if not asked:
+        return
+    columns = {"text": "input", "target": "target"}
+    found = ask("score", {name: [example[key] for example in asked] for name, key in columns.items()})
+    if len(found) != len(asked):
+        raise _ServerError(f"by {way} {len(asked)} targets have {len(found)} log probabilities")
+    for example, row in zip(asked, found, strict=True):
+        given = _value(way, row, "log_probability", _number)
+        expected = example["scored"]["log_probability"]
+        if not close(given, expected):
+            raise _ServerError(
+                f"by {way} the target {example['target']!r} of {example['input']!r} has the log probability "
+                f"{given:g}, but had {expected:g}"
+            )
+
+
+def _value(way: str, row: Any, name: str, read: Callable[[Any], Any]) -> Any:
+    try:
+        return read(row[name])
+    except (LookupError, TypeError, ValueError) as error:
+        raise _ServerError(f"by {way} an answer has no {name} that can be read: {row!r}"[:300]) from error
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _number(value: Any) -> float:
+    return float(str(value))  # the shortest decimal of a float32
 
 
 class _ServerError(Exception):
@@ -137,13 +182,14 @@ def _is_available(rest_port: int) -> bool:
         return False
 
 
-def _by_rest(port: int, texts: list[str]) -> list[Answer]:
-    body = json.dumps({"instances": texts}).encode()
+def _by_rest(port: int, signature: str, inputs: dict[str, list[str]]) -> list[dict[str, Any]]:
+    instances = [dict(zip(inputs, values, strict=True)) for values in zip(*inputs.values(), strict=True)]
+    body = json.dumps({"signature_name": signature, "instances": instances}).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models/{_NAME}:predict", body)
     try:
         with _opener.open(request, timeout=_PATIENCE) as answer:
-            rows = json.loads(answer.read())["predictions"]
-        return [Answer(row["prediction"], float(row["score"])) for row in rows]
+            rows: list[dict[str, Any]] = json.loads(answer.read())["predictions"]
+        return rows
     except urllib.error.HTTPError as error:
         said = error.read().decode(errors="replace")[:300]
         raise _ServerError(f"REST answers {error.code}: {said}") from error
@@ -151,21 +197,20 @@ def _by_rest(port: int, texts: list[str]) -> list[Answer]:
         raise _ServerError(f"REST: {error!r}") from error
 
 
-def _by_grpc(port: int, texts: list[str]) -> list[Answer]:
+def _by_grpc(port: int, signature: str, inputs: dict[str, list[str]]) -> list[dict[str, Any]]:
     import grpc
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-    request = predict_pb2.PredictRequest(inputs={"text": tf.make_tensor_proto(texts, tf.string)})
+    tensors = {name: tf.make_tensor_proto(values, tf.string) for name, values in inputs.items()}
+    request = predict_pb2.PredictRequest(inputs=tensors)
     request.model_spec.name = _NAME
+    request.model_spec.signature_name = signature
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.enable_http_proxy", 0)]) as channel:
             service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
             outputs = service.Predict(request, timeout=_PATIENCE).outputs
-        predictions, scores = (tf.make_ndarray(outputs[name]) for name in ("prediction", "score"))
+        columns = {name: tf.make_ndarray(tensor) for name, tensor in outputs.items()}
     except grpc.RpcError as error:
         raise _ServerError(f"gRPC: {error.details()}") from error
-    return [
-        Answer(prediction.decode(errors="replace"), float(str(score)))
-        for prediction, score in zip(predictions, scores, strict=True)
-    ]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

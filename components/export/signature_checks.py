@@ -1,6 +1,6 @@
 """What is wrong with the answer that a signature beside `serving_default` gives to one text, if anything is.
 
-replay.py loads this file by its path; only the standard library and numpy are imported.
+Only the standard library and numpy are imported; see session.py.
 """
 
 from __future__ import annotations
@@ -25,20 +25,38 @@ class Answer(NamedTuple):
         return f"{self.prediction!r} (score {self.score:g})"
 
 
+class Scored(NamedTuple):
+    """What `score` must give to a target.
+
+    Args:
+        figures: its outputs, as far as they are known; None stands for a number that is not finite.
+        answer: what the model itself says to the text, if that is the target.
+    """
+
+    figures: Mapping[str, float | None] = {}
+    answer: Answer | None = None
+
+
 class Check(NamedTuple):
-    """The outputs that a signature must have, by name and type, and what finds the fault of one text's."""
+    """The outputs that a signature must have, by name and type, and what finds the fault of one text's.
+
+    The fault is found in view of the answer of `serving_default`, for `score` of a `Scored`.
+    """
 
     outputs: dict[str, str]
-    fault: Callable[[Answer, Mapping[str, Any]], str | None]
+    fault: Callable[[Any, Mapping[str, Any]], str | None]
 
 
 def agree(one: Answer, other: Answer) -> bool:
     """Whether two answers are equal, the scores within the tolerance; scores may also both be not finite."""
-    if math.isfinite(one.score) and math.isfinite(other.score):
-        close = math.isclose(one.score, other.score, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
-    else:
-        close = not (math.isfinite(one.score) or math.isfinite(other.score))
-    return close and one.prediction == other.prediction
+    return close(one.score, other.score) and one.prediction == other.prediction
+
+
+def close(one: float, other: float) -> bool:
+    """Whether two numbers are equal within the tolerance, or both not finite."""
+    if math.isfinite(one) and math.isfinite(other):
+        return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    return not (math.isfinite(one) or math.isfinite(other))
 
 
 def _n_best_fault(expected: Answer, outputs: Mapping[str, Any]) -> str | None:
@@ -96,6 +114,44 @@ def _explain_fault(expected: Answer, outputs: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _score_fault(expected: Scored, outputs: Mapping[str, Any]) -> str | None:
+    fault = (_label_fault if "probability" in outputs else _sequence_fault)(expected, outputs)
+    if fault:
+        return fault
+    for name, figure in expected.figures.items():
+        if name not in outputs:
+            return f"there is no {name}"
+        if not close(float(outputs[name]), math.nan if figure is None else figure):
+            return f"{name} is {float(outputs[name]):g}, not {figure}"
+    return None
+
+
+def _label_fault(expected: Scored, outputs: Mapping[str, Any]) -> str | None:
+    probability, logarithm = float(outputs["probability"]), float(outputs["log_probability"])
+    if not (0 <= probability <= 1 + TOLERANCE and close(math.exp(logarithm), probability)):
+        return f"the probability is {probability:g}, its logarithm {logarithm:g}"
+    if not outputs["known"] and probability > 0:
+        return f"an unknown label has the probability {probability:g}"
+    if expected.answer and not (outputs["known"] and close(probability, expected.answer.score)):
+        return f"the probability is {probability:g}, but the answer is {expected.answer}"
+    return None
+
+
+def _sequence_fault(expected: Scored, outputs: Mapping[str, Any]) -> str | None:
+    tokens = [_text(token) for token in outputs["target_tokens"]]
+    logarithms = np.asarray(outputs["token_log_probabilities"], "float64")
+    count, total = int(outputs["tokens"]), float(outputs["log_probability"])
+    if not 0 < count <= len(tokens) == len(logarithms) or tokens[count - 1] != "</s>" or any(tokens[count:]):
+        return f"{count} tokens are {tokens}"
+    if not np.all(logarithms[:count] <= TOLERANCE) or np.any(logarithms[count:]):
+        return f"the log probabilities of {count} tokens are {logarithms.tolist()}"
+    if not close(float(logarithms.sum()), total):
+        return f"the log probability is {total:g}, but the sum over the tokens {logarithms.sum():g}"
+    if bool(outputs["known"]) != ("<unk>" not in tokens):
+        return f"known is {bool(outputs['known'])}, but the tokens are {tokens}"
+    return None
+
+
 def _text(value: bytes) -> str:
     return value.decode(errors="replace")
 
@@ -113,4 +169,5 @@ CHECKS = {
         },
         _explain_fault,
     ),
+    "score": Check({"log_probability": "float32", "known": "bool"}, _score_fault),
 }

@@ -60,11 +60,13 @@ class _Export(beam.DoFn):
         trained: TrainedModel = TrainedModel.load(inputs["train"])
         evaluated = Evaluation.load(inputs["evaluate"]).predictions_file()
         emit(Progress(self._work.stage, 0, 2, "freezing the model"))
-        problems = self._freeze(Tokens.load(inputs["tokenize"]), trained, evaluated, model_path(attempt))
+        examples = attempt.scratch() / "examples.jsonl"
+        tokens = Tokens.load(inputs["tokenize"])
+        problems = self._freeze(tokens, trained, evaluated, examples, model_path(attempt))
         emit(Progress(self._work.stage, 1, 2, "replaying evaluated examples"))
         report = validate(
             str(model_path(attempt)),
-            str(evaluated),
+            str(examples),
             self._config.replay_examples,
             str(validation_path(attempt)),
             problems,
@@ -78,18 +80,21 @@ class _Export(beam.DoFn):
         }
         return Made(add_model(attempt), summary)
 
-    def _freeze(self, tokens: Tokens, trained: TrainedModel, evaluated: Path, model: Path) -> list[str]:
-        """Writes the SavedModel; returns what is wrong with its structure."""
-        from components.export.replay import read_examples
+    def _freeze(
+        self, tokens: Tokens, trained: TrainedModel, evaluated: Path, examples: Path, model: Path
+    ) -> list[str]:
+        """Writes the SavedModel, and the examples to replay; returns what is wrong with its structure."""
+        from components.export.examples import write_examples
         from components.export.saved_model import export_saved_model, structure_problems
-        from components.export.warmup import BATCHES, write_warmup
+        from components.export.warmup import write_warmup
         from components.predictor import load_predictor
 
         keras_model = trained.model_file()
         predictor = load_predictor(tokens, keras_model, self._task, self._decode)
         variables = export_saved_model(predictor.signatures, list(predictor.tokenizers.values()), str(model))
-        examples = read_examples(str(evaluated), max(BATCHES))
-        write_warmup(str(model), predictor.signatures, [example["input"] for example in examples] or [""])
+        rows = write_examples(examples, evaluated, self._config.replay_examples, predictor.score)
+        asked = {name: [row[name] for row in rows] or [""] for name in ("input", "target")}
+        write_warmup(str(model), predictor.signatures, asked["input"], asked["target"])
         # It must depend neither on where it was made nor on what it was made from.
         vocabulary = [name for start in tokens.parts["vocabulary"] for name in tokens.names(start)]
         sources = [keras_model, evaluated, *map(tokens.file, vocabulary)]

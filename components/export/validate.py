@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import UserError
-from components.export import replay, session, signature_checks, warmup_log  # noqa: F401 (by path)
+from components.export import replay, session, signature_checks, warmup_log  # noqa: F401 (replay loads them)
 from components.export.server_check import check_server, is_up
 
 _LONG = max(replay.HARD_INPUTS, key=lambda name: len(replay.HARD_INPUTS[name]))
@@ -49,7 +49,8 @@ def validate(
 
     Args:
         model: Directory of the SavedModel.
-        evaluated: The evaluate stage's predictions.jsonl.
+        evaluated: JSON lines with `input`, `prediction` and `score`; for a model with a signature `score`
+            also `target` and `scored`. See `write_examples`.
         examples: How many of them to replay, at most.
         report_path: Where the report is written, also when it is bad.
         problems: What is wrong with its structure; if anything is, it is not replayed.
@@ -154,14 +155,17 @@ def _reasons(report: dict[str, Any]) -> str:
         )
     for name, found in report["signatures"].items():
         if found["faulty"]:
-            shown = "; ".join(
-                f"input {_quoted(each['input'])}: {each['fault']}" for each in found["faults"][:_SHOWN]
-            )
+            shown = "; ".join(map(_faulty, found["faults"][:_SHOWN]))
             counts = f"{found['faulty']} of {found['answered']}"
             reasons.append(f"the signature {name} answers {counts} texts wrongly: {shown}")
     if report["warmup"]["problem"]:
         reasons.append(f"the warm-up requests cannot be answered: {report['warmup']['problem']}")
     return "; ".join(reasons)
+
+
+def _faulty(found: dict[str, str]) -> str:
+    target = f", target {_quoted(found['target'])}" if "target" in found else ""
+    return f"input {_quoted(found['input'])}{target}: {found['fault']}"
 
 
 def _difference(mismatch: dict[str, Any]) -> str:

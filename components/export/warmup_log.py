@@ -1,33 +1,32 @@
 """Reads the warm-up requests of a SavedModel, as TF Serving does, with the standard library alone.
 
-replay.py loads this file by its path.
+Imports are relative; see session.py.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from .wire import entries, fields
 
 WARMUP = Path("assets.extra", "tf_serving_warmup_requests")
 
-Fields = Callable[[bytes], Iterator[tuple[int, Any]]]
-
 
 class Request(NamedTuple):
-    """What a warm-up request asks: a signature, with so many strings."""
+    """What a warm-up request asks: a signature, with strings for each of its inputs."""
 
     signature: str
-    values: list[bytes]
+    inputs: dict[str, list[bytes]]
 
 
-def read_requests(path: Path, fields: Fields) -> Iterator[Request]:
+def read_requests(path: Path) -> Iterator[Request]:
     """Reads the requests of a file.
 
     Args:
         path: a TFRecord file of tensorflow.serving.PredictionLog.
-        fields: takes a serialized protocol buffer apart; session.py's.
 
     Raises:
         ValueError: if the file is damaged.
@@ -36,15 +35,18 @@ def read_requests(path: Path, fields: Fields) -> Iterator[Request]:
         log = dict(fields(record))
         if 6 in log:  # predict_log
             request = dict(fields(dict(fields(log[6]))[1]))
-            entry = dict(fields(request[2]))  # of inputs; there is one
-            values = [value for number, value in fields(entry[2]) if number == 8]  # TensorProto.string_val
+            tensors = entries(dict(fields(log[6]))[1], 2)
+            inputs = {name: _all(tensor, 8) for name, tensor in tensors.items()}  # TensorProto.string_val
         elif 2 in log:  # classify_log
             request = dict(fields(dict(fields(log[2]))[1]))
-            examples = dict(fields(request[2]))[1]  # Input.example_list
-            values = [value for number, value in fields(examples) if number == 1]
+            inputs = {"inputs": _all(dict(fields(request[2]))[1], 1)}  # Input.example_list
         else:
             raise ValueError(f"a request is of the kind {sorted(log)}, neither predict nor classify")
-        yield Request(dict(fields(request[1]))[3].decode(), values)
+        yield Request(dict(fields(request[1]))[3].decode(), inputs)
+
+
+def _all(message: bytes, number: int) -> list[bytes]:
+    return [value for field, value in fields(message) if field == number]
 
 
 def _records(content: bytes) -> Iterator[bytes]:

@@ -14,7 +14,8 @@ from upath import UPath
 
 from components import files
 from components.errors import UserError
-from components.export.session import SavedModelError, SavedModelSession, example
+from components.export.session import SavedModelError, SavedModelSession
+from components.export.wire import example
 from pipeline.serving.versions import GRAPH, local_copy, versions
 
 _READ_BYTES = 1 << 16

@@ -79,7 +79,11 @@ def make_evaluated(upstream, task, inputs):
     """Makes the artifact of evaluate, with the answers to texts; returns its reference."""
     found = load(upstream, task)(tf.constant(inputs, tf.string))
     predictions = [prediction.decode() for prediction in found["prediction"].numpy()]
-    answers = Answers.of(inputs, ["?"] * len(inputs), predictions, scores=found["score"].numpy())
+    expected = (
+        [*LABELS, "unknown"] if task == "classification" else [text[::-1] for text in [*inputs, "", "?"]]
+    )
+    targets = [expected[index % len(expected)] for index in range(len(inputs))]
+    answers = Answers.of(inputs, targets, predictions, scores=found["score"].numpy())
     work = Work(upstream["train"].root, Evaluation.stage, uuid.uuid4().hex)
     with work.attempt() as attempt:
         writer = AnswerWriter(attempt, 0)

@@ -1,7 +1,7 @@
 """Speaks the REST and gRPC of TensorFlow Serving for one model, as far as the check of an export asks it.
 
 The real server is on no package index. This one loads the model by the same C++ loader; `--wrong` of its
-answers, by REST or gRPC, are not the model's.
+answers, by REST or gRPC and to a signature, are not the model's.
 """
 
 import argparse
@@ -29,10 +29,11 @@ def main():
         raise SystemExit("this server does not want to start")
     session = SavedModelSession(Path(options.model_base_path) / "1")
 
-    def answer(texts, way):
-        found = session.run(texts)
-        if options.wrong == way:
-            found["score"] = found["score"] + 1
+    def answer(signature, inputs, way):
+        found = session.run(inputs, signature)
+        if options.wrong == f"{way} {signature}":
+            name = "score" if signature == "serving_default" else "log_probability"
+            found[name] = found[name] + 1
         return found
 
     class Rest(BaseHTTPRequestHandler):
@@ -42,16 +43,12 @@ def main():
 
         def do_POST(self):
             assert self.path == f"/v1/models/{options.model_name}:predict"
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["instances"]
-            found = answer(asked, "REST")
-            self.reply(
-                {
-                    "predictions": [
-                        {"prediction": prediction.decode(), "score": float(score)}
-                        for prediction, score in zip(found["prediction"], found["score"], strict=True)
-                    ]
-                }
-            )
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            rows = asked["instances"]
+            inputs = {name: [row[name] for row in rows] for name in rows[0]}
+            found = answer(asked["signature_name"], inputs, "REST")
+            rows = zip(*found.values(), strict=True)
+            self.reply({"predictions": [dict(zip(found, map(plain, row), strict=True)) for row in rows]})
 
         def reply(self, content):
             self.send_response(200)
@@ -64,10 +61,13 @@ def main():
     class Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):
         def Predict(self, request, context):  # noqa: N802 (the name of the call)
             assert request.model_spec.name == options.model_name
-            found = answer(tf.make_ndarray(request.inputs["text"]).tolist(), "gRPC")
+            inputs = {name: tf.make_ndarray(tensor).tolist() for name, tensor in request.inputs.items()}
+            found = answer(request.model_spec.signature_name, inputs, "gRPC")
             outputs = {
-                "prediction": tf.make_tensor_proto(found["prediction"].tolist(), tf.string),
-                "score": tf.make_tensor_proto(found["score"]),
+                name: tf.make_tensor_proto(values.tolist(), tf.string)
+                if values.dtype == object
+                else tf.make_tensor_proto(values)
+                for name, values in found.items()
             }
             return predict_pb2.PredictResponse(outputs=outputs)
 
@@ -77,6 +77,10 @@ def main():
     service.start()
     rest = ThreadingHTTPServer(("127.0.0.1", options.rest_api_port), Rest)
     threading.Thread(target=rest.serve_forever).run()
+
+
+def plain(value):
+    return value.decode() if isinstance(value, bytes) else value.item()
 
 
 if __name__ == "__main__":

@@ -40,9 +40,10 @@ from components.errors import UserError
 from components.export.config import ExportConfig
 from components.export.replay import HARD_INPUTS
 from components.export.saved_model import export_saved_model, structure_problems
-from components.export.session import SavedModelSession, example
+from components.export.session import SavedModelSession
 from components.export.transform import Export
 from components.export.validate import validate
+from components.export.wire import example
 from components.models.decode import DecodeConfig
 from components.reports import Progress, listening
 from components.work import Made, Work
@@ -91,6 +92,8 @@ def exported(made):
 def test_the_stage_exports_and_proves(made, upstream, task):
     artifact, events = made
     others = {"classification": ["classify"], "seq2seq": ["n_best", "explain"]}[task]
+    asked = 64 + len(HARD_INPUTS)
+    answered = dict.fromkeys(others, asked) | {"score": asked + 64 + 8 + 2 * (8 + 1)}
     summary = dict(artifact.summary)
     assert summary["replayed"] == 64
     assert summary["bytes"] == sum(
@@ -102,14 +105,14 @@ def test_the_stage_exports_and_proves(made, upstream, task):
     assert server.startswith(("not run: ", "passed: 32 evaluated examples"))  # as there is one here, or not
     assert tiers == {
         "structure": "passed: the model's variables, each once; vocabulary inside; no path of this machine",
-        "replay": f"passed: 64 evaluated examples through serving_default, {', '.join(others)}",
-        "warm-up": f"passed: {3 * (1 + len(others))} requests",
+        "replay": f"passed: 64 evaluated examples through serving_default, {', '.join(answered)}",
+        "warm-up": f"passed: {3 * (1 + len(answered))} requests",
     }
     report = artifact.validation()
     assert report["ok"]
     assert report["largest_score_difference"] < 1e-5
     assert report["signatures"] == {
-        name: {"answered": 64 + len(HARD_INPUTS), "faulty": 0, "faults": []} for name in others
+        name: {"answered": count, "faulty": 0, "faults": []} for name, count in answered.items()
     }
     assert [(event.stage, event.done, event.total) for event in events if isinstance(event, Progress)] == [
         ("export", done, 2) for done in range(2)
@@ -214,12 +217,15 @@ def test_python_and_the_c_api_answer_alike(exported, predictor):
     with SavedModelSession(exported) as session:
         assert session.signatures == sorted(predictor.signatures)
         for name, signature in predictor.signatures.items():
-            key, asked = ("text", inputs)
+            asked = {"text": inputs}
             if name == "classify":
-                key, asked = ("inputs", list(map(example, inputs)))
+                asked = {"inputs": list(map(example, inputs))}
+            if name == "score":
+                asked["target"] = ["größer", "red", "", "🙂" * 50, "blue", "\0", "?", " "]
             served = session.run(asked, name)
-            assert session.signature(name).inputs[key].dtype == "string"
-            for answers in (reloaded[name](**{key: tf.constant(asked)}), signature(tf.constant(asked))):
+            assert set(session.signature(name).inputs) == set(asked)
+            tensors = {key: tf.constant(texts) for key, texts in asked.items()}
+            for answers in (reloaded[name](**tensors), signature(*tensors.values())):
                 assert set(answers) == set(served)
                 for output, values in answers.items():
                     if served[output].dtype == "float32":

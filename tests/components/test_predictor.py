@@ -151,12 +151,13 @@ def test_answers_that_read_alike_count_once():
     ids=str,
 )
 def test_only_attention_to_tokens_is_explained(encoder, attention, extra):
-    assert list(predictor(seq2seq(encoder, attention)).signatures) == ["serving_default", "n_best", *extra]
+    found = list(predictor(seq2seq(encoder, attention)).signatures)
+    assert found == ["serving_default", "n_best", *extra, "score"]
 
 
 def test_a_classifier_also_answers_in_the_form_of_classify():
     classifier = Predictor("classification", None, {"text": tokenizer()}, ["a"], None)
-    assert list(classifier.signatures) == ["serving_default", "classify"]
+    assert list(classifier.signatures) == ["serving_default", "classify", "score"]
 
 
 def test_every_answer_begins_with_the_prefix(model):

@@ -1,3 +1,4 @@
+import functools
 import itertools
 import json
 import math
@@ -53,7 +54,7 @@ def prove(tmp_path):
         model = str(tmp_path / "model")
         if function is not None:
             export_saved_model({"serving_default": function, **others}, [], model)
-            write_warmup(model, ["serving_default", *others], ["warm"])
+            write_warmup(model, ["serving_default", *others], ["warm"], ["target"])
         path = tmp_path / "predictions.jsonl"
         rows = evaluated() if examples is None else examples
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -162,6 +163,70 @@ def test_a_signature_must_answer_hard_inputs_as_well(prove):
         prove(Shouter(), n_best=failing)
 
 
+def score(text, target, *, companions_count=False):
+    """Every token is equally probable."""
+    characters = tf.strings.unicode_split(target, "UTF-8")
+    tokens = tf.concat([characters, tf.repeat([["</s>"]], tf.size(text), axis=0)], axis=1)
+    each = -0.5 * tf.ones_like(tokens.flat_values, tf.float32)
+    if companions_count:
+        each *= tf.cast(tokens.bounding_shape()[1], tf.float32)
+    each = tokens.with_flat_values(each)
+    return {
+        "log_probability": tf.reduce_sum(each, axis=1),
+        "known": tf.not_equal(target, "🙂"),
+        "tokens": tf.cast(tokens.row_lengths(), tf.int32),
+        "token_log_probabilities": each.to_tensor(),
+        "target_tokens": tf.where(tokens.to_tensor() == "🙂", "<unk>", tokens.to_tensor()),
+    }
+
+
+def scored(each=-0.5):
+    targets = ["", "ä", "🙂", "target"] * 10
+    figures = [
+        {"log_probability": each * (len(target) + 1), "tokens": len(target) + 1, "known": target != "🙂"}
+        for target in targets
+    ]
+    examples = zip(evaluated(), targets, figures, strict=True)
+    return [{**row, "target": target, "scored": found} for row, target, found in examples]
+
+
+def test_given_targets_are_proved(prove):
+    report = prove(Shouter(), scored(), score=score)
+    answers, targets, alone, hard = 40 + 3, 40, 8, 2 * (8 + 1)
+    found = {"answered": answers + targets + alone + hard, "faulty": 0, "faults": []}
+    assert report["signatures"] == {"score": found}
+    assert report["warmup"]["requests"] == 6
+    assert "through serving_default, score" in report["tiers"]["replay"]
+
+
+@pytest.mark.parametrize(
+    ("name", "figure", "fault"),
+    [
+        ("log_probability", -2.0, "log_probability is -1, not -2.0"),
+        ("log_probability", None, "log_probability is -1, not None"),
+        ("tokens", 3, "tokens is 2, not 3"),
+        ("known", False, "known is 1, not False"),
+        ("probability", 0.5, "there is no probability"),
+    ],
+)
+def test_a_target_with_another_figure_is_refused(prove, name, figure, fault):
+    examples = scored()
+    examples[1]["scored"][name] = figure
+    # With the others, alone, and beside two hard targets.
+    message = f"the signature score answers 4 of 109 texts wrongly: input 'wörd wörd 1', target 'ä': {fault}"
+    with pytest.raises(UserError, match=message):
+        prove(Shouter(), examples, score=score)
+    shown = {"input": "wörd wörd 1", "target": "ä", "fault": fault}
+    assert prove.report()["signatures"]["score"]["faults"] == [shown] * 4
+
+
+def test_a_target_whose_figures_depend_on_its_batch_is_refused(prove):
+    longest = len("target") + 1
+    dependent = functools.partial(score, companions_count=True)
+    with pytest.raises(UserError, match=r"the signature score answers .* log_probability is -0.5, not -3.5"):
+        prove(Shouter(), scored(-0.5 * longest), score=dependent)
+
+
 def test_a_model_without_warm_up_requests_is_refused(prove):
     prove(Shouter())
     (prove.model / WARMUP).unlink()
@@ -186,7 +251,7 @@ def test_a_model_without_warm_up_requests_is_refused(prove):
 )
 def test_warm_up_requests_must_fit_the_signatures(prove, asked, problem):
     prove(Shouter(), n_best=n_best)
-    write_warmup(str(prove.model), asked, ["warm"])
+    write_warmup(str(prove.model), asked, ["warm"], ["target"])
     with pytest.raises(UserError, match=problem):
         prove(None)
 

@@ -20,20 +20,45 @@ ROOT = Path(__file__).parents[2]
 TEXTS = ["a", "größer", "東京 🙂", ""]
 
 
+def score(text, target):
+    """As probable as the target is short; what has three characters is impossible."""
+    length = tf.strings.length(target, "UTF8_CHAR")
+    return {
+        "log_probability": tf.where(length == 3, float("-inf"), -tf.cast(length, tf.float32)),
+        "known": length != 3,
+    }
+
+
 def shout(text):
     score = tf.cast(tf.strings.length(text), tf.float32)
     return {"prediction": tf.strings.upper(text, encoding="utf-8"), "score": score}
 
 
 EXAMPLES = [
-    {"input": text, "prediction": text.upper(), "score": float(len(text.encode()))} for text in TEXTS
-] + [{"input": "?", "prediction": "what the server does not say", "score": None}]
+    {
+        "input": text,
+        "target": text * 2,
+        "prediction": text.upper(),
+        "score": float(len(text.encode())),
+        "scored": {"log_probability": -2.0 * len(text)},
+    }
+    for text in TEXTS
+]
+EXAMPLES += [
+    {
+        "input": "?",
+        "target": "???",
+        "prediction": "what the server does not say",
+        "score": None,
+        "scored": {"log_probability": None},
+    }
+]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     directory = tmp_path_factory.mktemp("model") / "model"
-    export_saved_model({"serving_default": shout}, [], str(directory))
+    export_saved_model({"serving_default": shout, "score": score}, [], str(directory))
     return str(directory)
 
 
@@ -64,8 +89,24 @@ def test_a_server_that_answers_as_evaluated(install, model):
 
 @pytest.mark.parametrize("way", ["REST", "gRPC"])
 def test_a_server_that_answers_otherwise(install, model, way):
-    install(way)
+    install(f"{way} serving_default")
     assert check_server(model, EXAMPLES) == f"failed: by {way} 'a' is 'A' (score 2), but was 'A' (score 1)"
+
+
+@pytest.mark.parametrize("way", ["REST", "gRPC"])
+def test_a_server_that_scores_otherwise(install, model, way):
+    install(f"{way} score")
+    assert check_server(model, EXAMPLES) == (
+        f"failed: by {way} the target 'aa' of 'a' has the log probability -1, but had -2"
+    )
+
+
+def test_a_server_without_the_signature(install, tmp_path):
+    export_saved_model({"serving_default": shout}, [], str(tmp_path / "model"))
+    install()
+    assert check_server(str(tmp_path / "model"), EXAMPLES).startswith("failed: REST")
+    without = [{name: row[name] for name in ("input", "prediction", "score")} for row in EXAMPLES]
+    assert check_server(str(tmp_path / "model"), without).startswith("passed: 4 evaluated examples")
 
 
 def test_a_server_that_does_not_start(install, model):

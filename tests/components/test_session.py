@@ -10,6 +10,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.export import c_api
 from components.export import session as session_module
 from components.export.saved_model import export_saved_model
 from components.export.session import SavedModelError, SavedModelSession, TensorInfo
@@ -147,6 +148,37 @@ def test_signatures_that_cannot_be_asked_with_texts(tmp_path, served):
     session = SavedModelSession(tmp_path / "m")
     with pytest.raises(SavedModelError, match=r"takes \{'number': 'int64'\}; expected one string input"):
         session.run(["1"])
+    with pytest.raises(
+        SavedModelError, match=r"takes \{'number': 'int64'\}; received texts for \['number'\]"
+    ):
+        session.run({"number": ["1"]})
+
+
+def test_a_signature_with_several_inputs_takes_them_by_name(tmp_path):
+    def join(text, target):
+        return {"joined": tf.strings.join([text, target], "+"), "first": text}
+
+    signatures = {"serving_default": lambda text: {"same": text}, "score": join}
+    export_saved_model(signatures, [], str(tmp_path / "model"))
+    with SavedModelSession(tmp_path / "model") as session:
+        inputs = session.signature("score").inputs
+        assert {name: info.dtype for name, info in inputs.items()} == {"text": "string", "target": "string"}
+        for _ in range(3):  # whatever their order
+            found = session.run({"target": ["ä", b""], "text": ["東京", "x" * 30]}, "score")
+            assert found["joined"].tolist() == ["東京+ä".encode(), b"x" * 30 + b"+"]
+            assert found["first"].tolist() == ["東京".encode(), b"x" * 30]
+        assert session.run({"text": ["a"]})["same"].tolist() == [b"a"]
+        for inputs, message in (
+            (["a"], r"takes \{.*'target': 'string'.*\}; expected one string input"),
+            ({"text": ["a"]}, r"takes \{.*\}; received texts for \['text'\]"),
+            (
+                {"text": ["a"], "target": ["b"], "more": []},
+                r"received texts for \['more', 'target', 'text'\]",
+            ),
+            ({"text": ["a", "b"], "target": ["c", "d", "e"]}, "shape"),
+        ):
+            with pytest.raises(SavedModelError, match=message):
+                session.run(inputs, "score")
 
 
 def test_a_closed_session_says_so(directory):
@@ -158,17 +190,20 @@ def test_a_closed_session_says_so(directory):
 
 
 def test_without_tensorflow_the_message_says_what_to_install(directory, monkeypatch):
-    monkeypatch.setattr(session_module, "_package", lambda name: None)
-    session_module._tensorflow.cache_clear()
+    monkeypatch.setattr(c_api, "_package", lambda name: None)
+    c_api.tensorflow.cache_clear()
     with pytest.raises(SavedModelError, match="pip install tensorflow"):
         SavedModelSession(directory)
 
 
 ALONE = """
-import importlib.util, os, sys
-spec = importlib.util.spec_from_file_location("session", sys.argv[1])
-session = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(session)
+import importlib, importlib.util, os, sys
+folder = os.path.dirname(sys.argv[1])
+spec = importlib.util.spec_from_file_location(
+    "alone", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+)
+sys.modules["alone"] = importlib.util.module_from_spec(spec)
+session = importlib.import_module("alone.session")
 print(session.SavedModelSession(sys.argv[2]).run(["Ä", "🙂" * 9])["same"].tolist())
 tops = {name.partition(".")[0] for name in sys.modules}
 print(sorted(tops & {"tensorflow", "tensorflow_text", "keras", "components", "layers", "pipeline"}))

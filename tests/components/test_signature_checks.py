@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from components.export.signature_checks import CHECKS, Answer, agree
+from components.export.signature_checks import CHECKS, Answer, Scored, agree
 
 
 @pytest.mark.parametrize(
@@ -147,3 +147,95 @@ def test_no_answer_at_all_is_explained_by_nothing():
         "attention": np.zeros((0, 1), "float32"),
     }
     assert CHECKS["explain"].fault(Answer("a", -1.0), outputs) is None
+
+
+NOTHING, QUARTER = Scored(), math.log(0.25)
+
+
+def label(expected=NOTHING, probability=0.25, logarithm=QUARTER, known=True):
+    outputs = {"probability": probability, "log_probability": logarithm, "known": known}
+    return CHECKS["score"].fault(expected, {name: np.asarray(value) for name, value in outputs.items()})
+
+
+FIGURES = {"probability": 0.25, "log_probability": QUARTER, "known": True}
+
+
+@pytest.mark.parametrize("expected", [Scored(), Scored(FIGURES), Scored(answer=Answer("a", 0.25))])
+def test_a_sound_label(expected):
+    assert label(expected) is None
+
+
+def test_a_sound_label_that_is_unknown():
+    figures = {"probability": 0.0, "log_probability": None, "known": False}
+    assert label(Scored(figures), 0.0, -math.inf, False) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ({"probability": 0.3}, "the probability is 0.3, its logarithm -1.38629"),
+        ({"probability": math.nan, "logarithm": math.nan}, "the probability is nan, its logarithm nan"),
+        ({"probability": -0.1}, "the probability is -0.1, its logarithm -1.38629"),
+        ({"known": False}, "an unknown label has the probability 0.25"),
+        (
+            {"expected": Scored(answer=Answer("a", 0.5))},
+            "the probability is 0.25, but the answer is 'a' (score 0.5)",
+        ),
+        (
+            {"expected": Scored(answer=Answer("a", 0.0)), "probability": 0.0, "logarithm": -math.inf}
+            | {"known": False},
+            "the probability is 0, but the answer is 'a' (score 0)",
+        ),
+        ({"expected": Scored({"probability": 0.26})}, "probability is 0.25, not 0.26"),
+        ({"expected": Scored({"log_probability": None})}, "log_probability is -1.38629, not None"),
+        ({"expected": Scored({"known": False})}, "known is 1, not False"),
+        ({"expected": Scored({"tokens": 3})}, "there is no tokens"),
+    ],
+    ids=str,
+)
+def test_faults_of_a_label(arguments, fault):
+    assert label(**arguments) == fault
+
+
+def sequence(tokens=("ä", "<unk>", "</s>", ""), each=(-1.0, -2.0, -0.5, 0.0), known=False, **others):
+    outputs = {
+        "log_probability": np.float32(others.get("total", sum(each))),
+        "score": np.float32(-9.0),
+        "tokens": np.int32(others.get("count", 3)),
+        "known": np.bool_(known),
+        "token_log_probabilities": np.array(each, "float32"),
+        "target_tokens": np.array([token.encode() for token in tokens], object),
+    }
+    return CHECKS["score"].fault(others.get("expected", Scored()), outputs)
+
+
+def test_a_sound_sequence():
+    assert sequence() is None
+    assert sequence(["</s>", ""], [-3.0, 0.0], known=True, count=1) is None
+    assert sequence(expected=Scored({"log_probability": -3.5, "score": -9.0, "tokens": 3})) is None
+    # What the model answers may have been other tokens, or cut.
+    assert sequence(expected=Scored(answer=Answer("a", -4.0))) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ({"count": 2}, "2 tokens are ['ä', '<unk>', '</s>', '']"),
+        ({"count": 0}, "0 tokens are"),
+        ({"count": 5}, "5 tokens are"),
+        (
+            {"tokens": ["a", "</s>", "b", ""], "count": 2, "known": True},
+            "2 tokens are ['a', '</s>', 'b', '']",
+        ),
+        ({"tokens": ["a", "b", "</s>"], "known": True}, "3 tokens are ['a', 'b', '</s>']"),
+        ({"each": [-1.0, 0.1, -0.5, 0.0]}, "the log probabilities of 3 tokens are [-1.0, 0.1"),
+        ({"each": [-1.0, math.nan, -0.5, 0.0]}, "the log probabilities of 3 tokens are [-1.0, nan"),
+        ({"each": [-1.0, -2.0, -0.5, -0.1]}, "the log probabilities of 3 tokens are"),
+        ({"total": -4.0}, "the log probability is -4, but the sum over the tokens -3.5"),
+        ({"known": True}, "known is True, but the tokens are ['ä', '<unk>', '</s>', '']"),
+        ({"expected": Scored({"score": -9.1})}, "score is -9, not -9.1"),
+    ],
+    ids=str,
+)
+def test_faults_of_a_sequence(arguments, fault):
+    assert sequence(**arguments).startswith(fault)

@@ -6,16 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_serving.apis import prediction_log_pb2
 
-from components.export.session import example, fields
 from components.export.warmup import write_warmup
 from components.export.warmup_log import WARMUP, read_requests
+from components.export.wire import example
 
 TEXTS = ["", "größer", "東京 🙂", "x" * 300]
+TARGETS = ["é", "", "🙂", "y"]
+SIGNATURES = ["serving_default", "classify", "score"]
 
 
 @pytest.fixture
 def path(tmp_path):
-    assert write_warmup(str(tmp_path), ["serving_default", "classify"], TEXTS) == 6
+    assert write_warmup(str(tmp_path), SIGNATURES, TEXTS, TARGETS) == 9
     return tmp_path / WARMUP
 
 
@@ -25,7 +27,7 @@ def logs(path):
 
 
 def test_each_signature_is_asked_in_batches(path):
-    predict, classify = logs(path)[:3], logs(path)[3:]
+    predict, classify, score = logs(path)[:3], logs(path)[3:6], logs(path)[6:]
     requests = [log.predict_log.request for log in predict]
     assert {request.model_spec.signature_name for request in requests} == {"serving_default"}
     texts = [tf.make_ndarray(request.inputs["text"]).tolist() for request in requests]
@@ -34,14 +36,26 @@ def test_each_signature_is_asked_in_batches(path):
     examples = [log.classify_log.request.input.example_list.examples for log in classify]
     assert [len(batch) for batch in examples] == [1, 8, 32]
     assert examples[1][1].features.feature["text"].bytes_list.value[:] == ["größer".encode()]
+    request = score[1].predict_log.request
+    assert request.model_spec.signature_name == "score"
+    asked = {name: tf.make_ndarray(tensor).tolist() for name, tensor in request.inputs.items()}
+    assert asked == {
+        "text": [text.encode() for text in TEXTS * 2],
+        "target": [target.encode() for target in TARGETS * 2],
+    }
 
 
 def test_they_are_read_without_tensorflow(path):
-    found = list(read_requests(path, fields))
-    assert [request.signature for request in found] == ["serving_default"] * 3 + ["classify"] * 3
-    assert [len(request.values) for request in found] == [1, 8, 32] * 2
-    assert found[1].values == [text.encode() for text in TEXTS * 2]
-    assert found[4].values == [example(text) for text in TEXTS * 2]
+    found = list(read_requests(path))
+    assert [request.signature for request in found] == [name for name in SIGNATURES for _ in range(3)]
+    assert [[len(values) for values in request.inputs.values()] for request in found] == [
+        *([1], [8], [32]) * 2,
+        *([1, 1], [8, 8], [32, 32]),
+    ]
+    texts, targets = ([text.encode() for text in values * 2] for values in (TEXTS, TARGETS))
+    assert found[1].inputs == {"text": texts}
+    assert found[4].inputs == {"inputs": [example(text) for text in TEXTS * 2]}
+    assert found[7].inputs == {"text": texts, "target": targets}
 
 
 @pytest.mark.parametrize(
@@ -56,14 +70,14 @@ def test_they_are_read_without_tensorflow(path):
 def test_damage_is_found(path, damage, message):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=message):
-        list(read_requests(path, fields))
+        list(read_requests(path))
 
 
 def test_requests_of_another_kind_are_refused(path):
     with tf.io.TFRecordWriter(str(path)) as file:
         file.write(prediction_log_pb2.PredictionLog(regress_log={}).SerializeToString())
     with pytest.raises(ValueError, match="neither predict nor classify"):
-        list(read_requests(path, fields))
+        list(read_requests(path))
 
 
 @given(st.binary(max_size=400))
