@@ -109,7 +109,7 @@ def content_of(model, name) -> Content:
 
 
 def claim_of(exported: ExportedModel, **fields) -> Claim:
-    """A claim for an export artifact, as the gate makes it."""
+    """A claim for an export artifact, as a push makes it."""
     return Claim(0, Content.of_export(exported), artifact=described(exported.reference), **fields)
 
 

@@ -32,7 +32,7 @@ def known(folder):
                 "params": {
                     name: value
                     for name, value in found.data.params.items()
-                    if str(folder) not in value and not name.startswith("beam")
+                    if str(folder) not in value and not name.startswith("runner.")
                 },
                 "tags": sorted(name for name in found.data.tags if not name.startswith("mlflow")),
                 "files": sorted(_files(client, found.info.run_id)),
@@ -40,7 +40,7 @@ def known(folder):
             }
         )
     card = card_page(run)
-    for place in (str(folder), "runner: processes", "runner: local"):
+    for place in (str(folder), "runner: {type: processes}", "runner: {type: local}"):
         card = card.replace(place, "")
     return {
         "status": record.status,

@@ -44,7 +44,7 @@ def root(tmp_path):
 
 
 def pushed(served, exported, keep=None, **fields):
-    """Pushes as the gate does, without judging; returns the version."""
+    """Pushes without deciding whether it may be; returns the version."""
     while True:
         seen = served.complete_unfinished()
         gone = tuple(each for each in served.given_up(seen) if each != exported.model_id)
