@@ -126,7 +126,8 @@ def gather(values: Tensor, places: Tensor) -> Tensor:
     n, *rest = ops.shape(values)[1:]
     rows, m = ops.shape(places)
     flat_places = ops.reshape(places + n * ops.arange(rows, dtype="int32")[:, None], (-1,))
-    return ops.reshape(ops.take(ops.reshape(values, (-1, *rest)), flat_places, axis=0), (rows, m, *rest))
+    size = rows * n if isinstance(rows, int) else -1  # JAX infers no size beside one of 0.
+    return ops.reshape(ops.take(ops.reshape(values, (size, *rest)), flat_places, axis=0), (rows, m, *rest))
 
 
 def look_up(values: Tensor, parents: Tensor, places: Tensor) -> Tensor:
