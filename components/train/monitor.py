@@ -1,4 +1,4 @@
-"""What tells a better checkpoint from a worse one."""
+"""Which checkpoint is the best one, by what is monitored."""
 
 from __future__ import annotations
 
