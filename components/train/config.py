@@ -42,8 +42,8 @@ class EarlyStopping(Strict):
     patience: Annotated[int, Field(ge=1)] = 2
     """Validations without improvement before training ends."""
     min_delta: Annotated[float, Field(ge=0)] = 0.0
-    """Smaller improvements, in the unit of the monitored value, do not count; for the choice of the weights
-    neither."""
+    """Smaller improvements, in the unit of the monitored value, do not count, and do not change which weights
+    are kept."""
 
 
 class EverySteps(Strict):
@@ -84,7 +84,7 @@ class TrainConfig(Strict):
     """When the model is validated and a checkpoint kept: at the end of every epoch, or, with a section such
     as `{steps: 500}`, every so many training steps as well."""
     monitor: Literal["loss"] | Metric | None = None
-    """By what checkpoints are compared, on the validation split: `loss`, or a metric of
+    """What checkpoints are compared by, on the validation split: `loss`, or a metric of
     evaluate for the task, measured on the raw texts as evaluate does it (seq2seq: by greedy decoding, with
     `decode`'s lengths, prefix and no_repeat_ngram_size). If it is set, the weights of the best checkpoint are
     kept, of equally good ones the first's, as by Keras' ModelCheckpoint with save_best_only. If not, `loss`
@@ -120,7 +120,7 @@ class TrainConfig(Strict):
 
     @property
     def monitored(self) -> str:
-        """By what checkpoints are compared."""
+        """What checkpoints are compared by."""
         return self.monitor or "loss"
 
     @property

@@ -1,4 +1,4 @@
-"""By what checkpoints are compared."""
+"""Which checkpoint is the best one, by what is monitored."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import pytest
 
 from components import files
 from components.artifacts.artifact import Manifest, inputs_hash, manifest_path
+from components.artifacts.trained_model import checkpoint_name
 from components.errors import UserError
 from components.work import Work
 from pipeline.run.folder import RunFolder
@@ -212,6 +213,15 @@ def test_a_run_that_cannot_be_read_stops_the_cleaning(root, aged):
     assert clean(root, None).files == 1
 
 
+def test_the_newest_checkpoint_may_be_one_within_an_epoch(root, aged):
+    folder = checkpoint(root, 1).parent
+    for steps in (90, 200):
+        files.write(folder / checkpoint_name(1, "a", steps), b"state")
+    aged(40, root)
+    assert clean(root, None).files == 2
+    assert left(root) == ["00001.0000200-a.ckpt"]
+
+
 def test_the_newest_checkpoint_of_an_unfinished_training_stays(root, aged):
     for epoch, name in ((9, "b"), (10, "a"), (10, "b"), (100000, "c")):
         checkpoint(root, epoch, name)
@@ -254,6 +264,16 @@ def test_a_training_that_goes_on_after_a_finished_one_keeps_its_own_checkpoint(r
     aged(40, root)
     assert clean(root, None) == Cleaned(0, 1, 5)
     assert files.exists(last)
+    assert files.exists(further)
+
+
+def test_a_training_that_was_cut_short_within_its_next_epoch_keeps_its_checkpoint(root, aged):
+    last = checkpoint(root, 10)
+    listed_checkpoint(root, last)
+    further = last.parent / checkpoint_name(10, "b", steps=7)
+    files.write(further, b"state")
+    aged(40, root)
+    assert clean(root, None).files == 0
     assert files.exists(further)
 
 
