@@ -35,6 +35,7 @@ class SignatureName(str, Enum):
     classify = "classify"
     n_best = "n_best"
     explain = "explain"
+    score = "score"
 
 
 class ServerName(str, Enum):
@@ -148,7 +149,8 @@ def predict(
     signature: Annotated[
         SignatureName,
         typer.Option(
-            help="classify: every label; n_best: several answers; explain: what each token looked at."
+            help="classify: every label; n_best: several answers; explain: what each token looked at; for "
+            "score see `rnnpipe score`."
         ),
     ] = SignatureName.serving_default,
 ) -> None:
@@ -174,6 +176,36 @@ def evaluate(
     from pipeline.run.evaluation import evaluate_model
 
     raise typer.Exit(evaluate_model(model, paths, Console(), against, root, set_ or [], verbose))
+
+
+@app.command()
+def score(
+    model: Annotated[str, typer.Argument(help="A served model's directory, such as serving/dates.")],
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Tables of texts and targets, as a run reads them. None, or -: lines of standard input, "
+            "each a text, a tab and its target."
+        ),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            help="The texts' column: a name, or a position from 0 in files without a header line. Default: "
+            "source, for a classifier text."
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="The targets' column, likewise. Default: target, for a classifier label."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Records scored at once.")] = 64,
+) -> None:
+    """Tell how probable a model finds given targets, one JSON object a record, from the SavedModel alone."""
+    from pipeline.serving.score import score as scores
+
+    for line in scores(model, files or [], sys.stdin.buffer, text, target, batch_size):
+        print(line, flush=True)
 
 
 @app.command()

@@ -55,8 +55,14 @@ def predict(
         the model cannot answer, has `input` and `error`.
 
     Raises:
-        UserError: If there is no such model, or it cannot answer any line.
+        UserError: If there is no such model, it cannot answer any line, or the signature does not take texts
+            alone.
     """
+    if signature == "score":
+        raise UserError(
+            "received --signature score, which takes a target beside each text, expected one that takes "
+            f"texts alone: {', '.join(_SHOWN)}. Give both to `rnnpipe score MODEL FILES`."
+        )
     directory = find_model(model)
     try:
         with SavedModelSession(directory) as session:
@@ -73,7 +79,7 @@ def predict(
                     "exported."
                 )
             asked, answered, problem = 0, 0, ""
-            for batch in _batches(lines, batch_size):
+            for batch in line_batches(lines, batch_size):
                 rows = [_decoded(line.removesuffix(b"\n").removesuffix(b"\r")) for line in batch]
                 good = [row for row in rows if "error" not in row]
                 _fill(session, signature, good)
@@ -117,7 +123,8 @@ def _is_model(place: UPath) -> bool:
     return files.exists(place / GRAPH)
 
 
-def _batches(lines: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
+def line_batches(lines: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
+    """Returns lines in batches of at most `size`; those of a binary stream as they come."""
     for ready in _ready(lines, size):
         for start in range(0, len(ready), size):
             yield ready[start : start + size]
@@ -157,7 +164,7 @@ def _fill(session: SavedModelSession, signature: str, rows: list[dict[str, Any]]
         return
     for index, row in enumerate(rows):
         shown = _unpadded({name: answers[name][index] for name in _SHOWN[signature]})
-        row.update({name: _plain(value) for name, value in shown.items()})
+        row.update({name: plain(value) for name, value in shown.items()})
 
 
 def _unpadded(answer: dict[str, Any]) -> dict[str, Any]:
@@ -173,14 +180,14 @@ def _unpadded(answer: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """As JSON has it: text, a number or nothing for one that is not finite, or lists of them."""
     if isinstance(value, np.ndarray):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    if isinstance(value, np.bool_):
-        return bool(value)
+    if isinstance(value, np.bool_ | np.integer):
+        return value.item()
     return float(str(value)) if math.isfinite(value) else None  # the shortest float32
 
 

@@ -1,0 +1,153 @@
+"""Texts with their targets, from tables as ingest reads them, or from lines."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from components.errors import UserError
+from components.ingest.config import IngestConfig
+from components.ingest.readers import Columns, read_records
+from components.ingest.records import EMPTY_LINE, Record, to_text
+from components.ingest.sources import Source, find_sources
+from components.strict import FIELDS, Task
+from pipeline.serving.predict import line_batches
+
+STANDARD_INPUT = "-"
+
+_MAX_CHARACTERS: int = IngestConfig.model_fields["max_characters"].default
+
+
+class Pair(NamedTuple):
+    """A text and what is asked about it.
+
+    Args:
+        place: the file and the line of it, for people.
+        text: what the model reads.
+        target: the label or text that the answer is supposed to be.
+        problem: why the record is no pair; empty if it is one.
+    """
+
+    place: str
+    text: str
+    target: str
+    problem: str = ""
+
+
+def column_of(option: str | None) -> str | int | None:
+    """Reads a column as the command line has it: a number is a position, from 0."""
+    return int(option) if option is not None and option.isdecimal() else option
+
+
+def read_tables(
+    pattern: str, task: Task, text: str | int | None, target: str | int | None, size: int
+) -> Iterator[list[Pair]]:
+    """Reads tables as a run does, in batches. That there are any is checked at once.
+
+    Args:
+        pattern: a path, a glob or an address; the files of a glob are read by name.
+        task: decides what the columns are called by default.
+        text: the column of the texts: its name, or its position in files without a header line.
+        target: the column of the targets, likewise.
+        size: records of a batch, at most.
+
+    Yields:
+        The records, also the bad ones, without holding more than a batch.
+
+    Raises:
+        UserError: if a file is not there, cannot be read, or lacks a column.
+    """
+    fields = FIELDS[task]
+    given = dict(zip(fields, (text, target), strict=True))
+    columns = {field: field if column is None else column for field, column in given.items()}
+    if len({type(column) for column in columns.values()}) > 1:
+        raise UserError(
+            f"received --text {columns[fields[0]]} and --target {columns[fields[1]]}, expected two names, or "
+            "two positions for files without a header line. Give both."
+        )
+    with _as_options(fields):
+        found = find_sources(IngestConfig(files=pattern, columns=columns), task)
+    return _batches(found, columns, fields, size)
+
+
+def _batches(
+    sources: Sequence[Source], columns: Mapping[str, str | int], fields: Sequence[str], size: int
+) -> Iterator[list[Pair]]:
+    with _as_options(fields):
+        for source in sources:
+            records = read_records(source, _one_kind(columns))
+            pairs = (_pair(source.name(), record, fields) for record in records)
+            while batch := list(itertools.islice(pairs, size)):
+                yield batch
+
+
+def read_lines(lines: Iterable[bytes], task: Task, size: int) -> Iterator[list[Pair]]:
+    """Reads lines with a text, a tab and its target, as they come.
+
+    Args:
+        lines: UTF-8; a binary stream, whose lines are passed on without waiting for a full batch.
+        task: decides what a target may be.
+        size: lines of a batch, at most.
+
+    Yields:
+        The records, also the bad ones.
+    """
+    done = 0
+    for batch in line_batches(lines, size):
+        records = [_record(number, line) for number, line in enumerate(batch, done + 1)]
+        yield [_pair("standard input", record, FIELDS[task]) for record in records]
+        done += len(batch)
+
+
+def _record(number: int, line: bytes) -> Record:
+    cells = line.removesuffix(b"\n").removesuffix(b"\r").split(b"\t")
+    if len(cells) == 2:
+        return Record(number, line, tuple(cells))
+    reason = EMPTY_LINE if cells == [b""] else f"{len(cells)} columns instead of 2"
+    return Record(number, line, reason=reason)
+
+
+def _pair(name: str, record: Record, fields: Sequence[str]) -> Pair:
+    place = f"{name}:{record.line}"
+    if record.reason:
+        return Pair(place, "", "", record.reason)
+    checked = [
+        to_text(field, value, _MAX_CHARACTERS) for field, value in zip(fields, record.values, strict=True)
+    ]
+    (text, no_text), (target, no_target) = checked
+    return Pair(place, text, target, no_text or no_target)
+
+
+def _one_kind(columns: Mapping[str, str | int]) -> Columns:
+    positions = {field: column for field, column in columns.items() if isinstance(column, int)}
+    return positions or {field: str(column) for field, column in columns.items()}
+
+
+@contextlib.contextmanager
+def _as_options(fields: Sequence[str]) -> Iterator[None]:
+    """Words ingest's advice, which is for the configuration of a run, for the command line."""
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+        for field, option in zip(fields, ("--text", "--target"), strict=True):
+            message = re.sub(rf"Set `ingest\.columns: {{{field}: (.*?)}}`", rf"Give {option} \1", message)
+        for pattern, words in _WORDS:
+            message = re.sub(pattern, words, message)
+        raise UserError(message) from error
+
+
+_WORDS = (
+    (r"Give (--text|--target) \.\.\.", r"Give \1 NAME"),
+    (r"\Aingest: ", ""),
+    (r"`files\.train`: ", ""),
+    (r" \(`files\.train`\)", ""),
+    (r"\(`files\.train`; ", "("),
+    (r"give positions, as in `ingest\.columns: {.*?}`", "give positions: --text 0 --target 1"),
+    (r"`ingest\.columns` or `ingest\.keep` received", "--text and --target received"),
+    (r" of the format its name or `ingest\.format` says", " of the format its name says"),
+    (r"Rename it or set `ingest\.format`", "Rename it"),
+)
