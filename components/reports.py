@@ -176,7 +176,8 @@ class _Reporter:
                 return
             if isinstance(event, EpochFinished):
                 epoch = {"epoch": event.epoch, **event.metrics, "seconds": event.seconds}
-                self._set(epochs=event.epochs, history=[*self._status["history"], epoch])
+                history = [*self._status["history"], {**epoch, "at": time.time()}]
+                self._set(epochs=event.epochs, history=history)
             elif event.message not in self._status["warnings"]:
                 self._set(warnings=[*self._status["warnings"], event.message])
             self._put(at_once=True)

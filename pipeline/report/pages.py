@@ -19,7 +19,7 @@ from pipeline.report.compare import Comparison
 from pipeline.report.facts import RunFacts, evaluated_examples, measurements
 from pipeline.report.standings import Standing, standing
 from pipeline.run.console import command_line
-from pipeline.tracking.mlflow_run import published
+from pipeline.tracking.mlflow_client import published
 
 _REJECTED = 20  # rows shown
 

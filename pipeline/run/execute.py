@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 import threading
@@ -29,7 +28,7 @@ from pipeline.plan.warm_start import INITIAL, RETAINED
 from pipeline.run.candidates import champion_node, measured_champion
 from pipeline.run.code_version import code_version
 from pipeline.run.console import RunDisplay, command_line
-from pipeline.run.folder import THE_END, RunFolder
+from pipeline.run.folder import RunFolder
 from pipeline.run.interrupt import EXIT_CODE as INTERRUPTED
 from pipeline.run.interrupt import interruptible
 from pipeline.run.libraries import import_tensorflow, silence_libraries
@@ -43,12 +42,11 @@ from pipeline.serving.serving_files import write_serving_files
 from pipeline.serving.verdict import decide
 from pipeline.store.clean import clean_cheaply
 from pipeline.store.store import Store
-from pipeline.tracking.mlflow_client import absolute_uri
 
 if TYPE_CHECKING:
     from components.evaluate.rules import Retained
     from pipeline.tracking.registry import Champion
-    from pipeline.tracking.tracker import Status, Tracker
+    from pipeline.tracking.tracker import Tracker
 
 FAILED = 1
 _SERVED = {Evaluation.stage, ExportedModel.stage}  # what a model has gone through that may be pushed
@@ -251,16 +249,11 @@ class Run:
                     run_job(self._config, self._places, plan, self._folder)
 
     def _announce(self, deployed: Deployed) -> None:
-        """Tells of the verdict, and registers a model that is served."""
-        if self._tracker:
-            self._tracker.decided(deployed.verdict.as_json())
+        """Warns of what went wrong, and writes what a server of the model needs."""
         if deployed.warning:
             self._warn(deployed.warning)
         if deployed.verdict.blessed:
             self._write_serving_files()
-            evaluated = self.artifact(Evaluation.stage, Evaluation)
-            if self._tracker and evaluated is not None:
-                self._tracker.register(str(deployed.place), evaluated.example_question() or "")
 
     def _model(self) -> tuple[ExportedModel, Evaluation]:
         """The run's model, and what was measured of it."""
@@ -279,7 +272,7 @@ class Run:
         except KeyboardInterrupt:
             heard()
             timeout = 1.0
-        self._finish_tracking("FINISHED", timeout, heard)
+        self._finish_tracking(timeout, heard)
 
     def _write_serving_files(self) -> None:
         try:
@@ -308,39 +301,29 @@ class Run:
             return None
 
     def _start_tracking(self) -> None:
-        from pipeline.tracking.mlflow_run import start_tracker
+        from pipeline.tracking.tracker import Tracker
 
-        tracking = self._config.tracking
         record = self._observer.record()
-        if tracking.enabled and record is not None:
-            self._tracker = start_tracker(record, tracking.uri, arrived=self._note_tracking)
+        if self._config.tracking.enabled and record is not None:
+            self._tracker = Tracker(self._config.tracking.uri, self._folder)
+            self._track(record)
 
     def _track(self, record: RunRecord) -> None:
         if self._tracker:
             self._tracker.update(record, self._observer.artifact)
 
-    def _note_tracking(self, run_id: str, missing: str = THE_END) -> None:
-        """Keeps which MLflow run it is, so that it can be completed even if this process is killed."""
-        self._folder.note_tracking(absolute_uri(self._config.tracking.uri), run_id, missing)
-
-    def _finish_tracking(
-        self, status: Status, timeout: float = 120.0, heard: Callable[[], None] = lambda: None
-    ) -> None:
+    def _finish_tracking(self, timeout: float = 120.0, heard: Callable[[], None] = lambda: None) -> None:
         if self._tracker is None:
             return
-        record = self._record()
-        message = record.message if record else ""
-        missing = THE_END
         problems = ["interrupted while MLflow was waited for: `rnnpipe track` sends the rest."]
         try:
-            problems = self._tracker.finish(status, message, timeout)
-            missing = ", ".join(self._tracker.missing)
+            if record := self._record():
+                self._track(record)
+            problems = self._tracker.finish(timeout)
         except KeyboardInterrupt:
             heard()
         for problem in problems:
             self._console.print(f"[yellow]tracking:[/] {escape(problem)}", highlight=False, soft_wrap=True)
-        with contextlib.suppress(OSError):  # `rnnpipe track` finds out what MLflow has
-            self._note_tracking(self._tracker.run_id or "", missing)
 
     def _end(self, status: str, message: str = "") -> None:
         """Ends the record, and writes the run's page; without the page the run is no failure."""
@@ -356,14 +339,10 @@ class Run:
         try:
             record = self._observer.record()
             assert record is not None
-            self._track(record)
             page = card_page(RunFacts.of(record, self._store))
             files.write(self._folder.card, page.encode())
         except Exception as error:
             self._warn(f"no card: {error}")
-            return
-        if self._tracker:
-            self._tracker.card(page)
 
     def _explain(self, error: Exception) -> str:
         """What went wrong, for people: as the worker reported it, wherever that was."""
@@ -405,7 +384,5 @@ class Run:
         if record is None:
             return  # it never came to begin
         self._end(status, message)
-        if status == "interrupted":
-            self._finish_tracking("KILLED", timeout=1.0)  # after Ctrl-C nobody wants to wait
-        else:
-            self._finish_tracking("FAILED")
+        # After Ctrl-C nobody wants to wait.
+        self._finish_tracking(timeout=1.0 if status == "interrupted" else 120.0)

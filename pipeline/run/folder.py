@@ -14,7 +14,8 @@ from upath import UPath
 from components import files
 from pipeline.plan.node import Plan, Read
 
-THE_END = "the end"  # what is missing in MLflow of a run that is not over
+TRACKING = "tracking.json"
+"""Where MLflow is, and which of its runs this is."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,26 @@ class RunFolder:
         with contextlib.suppress(FileExistsError):
             self._create("end.json", found)
 
-    def note_tracking(self, uri: str, run: str, missing: str = THE_END) -> None:
-        """Keeps where the MLflow run is, and what of it has not arrived there."""
-        noted = {"uri": uri, "run": run, "missing": missing}
-        files.write(self.place / "tracking.json", json.dumps(noted).encode())
+    def note_tracking(self, uri: str, run: str, trial: str = "") -> str:
+        """Settles which of MLflow's runs this is: of many processes one has its way.
+
+        Args:
+            uri: where MLflow is, without a password.
+            run: MLflow's id, as this process would have it.
+            trial: which trial is meant; empty means the run.
+
+        Returns:
+            MLflow's id, as all processes have it from now on.
+        """
+        name = f"tracking-{trial}.json" if trial else TRACKING
+        with contextlib.suppress(FileExistsError):
+            self._create(name, {"uri": uri, "run": run})
+        return self.tracked(trial) or run
+
+    def tracked(self, trial: str = "") -> str:
+        """Returns which of MLflow's runs this run is, or one of its trials; empty if that is not settled."""
+        noted = self.read(f"tracking-{trial}.json" if trial else TRACKING)
+        return str(noted["run"]) if noted else ""
 
     def signs_of_life(self) -> list[float]:
         """When its launcher and its workers have last written something, by the clock of the store."""

@@ -14,7 +14,7 @@ from upath import UPath
 from components.artifacts.artifact import Artifact, Reference, inputs_hash
 from components.heartbeat import is_beating
 from pipeline.plan.node import node_name
-from pipeline.run.folder import RunFolder, run_folders
+from pipeline.run.folder import TRACKING, RunFolder, run_folders
 from pipeline.run.record import NodeRecord, RunRecord
 from pipeline.stages import stage_named
 from pipeline.store.store import Store
@@ -62,7 +62,7 @@ class Observer:
             verdict=end["verdict"] if end else {},
             served=end["served"] if end else "",
             code=start["code"],
-            tracking=self._folder.read("tracking.json") or {},
+            tracking=self._folder.read(TRACKING) or {},
             message=end["message"] if end else "",
         )
 
@@ -122,6 +122,7 @@ class Observer:
             stopped = "failed" if status == "failed" else "interrupted"
             state = stopped if reports else "not reached"
         failed = [report for report in reports if report["error"]]
+        epochs = _epochs(reports)
         latest = next((report["progress"] for report in reversed(reports) if report["progress"]), None)
         return NodeRecord(
             stage=planned["stage"],
@@ -139,7 +140,10 @@ class Observer:
             unexpected=failed[-1]["unexpected"] if failed else False,
             traceback=failed[-1]["traceback"] if failed else "",
             trials=tuple(planned["trials"]),
-            history=_history(reports),
+            history=tuple(
+                {name: value for name, value in epoch.items() if name != "at"} for epoch in epochs.values()
+            ),
+            epoch_times={number: round(1000 * epoch["at"]) for number, epoch in epochs.items()},
             planned_epochs=max((report["epochs"] for report in reports), default=0),
             summary=artifact.summary if artifact else {},
         )
@@ -161,10 +165,10 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _history(reports: list[dict[str, Any]]) -> tuple[dict[str, float], ...]:
+def _epochs(reports: list[dict[str, Any]]) -> dict[int, dict[str, float]]:
     """Puts the epochs that several processes report together, each as it was reported last."""
-    epochs = {epoch["epoch"]: epoch for report in reports for epoch in report["history"]}
-    return tuple(epochs[number] for number in sorted(epochs))
+    epochs = {int(epoch["epoch"]): epoch for report in reports for epoch in report["history"]}
+    return dict(sorted(epochs.items()))
 
 
 def read_records(root: UPath) -> list[RunRecord]:

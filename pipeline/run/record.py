@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from components.artifacts.artifact import Reference
@@ -35,6 +36,7 @@ class NodeRecord:
         traceback: of that error.
         trials: the ids of the trials that share it; none if it belongs to another candidate.
         history: the metrics of each of its epochs, as far as this run did them.
+        epoch_times: by number of the epoch, when it was over, in milliseconds since 1970.
         planned_epochs: how many there are to be; 0 if it has none.
         summary: of its artifact, once it is there.
     """
@@ -55,6 +57,7 @@ class NodeRecord:
     traceback: str = ""
     trials: tuple[str, ...] = ()
     history: tuple[Mapping[str, float], ...] = ()
+    epoch_times: Mapping[int, int] = field(default_factory=dict)
     planned_epochs: int = 0
     summary: Mapping[str, Any] = field(default_factory=dict)
 
@@ -85,7 +88,7 @@ class RunRecord:
         verdict: whether the model may be served, why, and how it stands to each rule; empty if there is none.
         served: the pushed version's directory; empty if nothing was pushed.
         code: which version of this code ran, as MLflow's tags.
-        tracking: where the MLflow run is, and what of it is missing there.
+        tracking: where MLflow is (`uri`), and which of its runs this is (`run`); empty if it has none yet.
         message: why it failed.
     """
 
@@ -102,6 +105,11 @@ class RunRecord:
     code: dict[str, str] = field(default_factory=dict)
     tracking: dict[str, str] = field(default_factory=dict)
     message: str = ""
+
+    @property
+    def began(self) -> int:
+        """When it began, in milliseconds since 1970."""
+        return round(1000 * datetime.fromisoformat(self.started).timestamp())
 
     @property
     def metrics(self) -> dict[str, float]:

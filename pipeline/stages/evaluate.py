@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
 EXAMPLES = ("validation", "test", "kept")
-_PICTURES = "plots"
+_PICTURES = "plots/"
 _FIGURES = ("metrics", "resamples", "slices", "worst_examples", "attention_maps")  # they shape no answer
 
 
@@ -81,7 +81,7 @@ class EvaluateStage(Stage):
         log.metrics = {f"{split}/{name}": value for name, value in report["metrics"].items()}
         for metric, (low, high) in report["intervals"].items():
             log.intervals |= {f"{split}/{metric}.low": low, f"{split}/{metric}.high": high}
-        log.files |= {f"{_PICTURES}/{each}": path for each, path in artifact.plots()}
+        log.files |= {name: name for name in artifact.names(_PICTURES)}
         return log
 
 

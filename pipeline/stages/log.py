@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 
@@ -34,7 +33,7 @@ class StageLog:
         intervals: bounds of the metrics, by name.
         tags: by name.
         epochs: of the training, as in its history.
-        files: by the path in MLflow, the file on this machine, which may be called otherwise.
+        files: by the path in MLflow, the logical name in the artifact.
         datasets: the splits that were read.
     """
 
@@ -42,7 +41,7 @@ class StageLog:
     intervals: dict[str, float] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     epochs: list[dict[str, Any]] = field(default_factory=list)
-    files: dict[str, Path] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
     datasets: list[DatasetFacts] = field(default_factory=list)
 
 

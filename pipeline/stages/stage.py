@@ -160,7 +160,7 @@ class Stage(ABC):
         """Reads what MLflow gets of an artifact.
 
         Args:
-            artifact: whose files are brought to this machine if they are elsewhere.
+            artifact: whose figures are read; its files are only named.
 
         Raises:
             UserError: if a file of it is missing or damaged.
@@ -168,11 +168,7 @@ class Stage(ABC):
         """
         return StageLog(
             tags={f"key.{self.name}": artifact.manifest.key},
-            files={
-                f"{self.name}/{each}": artifact.file(each)
-                for each in artifact.published
-                if artifact.has(each)
-            },
+            files={f"{self.name}/{each}": each for each in artifact.published if artifact.has(each)},
         )
 
 

@@ -108,7 +108,7 @@ class TrainStage(Stage):
         log.metrics["best_epoch"] = history["best_epoch"]
         log.epochs = history["epochs"]
         if artifact.has(CURVES):
-            log.files[CURVES] = artifact.file(CURVES)
+            log.files[CURVES] = CURVES
         return log
 
 

@@ -10,11 +10,11 @@ import sqlite3
 import sys
 import warnings
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.errors import UserError
-from pipeline.tracking.delivery import Failure
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,6 +27,14 @@ _ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
+
+
+class Failure(Enum):
+    """What an error says of the next try."""
+
+    UNREACHABLE = "nobody answers: nothing else can be sent now either"
+    TEMPORARY = "this was answered, but cannot be taken now"
+    PERMANENT = "this can never be sent"
 
 
 def quiet_mlflow() -> None:
@@ -83,6 +91,14 @@ def one_line(error: Exception | None) -> str:
 def without_password(text: str) -> str:
     """The text without the user and password of the addresses in it."""
     return re.sub(r"://[^/@\s]+@", "://", text)
+
+
+def published(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns a record's configuration without the password that MLflow's address may have."""
+    if "tracking" not in config:
+        return config
+    tracking = config["tracking"]
+    return {**config, "tracking": {**tracking, "uri": without_password(tracking["uri"])}}
 
 
 def failure_of(error: Exception) -> Failure:

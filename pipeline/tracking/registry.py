@@ -17,6 +17,7 @@ from upath import UPath
 
 import components.export
 from components import files
+from components.artifacts.evaluation import Evaluation
 from components.artifacts.exported_model import ModelId
 from components.errors import UserError
 from pipeline.serving.served import Served
@@ -288,6 +289,31 @@ def registered(client: MlflowClient, name: str, digest: str) -> ModelVersion | N
     """The newest version of a registered model that has these files."""
     found = client.search_model_versions(f"name = '{name}' and tags.`{DIGEST}` = '{digest}'")
     return max(found, key=lambda each: int(each.version), default=None)
+
+
+def register_served(
+    client: MlflowClient, uri: str, run_id: str, place: str, evaluation: Evaluation | None
+) -> None:
+    """Makes a served model the champion, unless that was done.
+
+    Args:
+        client: of MLflow.
+        uri: where the client's registry is, absolute.
+        run_id: the run it is logged with.
+        place: the directory of the version that was pushed; if it was pushed again since, that one counts.
+        evaluation: of the model, which has a text to ask it.
+    """
+    directory = files.resolve(place)
+    served, number = Served(directory.parent.parent, directory.parent.name), int(directory.name)
+    seen, content = served.look(), served.content(number, directory)
+    if content is not None and served.place_of(seen, content.digest) is not None:
+        number = seen.newest or number
+    if content is None or number not in seen.versions:
+        return  # it has been removed since
+    noted = served.claims.registered(number, without_password(uri))
+    if not noted or registered(client, served.name, content.digest) is None:
+        example = evaluation.example_question() if evaluation else None
+        make_champion(client, uri, run_id, str(seen.versions[number]), example or "")
 
 
 def make_champion(

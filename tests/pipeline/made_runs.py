@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timezone
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from components.evaluate.candidates import Exported
 from components.evaluate.measure import Measure
 from components.evaluate.metrics import metric_names
 from components.reports import EpochFinished, emit
+from components.train.config import TrainConfig
 from components.work import Work
 from pipeline.plan.ingredients import Ingredients
 from pipeline.plan.node import FIRST, NodePlan, Plan, Read, Trial
@@ -25,6 +27,8 @@ from pipeline.stages.evaluate import EvaluateStage
 from pipeline.store.store import Store
 
 EXAMPLES = 400
+CONFIG = SimpleNamespace(train=TrainConfig())
+"""What stages ask before they say what they read."""
 OF_CHAMPION = "evaluate champion"
 """The node that measures the champion."""
 EPOCHS = [{"epoch": 1, "loss": 0.5, "seconds": 2.0}, {"epoch": 2, "loss": 0.4, "seconds": 3.0}]
@@ -89,7 +93,7 @@ class MadeRun:
         self.folder.start("made", self._config, {}, self.plan)
 
     def _node(self, stage, trial, name):
-        reads = {read: Read(parts, node=read) for read, parts in stage.reads(None).items()}
+        reads = {read: Read(parts, node=read) for read, parts in stage.reads(CONFIG).items()}
         own = name if "train" in (stage.name, *reads) else ""
         key = Ingredients(settings={"made": f"{stage.name} {self._data} {own}"})
         parts = dict.fromkeys(stage.kind.parts, "")

@@ -126,13 +126,14 @@ def test_a_run_whose_process_is_gone_was_killed(tmp_path):
     assert run.record().status == "killed"
 
 
-def test_where_the_mlflow_run_is_can_be_noted_again(root):
+def test_the_first_one_settles_which_run_of_mlflow_it_is(root):
     run = MadeRun(root)
     assert run.record().tracking == {}
-    run.folder.note_tracking("uri", "id")
-    assert run.record().tracking == {"uri": "uri", "run": "id", "missing": "the end"}
-    run.folder.note_tracking("uri", "id", "")
-    assert run.record().tracking["missing"] == ""
+    assert [run.folder.note_tracking("uri", each) for each in ("one", "other")] == ["one", "one"]
+    assert run.record().tracking == {"uri": "uri", "run": "one"}
+    assert run.folder.tracked("1") == ""
+    assert run.folder.note_tracking("uri", "trial", "1") == run.folder.tracked("1") == "trial"
+    assert run.folder.tracked() == "one"
 
 
 def test_a_folder_without_a_start_is_no_run(root):

@@ -2,7 +2,6 @@ import errno
 import http.server
 import json
 import math
-import shutil
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from made_runs import OF_CHAMPION, MadeRun
+from mirrored import known, listed, losses, record_calls, runs_of, settings
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
@@ -21,15 +21,14 @@ from mlflow.store.artifact.mlflow_artifacts_repo import MlflowArtifactsRepositor
 from components import files
 from components.errors import UserError
 from components.evaluate.verdict import Verdict
+from components.heartbeat import Heartbeat
 from components.reports import Warned, emit
 from pipeline.report.facts import find_runs
 from pipeline.run import code_version as code_version_module
 from pipeline.run.code_version import code_version
-from pipeline.tracking import delivery
-from pipeline.tracking.delivery import Failure
-from pipeline.tracking.mlflow_client import database_path, failure_of, quiet_mlflow, ui_command
-from pipeline.tracking.mlflow_run import params, published
-from pipeline.tracking.sender import Sender
+from pipeline.tracking import system_metrics, tracker
+from pipeline.tracking.contents import params
+from pipeline.tracking.mlflow_client import Failure, database_path, failure_of, quiet_mlflow, ui_command
 from pipeline.tracking.system_metrics import SystemMetrics
 from pipeline.tracking.tracker import Tracker
 
@@ -41,87 +40,83 @@ EPOCHS = [
 STAGES = ("ingest", "tokenize", "train", "evaluate", "export")
 
 
+SCRIPT = """
+import sys
+from components import files
+from pipeline.run.folder import RunFolder
+from pipeline.run.observe import Observer
+from pipeline.store.store import Store
+from pipeline.tracking.tracker import Tracker
+root = files.resolve(sys.argv[2])
+folder = RunFolder(root, sys.argv[3])
+observer = Observer(folder, Store(root))
+tracker = Tracker(sys.argv[1], folder)
+tracker.update(observer.record(), observer.artifact)
+problems = tracker.finish(timeout=300)
+sys.exit(repr(problems) if problems else 0)
+"""
+
+
+def follow(uri, run):
+    """A tracker that has seen a run."""
+    tracker = Tracker(uri, run.folder, watch=False)
+    update(tracker, run)
+    return tracker
+
+
 def update(tracker, run):
     """Has the tracker see what is known of a run now, as the watcher does."""
     tracker.update(run.record(), run.observer.artifact)
 
 
-SCRIPT = """
-import sys
-from pipeline.tracking.tracker import Tracker
-tracker = Tracker(sys.argv[1], "first", "one of two")
-tracker.start({"a": 1}, {}, "")
-missing = tracker.finish("FINISHED", timeout=300)
-sys.exit(repr(missing) if missing else 0)
-"""
-
-
-@pytest.fixture(scope="session")
-def made_by_two(tmp_path_factory):
-    """A database that two processes made at once, and what they printed; MLflow takes seconds to make one."""
-    database = tmp_path_factory.mktemp("shared") / "new" / "mlflow.db"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, f"sqlite:///{database}"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    return database, [process.communicate()[0] for process in processes]
-
-
-@pytest.fixture
-def uri(tmp_path, made_by_two):
-    shutil.copy(made_by_two[0], tmp_path)
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
-
-
-def finished(tracker, status="FINISHED", message=""):
+def finished(uri, run, tracker=None, **end):
     """Ends the run, and returns it and its trial."""
-    assert tracker.finish(status, message, timeout=300) == []
-    client = MlflowClient(tracker._sender.uri)
-    return client.get_run(tracker.run_id), client.get_run(tracker.trial_id)
-
-
-def listed(uri, run, directory=""):
-    return {file.path for file in MlflowClient(uri).list_artifacts(run.info.run_id, directory)}
-
-
-def losses(uri, run):
-    history = MlflowClient(uri).get_metric_history(run.info.run_id, "loss")
-    return sorted((metric.step, metric.value) for metric in history)
+    tracker = tracker or follow(uri, run)
+    update(tracker, run.end(**end))
+    assert tracker.finish(timeout=300) == []
+    return runs_of(uri, run)
 
 
 def test_a_whole_run(uri, tmp_path, capfd):
-    MadeRun(tmp_path, "another").make("ingest")
-    made = MadeRun(tmp_path, epochs=EPOCHS).make("tokenize", seconds=1.5)
-    tracker = Tracker(uri, "dates/été", "20260321-120000-ab12", "gru")
-    params = {"train.epochs": 2, "odd name*[0]": None, "..": True, "long": "x" * 7000}
-    tracker.start({**params, **{f"p{i}": i for i in range(150)}}, {"task": "seq2seq"}, "name: dates\n")
-    with made.work("train").attempt():
-        emit(Warned("train", "which is nothing to log"))
-    update(tracker, made)
-    for epoch in EPOCHS:
-        made.train(epoch["epoch"])
+    given = settings(uri, experiment="dates/été")
+    MadeRun(tmp_path, "another", config=given).make("ingest")
+    config = {
+        **given,
+        "model": {"encoder": {"type": "gru"}},
+        "train": {"epochs": 2, "odd name*[0]": None, "long": "x" * 7000},
+        "many": {f"p{i}": i for i in range(150)},
+        "..": True,
+    }
+    made = MadeRun(tmp_path, config=config, epochs=EPOCHS)
+    tracker = Tracker(uri, made.folder)
+    with Heartbeat(made.folder.heartbeat):
         update(tracker, made)
-    made.make("train", "evaluate", "export", seconds=2.5)
-    made.make(OF_CHAMPION)  # whose figures are another run's
-    update(tracker, made)
-    tracker.decided(Verdict(True, ["exact_match 0.97 >= 0.9 (min)"]).as_json())
-    run, trial = finished(tracker)
+        made.make("tokenize", seconds=1.5)
+        with made.work("train").attempt():
+            emit(Warned("train", "which is nothing to log"))
+        update(tracker, made)
+        for epoch in EPOCHS:
+            made.train(epoch["epoch"])
+            update(tracker, made)
+        made.make("train", "evaluate", "export", seconds=2.5)
+        made.make(OF_CHAMPION)  # whose figures are another run's
+        update(tracker, made)
+    verdict = Verdict(True, ["exact_match 0.97 >= 0.9 (min)"]).as_json()
+    run, trial = finished(uri, made, tracker, verdict=verdict)
 
-    assert (run.info.run_name, run.info.status) == ("gru 20260321-120000-ab12", "FINISHED")
-    assert (trial.info.run_name, trial.info.status) == ("gru ab12, trial 1", "FINISHED")
+    short = made.id.rpartition("-")[2]
+    assert (run.info.run_name, run.info.status) == (f"gru {made.id}", "FINISHED")
+    assert (trial.info.run_name, trial.info.status) == (f"gru {short}, trial 1", "FINISHED")
     assert trial.data.tags["mlflow.parentRunId"] == run.info.run_id
     assert "mlflow.parentRunId" not in run.data.tags
+    assert run.data.tags["rnnpipe.run"] == made.id
     assert run.data.params == trial.data.params
-    assert len(run.data.params) == 154
+    assert len(run.data.params) == 161
+    assert run.data.params["encoder"] == "gru"
     assert run.data.params["train.epochs"] == "2"
-    assert run.data.params["odd name__0_"] == "None"
+    assert run.data.params["train.odd name__0_"] == "None"
     assert run.data.params["_.."] == "True"
-    assert run.data.params["long"] == "x" * 6000
+    assert run.data.params["train.long"] == "x" * 6000
     measured = made.record().metrics
     assert run.data.metrics == {
         **{f"test/{name}": value for name, value in measured.items()},
@@ -146,7 +141,7 @@ def test_a_whole_run(uri, tmp_path, capfd):
     assert trial.data.metrics.keys() == run.data.metrics.keys() | bounds
     for each in (run, trial):
         assert losses(uri, each) == [(1, 0.5), (2, 0.25)]
-        assert each.data.tags["task"] == "seq2seq"
+        assert each.data.tags["pipeline"] == "made"
     assert run.data.tags["stage.ingest"] == "reused"
     assert run.data.tags["stage.tokenize"] == "ran"
     assert run.data.tags["key.train"] == made.record().nodes["train"].key
@@ -166,88 +161,68 @@ def test_a_whole_run(uri, tmp_path, capfd):
     assert json.loads(data["testing"].profile) == {"num_rows": 3}
     place = Path(urllib.parse.unquote(urllib.parse.urlsplit(run.info.artifact_uri).path))
     assert place.parents[1] == tmp_path / "mlartifacts" / "dates_été"
-    assert (place / "pipeline.yaml").read_text() == "name: dates\n"
+    assert "type: gru" in (place / "pipeline.yaml").read_text()
     assert capfd.readouterr() == ("", "")
 
 
 def test_reused_stages_are_logged_so_that_runs_compare(uri, tmp_path):
-    MadeRun(tmp_path, epochs=EPOCHS).make(*STAGES)
-    tracker = Tracker(uri, "dates", "again")
-    tracker.start({}, {}, "")
-    update(tracker, MadeRun(tmp_path, epochs=EPOCHS))
-    run, _ = finished(tracker)
+    MadeRun(tmp_path, config=settings(uri), epochs=EPOCHS).make(*STAGES)
+    run, _ = finished(uri, MadeRun(tmp_path, config=settings(uri), epochs=EPOCHS))
     assert losses(uri, run) == [(1, 0.5), (2, 0.25)]
     assert run.data.metrics["test/exact_match"] == 0.8
     assert not any(name.startswith("seconds.") for name in run.data.metrics)
     assert {run.data.tags[f"stage.{stage}"] for stage in STAGES} == {"reused"}
 
 
-def known(uri, tracker):
-    """What MLflow has of a run and of its trial, without times and drawn ids."""
-    found = []
-    for run in finished(tracker):
-        client = MlflowClient(uri)
-        histories = {
-            name: sorted((each.step, each.value) for each in client.get_metric_history(run.info.run_id, name))
-            for name in run.data.metrics
-        }
-        folders = ("", *STAGES, "plots")
-        own = ("mlflow.", "rnnpipe.run")
-        found.append(
-            {
-                "metrics": list(histories.items()),
-                "tags": {name: each for name, each in run.data.tags.items() if not name.startswith(own)},
-                "params": run.data.params,
-                "files": {folder: listed(uri, run, folder) for folder in folders},
-                "data": sorted(
-                    (each.dataset.name, each.dataset.digest) for each in run.inputs.dataset_inputs
-                ),
-            }
-        )
-    return found
-
-
-def test_a_run_is_the_same_however_often_it_is_looked_at(uri, tmp_path):
+def test_a_run_is_the_same_however_often_it_is_looked_at(uri, tmp_path, monkeypatch):
     """Live, with every step looked at several times; or at once, when all is over, from the store alone."""
-    made = MadeRun(tmp_path, epochs=EPOCHS)
-    live, once, often = (Tracker(uri, "dates", name, watch=False) for name in ("live", "once", "often"))
-    for tracker in (live, once, often):
-        tracker.start({"a": 1}, {"task": "seq2seq"}, "name: dates")
-    for step in (
-        lambda: None,
-        lambda: made.make("ingest"),
-        lambda: made.make("tokenize"),
-        lambda: made.train(1),
-        lambda: made.train(2),
-        lambda: made.make("train"),
-        lambda: made.make("evaluate", OF_CHAMPION),
-        lambda: made.make("export"),
-        lambda: made.end(),
-    ):
-        step()
-        update(live, made)
-        update(live, made)
+    monkeypatch.setattr(tracker, "_FIRST_PAUSE", 0.001)
+    made = MadeRun(tmp_path, config=settings(uri), epochs=EPOCHS)
+    with Heartbeat(made.folder.heartbeat):
+        live = follow(uri, made)
+        for step in (
+            lambda: None,
+            lambda: made.make("ingest"),
+            lambda: made.make("tokenize"),
+            lambda: made.train(1),
+            lambda: made.train(2),
+            lambda: made.make("train"),
+            lambda: made.make("evaluate", OF_CHAMPION),
+            lambda: made.make("export"),
+        ):
+            step()
+            for _ in range(20):
+                update(live, made)
+    finished(uri, made, live)
+    expected = known(uri, made)
+    assert [point[::2] for point in expected[1]["metrics"]["loss"]] == [(1, 0.5), (2, 0.25)]
+    for entry in files.entries(made.folder.place):
+        if entry.path.name.startswith("tracking"):
+            files.delete([entry.path])  # so that another run is made
+    before = runs_with(uri, made)[0]
+    MlflowClient(uri).delete_run(before)
     (run,) = find_runs(tmp_path, [made.id])
-    once.update(run.record, run.artifact)
-    for _ in range(20):
-        update(often, made)
-    expected = known(uri, live)
-    assert known(uri, once) == expected
-    assert known(uri, often) == expected
-    assert dict(expected[1]["metrics"])["loss"] == [(1, 0.5), (2, 0.25)]
+    once = Tracker(uri, made.folder, watch=False)
+    once.update(run.record, run.artifacts.get)
+    assert once.finish(timeout=300) == []
+    assert made.record().tracking["run"] != before
+    assert known(uri, made) == expected
 
 
-def test_two_threads_that_look_at_once_send_everything_once(uri, tmp_path, monkeypatch):
-    made = MadeRun(tmp_path, epochs=EPOCHS).make("ingest", "tokenize", "train").end()
+def runs_with(uri, made):
+    """The ids of the runs in MLflow that are said to be a run, those of trials left out."""
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("dates").experiment_id
+    found = client.search_runs([experiment], f"tags.`rnnpipe.run` = '{made.id}'")
+    return [each.info.run_id for each in found]
+
+
+def test_threads_that_look_at_once_send_everything_once(uri, tmp_path, monkeypatch):
+    made = MadeRun(tmp_path, config=settings(uri), epochs=EPOCHS).make("ingest", "tokenize", "train")
     made.train(1, 2)
-    labels = []
-    put = delivery.Delivery.put
-    monkeypatch.setattr(
-        delivery.Delivery, "put", lambda self, label, send: (labels.append(label), put(self, label, send))
-    )
-    tracker = Tracker(uri, "dates", "twice", watch=False)
-    tracker.start({}, {}, "")
-    record = made.record()
+    client = record_calls(monkeypatch, uri)
+    tracker = follow(uri, made)
+    record = made.end().record()
     threads = [
         threading.Thread(target=tracker.update, args=(record, made.observer.artifact)) for _ in range(8)
     ]
@@ -255,37 +230,32 @@ def test_two_threads_that_look_at_once_send_everything_once(uri, tmp_path, monke
         thread.start()
     for thread in threads:
         thread.join()
-    finished(tracker)
-    assert labels[3:8] == ["ingest", "tokenize", "epoch 1", "epoch 2", "train"]
-    assert labels[8:] == ["the trial's figures", "the end"]
+    assert tracker.finish(timeout=300) == []
+    assert client.calls.count("create_run") == 2
+    assert client.calls.count("log_artifact") == 5
+    assert client.calls.count("log_inputs") == 1
 
 
 def test_two_runs_that_note_the_same_data_at_once(uri, tmp_path, monkeypatch):
     """Both look, and find no such data set; the database takes the first one's and refuses the other's."""
-    log_inputs, refused = MlflowClient.log_inputs, []
+    refused = []
 
-    def refuse_once(client, *arguments):
-        if not refused:
-            refused.append(arguments)
-            raise MlflowException("UNIQUE constraint failed: datasets.name", BAD_REQUEST)
-        log_inputs(client, *arguments)
+    def refuse_once(number, name, arguments):
+        if name != "log_inputs" or refused:
+            return None
+        refused.append(arguments)
+        return MlflowException("UNIQUE constraint failed: datasets.name", BAD_REQUEST)
 
-    monkeypatch.setattr(MlflowClient, "log_inputs", refuse_once)
-    tracker = Tracker(uri, "dates", "second", watch=False)
-    tracker.start({}, {}, "")
-    update(tracker, MadeRun(tmp_path).make("ingest"))
-    run, _ = finished(tracker)
+    record_calls(monkeypatch, uri, refuse_once)
+    run, _ = finished(uri, MadeRun(tmp_path, config=settings(uri)).make("ingest"))
     assert refused
     assert len(run.inputs.dataset_inputs) == 2
 
 
 def test_what_lies_in_an_object_store_arrives_under_its_own_name(uri, tmp_path, monkeypatch):
     monkeypatch.setenv("RNNPIPE_CACHE", str(tmp_path / "cache"))
-    made = MadeRun("memory://tracked/runs", epochs=EPOCHS).make("ingest", "tokenize", "train", "evaluate")
-    tracker = Tracker(uri, "dates", "remote")
-    tracker.start({}, {}, "")
-    update(tracker, made)
-    run, trial = finished(tracker)
+    made = MadeRun("memory://tracked/runs", config=settings(uri), epochs=EPOCHS)
+    run, trial = finished(uri, made.make("ingest", "tokenize", "train", "evaluate"))
     assert listed(uri, run, "ingest") == {"ingest/statistics.json"}
     assert listed(uri, trial, "train") == {"train/history.json"}
     assert listed(uri, trial, "plots") == {"plots/training_curves.png", "plots/by_length.png"}
@@ -294,37 +264,29 @@ def test_what_lies_in_an_object_store_arrives_under_its_own_name(uri, tmp_path, 
 
 
 def test_epochs_trained_before_an_interruption_are_taken_from_the_history(uri, tmp_path):
-    made = MadeRun(tmp_path, epochs=EPOCHS).make("ingest", "tokenize")
+    made = MadeRun(tmp_path, config=settings(uri), epochs=EPOCHS).make("ingest", "tokenize")
     made.train(2)
-    tracker = Tracker(uri, "dates", "resumed")
-    tracker.start({}, {}, "")
-    update(tracker, made)
-    update(tracker, made.make("train"))
-    for run in finished(tracker):
+    tracker = follow(uri, made)
+    wait_for(lambda: made.folder.tracked("1") and len(losses(uri, runs_of(uri, made)[1])) == 1)
+    for run in finished(uri, made.make("train"), tracker):
         assert losses(uri, run) == [(1, 0.5), (2, 0.25)]
 
 
-def test_a_failed_run(uri):
-    tracker = Tracker(uri, "dates", "bad luck")
-    tracker.start({}, {}, "")
-    run, trial = finished(tracker, "FAILED", "the loss is no number")
+def test_a_failed_run(uri, tmp_path):
+    made = MadeRun(tmp_path, config=settings(uri))
+    run, trial = finished(uri, made, status="failed", message="the loss is no number")
     assert run.info.status == trial.info.status == "FAILED"
     assert run.data.tags["message"] == "the loss is no number"
 
 
 def test_a_run_that_is_sent_again_keeps_its_trial(uri, tmp_path):
-    made = MadeRun(tmp_path, epochs=EPOCHS).make("ingest", "tokenize")
+    made = MadeRun(tmp_path, config=settings(uri), epochs=EPOCHS).make("ingest", "tokenize")
     made.train(1)
-    first = Tracker(uri, "dates", "again")
-    first.start({}, {}, "")
-    update(first, made)
-    run, trial = finished(first, "KILLED")
-    second = Tracker(uri, "dates", "again", run_id=run.info.run_id)
-    second.start({}, {}, "")
-    update(second, made.make("train"))
-    finished(second)
-    assert (second.run_id, second.trial_id) == (run.info.run_id, trial.info.run_id)
-    for each in (run, trial):
+    follow(uri, made).finish(timeout=300)
+    before = [each.info.run_id for each in runs_of(uri, made)]
+    found = finished(uri, made.make("train"))
+    assert [each.info.run_id for each in found] == before
+    for each in found:
         assert losses(uri, each) == [(1, 0.5), (2, 0.25)]
 
 
@@ -337,83 +299,92 @@ def test_parameters_are_what_a_run_does_under_names_that_sort_well():
     assert params(config) == {
         "encoder": "gru",
         "pooling": "max",
-        "seed": 7,
+        "seed": "7",
         "model.encoder.type": "gru",
-        "model.encoder.units": 8,
+        "model.encoder.units": "8",
         "model.pooling": "max",
-        "model.attention": None,
+        "model.attention": "None",
         "evaluate.metrics.0": "accuracy",
     }
 
 
-def test_a_password_stays_here():
-    config = {"tracking": {"uri": "http://user:secret@127.0.0.1:9", "experiment": "dates"}}
-    assert params(published(config)) == {"tracking.uri": "http://127.0.0.1:9", "tracking.experiment": "dates"}
-    assert "secret" in config["tracking"]["uri"]
+def test_a_password_stays_here(tmp_path, uri, monkeypatch):
+    record_calls(monkeypatch, uri)
+    made = MadeRun(tmp_path, config=settings(NOWHERE)).end()
+    following = follow(NOWHERE, made)
+    assert following.finish(timeout=300) == []
+    assert made.record().config["tracking"]["uri"] == NOWHERE
+    assert made.record().tracking["uri"] == "http://127.0.0.1:9"
+    run, trial = runs_of(uri, made)
+    assert run.data.params["tracking.uri"] == "http://127.0.0.1:9"
+    for each in (run, trial):
+        assert "secret" not in json.dumps([each.data.params, each.data.tags])
+    page = Path(MlflowClient(uri).download_artifacts(run.info.run_id, "pipeline.yaml")).read_text()
+    assert "http://127.0.0.1:9" in page
+    assert "secret" not in page
 
 
-def test_a_run_whose_answer_was_lost_is_found_again(uri, monkeypatch):
-    monkeypatch.setattr(delivery, "_FIRST_PAUSE", 0.001)
-    create, made = MlflowClient.create_run, []
+def test_a_run_whose_answer_was_lost_is_found_again(uri, tmp_path, monkeypatch):
+    monkeypatch.setattr(tracker, "_FIRST_PAUSE", 0.001)
+    lost = []
 
-    def lose_the_answers(client, *arguments):
-        made.append(create(client, *arguments))
-        if len(made) < 3:
-            raise ConnectionError("timed out")
-        return made[-1]
+    def lose_two_answers(number, name, arguments):
+        if name != "create_run" or len(lost) == 2:
+            return None
+        lost.append(number)
+        return ConnectionError("timed out")
 
-    monkeypatch.setattr(MlflowClient, "create_run", lose_the_answers)
-    tracker = Tracker(uri, "dates", "20260321-120000-ab12")
-    tracker.start({}, {}, "")
-    deadline = time.monotonic() + 60
-    while tracker.trial_id is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    run, trial = finished(tracker)
-    assert [each.info.run_id for each in made] == [run.info.run_id, trial.info.run_id]
+    client = record_calls(monkeypatch, uri, lose_two_answers, late=True)
+    made = MadeRun(tmp_path, config=settings(uri))
+    following = follow(uri, made)
+    wait_for(lambda: len(lost) == 2)
+    wait_for(lambda: made.folder.tracked("1"))
+    finished(uri, made, following)
+    assert client.calls.count("create_run") == 2
+    assert len(MlflowClient(uri).search_runs(["1"])) == 2
 
 
 def test_an_artifact_that_cannot_be_read_costs_only_itself(uri, tmp_path):
-    made = MadeRun(tmp_path).make(*STAGES)
-    tracker = Tracker(uri, "dates", "holes")
-    tracker.start({"a": 1}, {}, "")
+    made = MadeRun(tmp_path, config=settings(uri)).make(*STAGES)
     gone = made.made("train").place("history.json")
     files.delete([gone])
-    update(tracker, made)
-    (message,) = tracker.finish("FINISHED", timeout=300)
+    following = follow(uri, made.end())
+    (message,) = following.finish(timeout=300)
     assert f"did not get train: {gone} is missing" in message
-    assert MlflowClient(uri).get_run(tracker.run_id).info.status == "FINISHED"
+    assert runs_of(uri, made)[0].info.status == "FINISHED"
 
 
-def test_a_deleted_experiment(uri):
+def test_a_deleted_experiment(uri, tmp_path):
     client = MlflowClient(uri)
     client.delete_experiment(client.create_experiment("dates"))
-    tracker = Tracker(uri, "dates", "orphan")
-    tracker.start({}, {}, "")
-    (message,) = tracker.finish("FINISHED", timeout=300)
+    (message,) = follow(uri, MadeRun(tmp_path, config=settings(uri))).finish(timeout=300)
     assert "'dates' is deleted; restore it with `mlflow experiments restore -x" in message
 
 
 def test_a_file_that_is_no_database(tmp_path):
     (tmp_path / "mlflow.db").write_text("something else, " * 100)
-    tracker = Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", "dates", "lost")
-    tracker.start({}, {}, "")
-    (message,) = tracker.finish("FINISHED", timeout=300)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    (message,) = follow(uri, MadeRun(tmp_path, config=settings(uri))).finish(timeout=300)
     assert "file is not a database" in message
 
 
 def test_an_unreachable_server_only_costs_a_message(tmp_path):
-    made = MadeRun(tmp_path)
+    made = MadeRun(tmp_path, config=settings(NOWHERE))
     made.train(1)
-    tracker = Tracker(NOWHERE, "dates", "alone")
-    tracker.start({"a": 1}, {}, "")
-    update(tracker, made.make("ingest"))
-    (message,) = tracker.finish("FINISHED", timeout=300)
+    (message,) = follow(NOWHERE, made.make("ingest").end()).finish(timeout=300)
     missing = "the run, its parameters, pipeline.yaml, ingest, epoch 1, the trial's figures, the end: "
     assert message.startswith(f"MLflow at http://127.0.0.1:9 did not get {missing}")
     assert "Connection refused" in message
+    assert f"`rnnpipe track {made.id}` sends it later." in message
     assert "secret" not in message
-    assert tracker.run_id is None
+    assert made.record().tracking == {}
+
+
+def wait_for(holds):
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
@@ -485,62 +456,71 @@ def test_silence_and_faults_of_this_side():
     assert failure_of(MlflowException("database is locked")) is Failure.TEMPORARY
 
 
-def test_what_is_sent_late_is_not_missing_from_the_figures(uri, tmp_path, monkeypatch):
-    """An epoch that MLflow cannot take until the end, which the figures are sent before."""
-    monkeypatch.setattr(delivery, "_FIRST_PAUSE", 0.001)
-    tracker = Tracker(uri, "dates", "late")
-    send, refused = Sender._send, []
+def test_the_machine_is_watched(uri, tmp_path, monkeypatch):
+    machine = SystemMetrics()
+    assert machine.sample() == {}  # nothing is known of so short a time
+    monkeypatch.setattr(system_metrics, "INTERVAL", 0.0)
+    first, second = machine.sample(), machine.sample()
+    assert machine.step == 2
+    assert first.keys() == second.keys()
+    assert all(name.startswith("system/") for name in first)
+    assert first["system/process_memory_usage_megabytes"] > 10
+    assert 0 < first["system/system_memory_usage_percentage"] <= 100
 
-    def send_all_but_the_last_epoch(self, run, **entities):
-        if len(refused) < 4 and any(each.step == 2 for each in entities.get("metrics", ())):
-            refused.append(run)
-            raise MlflowException("database is locked")
-        send(self, run, **entities)
-
-    monkeypatch.setattr(Sender, "_send", send_all_but_the_last_epoch)
-    tracker.start({}, {}, "")
-    made = MadeRun(tmp_path, epochs=EPOCHS)
-    made.train(1, 2)
-    update(tracker, made)
-    deadline = time.monotonic() + 60
-    while len(refused) < 4:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    for run in finished(tracker):
-        assert losses(uri, run) == [(1, 0.5), (2, 0.25)]
-    assert refused == [tracker.trial_id] * 4
-
-
-def test_the_machine_is_watched(uri):
-    samples = []
-    watch = SystemMetrics(samples.append, interval=0.05)
-    watch.start()
-    while len(samples) < 2:
-        time.sleep(0.01)
-    watch.stop()
-    count = len(samples)
-    assert all(name.startswith("system/") for sample in samples for name in sample)
-    assert samples[0]["system/process_memory_usage_megabytes"] > 10
-    assert 0 < samples[0]["system/system_memory_usage_percentage"] <= 100
-
-    tracker = Tracker(uri, "dates", "busy")
-    tracker.start({}, {}, "")
-    for sample in samples[:2]:
-        tracker._put_sample(sample)
-    run, _ = finished(tracker)
+    monkeypatch.setattr(tracker, "INTERVAL", 0.01)
+    monkeypatch.setattr(tracker, "_FIRST_PAUSE", 0.01)
+    made = MadeRun(tmp_path, config=settings(uri))
+    busy = Tracker(uri, made.folder)
+    update(busy, made)
     name = "system/cpu_utilization_percentage"
+    client = MlflowClient(uri)
+
+    def history():
+        return client.get_metric_history(runs_of(uri, made)[1].info.run_id, name)
+
+    wait_for(lambda: made.folder.tracked("1") and len(history()) > 2)
+    run, _ = finished(uri, made, busy)
     assert name not in run.data.metrics
-    history = MlflowClient(uri).get_metric_history(tracker.trial_id, name)
-    assert [metric.step for metric in history] == [1, 2]
-    assert len(samples) == count  # after the end nothing comes
+    steps = [point.step for point in history()]
+    assert steps == list(range(1, len(steps) + 1))
 
 
-def test_two_processes_make_the_same_database_and_print_nothing(made_by_two):
-    database, printed = made_by_two
-    assert printed == ["", ""]
-    client = MlflowClient(f"sqlite:///{database}")
-    runs = client.search_runs([client.get_experiment_by_name("first").experiment_id])
-    assert [(run.data.params, run.info.status) for run in runs] == [({"a": "1"}, "FINISHED")] * 4
+def test_a_sample_that_mlflow_does_not_take_is_lost_without_a_word(uri, tmp_path, monkeypatch):
+    monkeypatch.setattr(system_metrics, "INTERVAL", 0.0)
+    monkeypatch.setattr(tracker, "INTERVAL", 0.01)
+    monkeypatch.setattr(tracker, "_FIRST_PAUSE", 0.01)
+    refused = []
+
+    def refuse(number, name, arguments):
+        if name != "log_batch" or not arguments[1] or not arguments[1][0].key.startswith("system/"):
+            return None
+        refused.append(number)
+        return ConnectionError("refused")
+
+    record_calls(monkeypatch, uri, refuse)
+    made = MadeRun(tmp_path, config=settings(uri))
+    busy = Tracker(uri, made.folder)
+    update(busy, made)
+    wait_for(lambda: len(refused) > 1)
+    assert finished(uri, made, busy)[0].info.status == "FINISHED"
+
+
+def test_two_processes_make_the_same_database_and_print_nothing(tmp_path):
+    uri = f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, uri, str(tmp_path), made.end().id],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for made in (MadeRun(tmp_path, config=settings(uri)) for _ in range(2))
+    ]
+    assert [process.communicate()[0] for process in processes] == ["", ""]
+    client = MlflowClient(uri)
+    runs = client.search_runs([client.get_experiment_by_name("dates").experiment_id])
+    assert [run.info.status for run in runs] == ["FINISHED"] * 4
+    assert all(run.data.params["seed"] == "7" for run in runs)
 
 
 def test_importing_the_module_is_light():

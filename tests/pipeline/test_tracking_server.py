@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 import tensorflow as tf
 from made_runs import MadeRun
+from mirrored import listed, losses, record_calls, runs_of, settings
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
@@ -23,7 +24,7 @@ from pipeline.report.facts import find_runs
 from pipeline.serving.claims import Claim
 from pipeline.serving.served import Served
 from pipeline.serving.versions import Content
-from pipeline.tracking import delivery
+from pipeline.tracking import tracker
 from pipeline.tracking.mlflow_client import quiet_mlflow
 from pipeline.tracking.registry import find_champion
 from pipeline.tracking.track import track
@@ -81,22 +82,9 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    monkeypatch.setattr(delivery, "_LONGEST_PAUSE", 0.5)
+    monkeypatch.setattr(tracker, "_LONGEST_PAUSE", 0.5)
     quiet_mlflow()
     return Server(tmp_path)
-
-
-def losses(uri, run_id):
-    history = MlflowClient(uri).get_metric_history(run_id, "loss")
-    return [(metric.step, metric.value) for metric in history]
-
-
-def listed(uri, run_id, folder=""):
-    return {file.path for file in MlflowClient(uri).list_artifacts(run_id, folder)}
-
-
-def settings(uri, enabled=True):
-    return {"tracking": {"uri": uri, "experiment": "dates", "enabled": enabled}}
 
 
 class Shouting(MadeRun):
@@ -113,73 +101,85 @@ def training(root, uri, name, epochs):
 
 def train(tracker, run, *numbers):
     run.train(*numbers)
+    update(tracker, run)
+
+
+def update(tracker, run):
     tracker.update(run.record(), run.observer.artifact)
+
+
+def sent(run, epochs):
+    """Whether the run's trial has so many epochs in MLflow."""
+    if not run.folder.tracked("1"):
+        return False
+    uri = run.record().config["tracking"]["uri"]
+    return len(losses(uri, runs_of(uri, run)[1])) == epochs
 
 
 @pytest.mark.slow
 def test_a_server_that_comes_late_is_unreachable_for_a_while_and_at_the_end(server, tmp_path):
     """Two runs: one that outlasts each silence, and one that ends during one."""
     running = training(tmp_path / "running", server.uri, "running", EPOCHS)
-    tracker = Tracker(server.uri, "dates", "spring", watch=False)
-    tracker.start({"a": 1}, {"task": "seq2seq"}, "name: dates\n")
-    train(tracker, running, 1, 2)
-    time.sleep(1)
-    assert tracker.run_id is None
     ending = training(tmp_path, server.uri, "ending", EPOCHS[:2])
-    ended = Tracker(server.uri, "dates", ending.id, watch=False)
-    with server.running():
-        wait_for(lambda: tracker.trial_id and len(losses(server.uri, tracker.trial_id)) == 2)
-        ended.start({}, {}, "")
-        train(ended, ending, 1)
-        wait_for(lambda: ended.trial_id and len(losses(server.uri, ended.trial_id)) == 1)
+    with Heartbeat(running.folder.heartbeat):
+        lasting = Tracker(server.uri, running.folder, watch=False)
+        train(lasting, running, 1, 2)
+        time.sleep(1)
+        assert running.record().tracking == {}
+        with Heartbeat(ending.folder.heartbeat):
+            short = Tracker(server.uri, ending.folder, watch=False)
+            with server.running():
+                wait_for(lambda: sent(running, 2))
+                train(short, ending, 1)
+                wait_for(lambda: sent(ending, 1))
+            train(lasting, running, 3, 4)
+            train(short, ending, 2)
+        ending.make("train", "evaluate", "export")
+        ending.end(served=serve(ending, server.uri, tmp_path))
+        update(short, ending)
+        (problem,) = short.finish(timeout=5)
+        assert f"`rnnpipe track {ending.id}` sends it later" in problem
+        named = "epoch 2, train, evaluate, export, the trial's figures, the champion, the end: "
+        assert f"did not get {named}" in problem
+        (run,) = find_runs(tmp_path, [ending.id])
+        (problem,) = track(run, timeout=5)
+        assert "did not get the run, its parameters, " in problem
+        assert "card.html" in problem  # which it has made
 
-    train(tracker, running, 3, 4)
-    train(ended, ending, 2)
-    (problem,) = ended.finish("FINISHED", timeout=5)
-    assert f"`rnnpipe track {ending.id}` sends it later" in problem
-    assert ended.missing == ["epoch 2", "the trial's figures", "the end"]
-    ending.make("train", "evaluate", "export")
-    ending.folder.note_tracking(server.uri, ended.run_id, ", ".join(ended.missing))
-    ending.end(served=serve(ending, server.uri, tmp_path))
-    (run,) = find_runs(tmp_path, [ending.id])
-    (problem,) = track(run, timeout=5)
-    assert "did not get the run" in problem
-    missing = find_runs(tmp_path, [ending.id])[0].record.tracking["missing"]
-    assert missing.startswith("the run, its parameters")
+        with server.running():
+            train(lasting, running, 5)
+            wait_for(lambda: sent(running, 5))
+            files.write(running.folder.card, b"<p>a card</p>")
+            update(lasting, running.end())
+            assert lasting.finish(timeout=60) == []
+            found = runs_of(server.uri, running)
+            for each in found:
+                assert each.info.status == "FINISHED"
+                assert losses(server.uri, each) == [(epoch["epoch"], epoch["loss"]) for epoch in EPOCHS]
+            assert {"pipeline.yaml", "card.html", "ingest", "tokenize"} == listed(server.uri, found[0])
 
-    with server.running():
-        train(tracker, running, 5)
-        tracker.card("<p>a card</p>")
-        wait_for(lambda: len(losses(server.uri, tracker.trial_id)) == 5)
-        assert tracker.finish("FINISHED", timeout=60) == []
-        found = MlflowClient(server.uri).get_run(tracker.run_id)
-        assert found.info.status == "FINISHED"
-        assert found.data.params == {"a": "1"}
-        for run_id in (tracker.trial_id, tracker.run_id):
-            assert losses(server.uri, run_id) == [(each["epoch"], each["loss"]) for each in EPOCHS]
-        assert {"pipeline.yaml", "card.html", "ingest", "tokenize"} == listed(server.uri, tracker.run_id)
-
-        done = CliRunner().invoke(app, ["track", ending.id, "--root", str(tmp_path)])
-        assert done.exit_code == 0, done.output
-        assert f"MLflow has all of {ending.id} now, as {ended.run_id}" in done.output
-        found = MlflowClient(server.uri).get_run(ended.run_id)
-        assert found.info.status == "FINISHED"
-        for run_id in (ended.trial_id, ended.run_id):
-            assert losses(server.uri, run_id) == [(1, 1.0), (2, 0.5)]
-        assert found.data.metrics["test/exact_match"] == 0.8
-        champion = find_champion(server.uri, "made")
-        exported = ending.made("export")
-        assert (champion.title, champion.digest) == ("version 1", exported.manifest.digests["model"])
-        assert (champion.fetch(tmp_path / "fetched") / "saved_model.pb").is_file()
-        served = Served(files.resolve(tmp_path / "serving"), "made")
-        assert served.claims.registered(1, server.uri)
-        assert {"card.html", "pipeline.yaml"} <= listed(server.uri, ended.run_id)
-        assert {"evaluate", "train"} <= listed(server.uri, ended.trial_id)
-        page = MlflowClient(server.uri).download_artifacts(ended.run_id, "card.html", str(tmp_path))
-        with open(page, encoding="utf-8") as file:
-            assert "exact_match" in file.read()
-    with pytest.raises(UserError, match=f"MLflow has all of {ending.id} already"):
-        track(find_runs(tmp_path, [ending.id])[0])
+            for _ in range(2):  # what is there is not sent again, but it is no error
+                done = CliRunner().invoke(app, ["track", ending.id, "--root", str(tmp_path)])
+                assert done.exit_code == 0, done.output
+                run, trial = runs_of(server.uri, ending)
+                assert f"MLflow has all of {ending.id} now, as {run.info.run_id}" in done.output
+            assert run.info.status == trial.info.status == "FINISHED"
+            for each in (run, trial):
+                assert losses(server.uri, each) == [(1, 1.0), (2, 0.5)]
+            assert run.data.metrics["test/exact_match"] == 0.8
+            client = MlflowClient(server.uri)
+            assert len(client.search_model_versions("name = 'made'")) == 1
+            champion = find_champion(server.uri, "made")
+            exported = ending.made("export")
+            assert (champion.title, champion.digest) == ("version 1", exported.manifest.digests["model"])
+            assert (champion.fetch(tmp_path / "fetched") / "saved_model.pb").is_file()
+            served = Served(files.resolve(tmp_path / "serving"), "made")
+            assert served.claims.registered(1, server.uri)
+            assert {"card.html", "pipeline.yaml"} <= listed(server.uri, run)
+            assert {"evaluate", "train"} <= listed(server.uri, trial)
+            page = client.download_artifacts(run.info.run_id, "card.html", str(tmp_path))
+            with open(page, encoding="utf-8") as file:
+                assert "exact_match" in file.read()
 
 
 def serve(run, uri, folder):
@@ -199,42 +199,56 @@ def wait_for(holds):
         time.sleep(0.1)
 
 
-def test_what_is_sent_again_and_interrupted_is_not_sent_twice(tmp_path, monkeypatch):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+def test_what_is_sent_again_and_interrupted_is_not_sent_twice(uri, tmp_path, monkeypatch):
     made = MadeRun(tmp_path, config=settings(uri)).make("ingest", "tokenize", "train", "evaluate").end()
 
-    def interrupt(tracker, *arguments):
-        assert tracker._delivery.close(60) == []  # so that nothing goes on in the background
+    def interrupt(tracker, timeout):
+        finish(tracker, timeout)  # so that nothing goes on in the background
         raise KeyboardInterrupt
 
+    finish = Tracker.finish
     with monkeypatch.context() as patched:
         patched.setattr(Tracker, "finish", interrupt)
         with pytest.raises(KeyboardInterrupt):
             track(find_runs(tmp_path, [made.id])[0])
     (run,) = find_runs(tmp_path, [made.id])
     first = run.record.tracking["run"]
+    client = record_calls(monkeypatch, uri)
     assert track(run) == []
-    assert made.record().tracking == {"uri": uri, "run": first, "missing": ""}
+    assert client.writes == []
+    assert made.record().tracking == {"uri": uri, "run": first}
     runs = MlflowClient(uri).search_runs(["1"])
     assert len(runs) == 2  # with its trial
     assert {each.info.status for each in runs} == {"FINISHED"}
 
 
-def test_a_run_that_was_killed_before_mlflow_knew_it(tmp_path):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+def test_a_champion_is_registered_once_and_given_back_where_the_registry_lost_it(uri, tmp_path, monkeypatch):
+    made = Shouting(tmp_path, config=settings(uri)).make("ingest", "tokenize", "train", "evaluate", "export")
+    made.end(served=serve(made, uri, tmp_path))
+    assert track(find_runs(tmp_path, [made.id])[0]) == []
+    assert find_champion(uri, "made").title == "version 1"
+    client = record_calls(monkeypatch, uri)
+    assert track(find_runs(tmp_path, [made.id])[0]) == []
+    assert client.writes == []
+    MlflowClient(uri).delete_registered_model("made")
+    assert track(find_runs(tmp_path, [made.id])[0]) == []
+    assert find_champion(uri, "made").digest == made.made("export").manifest.digests["model"]
+
+
+def test_a_run_that_was_killed_before_mlflow_knew_it(uri, tmp_path):
     made = MadeRun(tmp_path, config=settings(uri)).make("ingest")
     assert made.record().status == "killed"
     done = CliRunner().invoke(app, ["track", made.id, "--root", str(tmp_path)])
-    found = MlflowClient(uri).get_run(made.record().tracking["run"])
+    found, _ = runs_of(uri, made)
     assert f"MLflow has all of {made.id} now, as {found.info.run_id}" in done.output
     assert (found.info.run_name, found.info.status) == (made.id, "KILLED")
     assert found.data.tags["stage.ingest"] == "ran"
+    assert "card.html" in listed(uri, found)
 
 
-def test_a_model_that_another_one_has_followed_is_not_registered_again(tmp_path):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+def test_a_model_that_another_one_has_followed_is_registered_and_no_champion(uri, tmp_path):
     runs = [
-        MadeRun(tmp_path, name, config=settings(uri)).make(
+        Shouting(tmp_path, name, config=settings(uri)).make(
             "ingest", "tokenize", "train", "evaluate", "export"
         )
         for name in ("a", "b")
@@ -243,6 +257,7 @@ def test_a_model_that_another_one_has_followed_is_not_registered_again(tmp_path)
         run.end(served=serve(run, uri, tmp_path))
     assert track(find_runs(tmp_path, [runs[0].id])[0]) == []
     assert find_champion(uri, "made") is None
+    assert len(MlflowClient(uri).search_model_versions("name = 'made'")) == 1
 
 
 def test_runs_that_have_nothing_to_send(tmp_path):

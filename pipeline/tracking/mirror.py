@@ -1,0 +1,176 @@
+"""The mirror of a run in MLflow: what MLflow is to have is compared with what it has, and the rest is sent.
+
+A pipeline run is a parent run with a run for each of its trials. Which runs these are is settled by files in
+the run's folder, which are created exclusively. All times are the record's, so that it makes no difference
+which process sends something, when, and how often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from components import files
+from components.errors import UserError
+from pipeline.run.folder import RunFolder
+from pipeline.run.record import RunRecord
+from pipeline.tracking.contents import PARAMETERS, RUN, Artifacts, Contents, Part, Point, clean_name
+from pipeline.tracking.mlflow_client import (
+    Failure,
+    absolute_uri,
+    database_path,
+    failure_of,
+    open_client,
+    without_password,
+)
+from pipeline.tracking.mlflow_run import MlflowRun
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_RECORD, _PARENT, _TRIAL = "rnnpipe.run", "mlflow.parentRunId", "rnnpipe.trial"  # tags
+
+
+class Mirror:
+    """Brings MLflow to what is known of one run.
+
+    Args:
+        uri: where MLflow keeps its runs: sqlite:///mlflow.db or a server's address. A relative database path
+            is meant from the working directory of this moment.
+        folder: of the run.
+    """
+
+    def __init__(self, uri: str, folder: RunFolder) -> None:
+        self.uri = absolute_uri(uri)
+        """Where MLflow keeps its runs."""
+        self.error: Exception | None = None
+        """The most recent failure."""
+        self._folder = folder
+        self._contents = Contents(folder)
+        self._client: MlflowClient | None = None
+        self._runs: dict[str, MlflowRun] = {}  # by the ids of trials, and RUN
+        self._arrived: dict[tuple[str, str], Part] = {}
+
+    def sync(self, record: RunRecord, artifacts: Artifacts) -> bool:
+        """Sends what MLflow does not have.
+
+        Args:
+            record: the run's, as it is now.
+            artifacts: gives those of its nodes.
+
+        Returns:
+            Whether something failed that another try may bring.
+        """
+        self.error, again, looked = None, False, set[str]()
+        try:
+            parts = self._contents.parts(record, artifacts)
+        except Exception as error:  # of the store
+            self.error = error
+            return True
+        for part in self._left(parts):
+            try:
+                if not self._runs:
+                    self._open(record, parts)
+                if part.of not in looked:
+                    self._runs[part.of].look()
+                    looked.add(part.of)
+                self._send(part)
+                self._arrived[part.of, part.label] = part
+            except Exception as error:
+                self.error, failure = error, failure_of(error)
+                again = again or failure is not Failure.PERMANENT
+                if failure is Failure.UNREACHABLE or not self._runs:
+                    break
+        return again
+
+    def missing(self, record: RunRecord, artifacts: Artifacts) -> tuple[str, ...]:
+        """Names, for people, what is not known to have arrived.
+
+        Args:
+            record: the run's, as it is now.
+            artifacts: gives those of its nodes.
+        """
+        labels = [part.label for part in self._left(self._contents.parts(record, artifacts))]
+        return tuple(dict.fromkeys(labels if self._runs else ["the run", *labels]))
+
+    def log_sample(self, sample: Sequence[Point]) -> None:
+        """Sends metrics of the machine: to the only trial, or to the run where several share the machine."""
+        runs = list(self._runs.values())
+        runs[1 if len(runs) == 2 else 0].log(sample)
+
+    def _left(self, parts: Sequence[Part]) -> list[Part]:
+        return [part for part in parts if self._arrived.get((part.of, part.label)) != part]
+
+    def _send(self, part: Part) -> None:
+        run = self._runs[part.of]
+        run.send(part)
+        if part.champion is not None:
+            from pipeline.tracking.registry import register_served
+
+            assert self._client is not None
+            register_served(self._client, self.uri, run.id, *part.champion)
+
+    def _open(self, record: RunRecord, parts: Sequence[Part]) -> None:
+        """Finds out which of MLflow's runs these are, and makes those that are not there."""
+        client = self._client = self._client or open_client(self.uri)
+        experiment = self._experiment(client, record.config["tracking"]["experiment"])
+        runs: dict[str, MlflowRun] = {}
+        for part in parts:
+            if part.label == PARAMETERS:
+                own = {_PARENT: runs[RUN].id, _TRIAL: part.of} if runs else {_RECORD: record.id}
+                run = self._settled(client, experiment, record, part, own)
+                runs[part.of] = MlflowRun(client, run, record.config["tracking"]["experiment"])
+        self._runs = runs
+
+    def _settled(
+        self, client: MlflowClient, experiment: str, record: RunRecord, part: Part, own: dict[str, str]
+    ) -> str:
+        """Returns MLflow's id of the run, or of a trial; what else was made of it is deleted.
+
+        Something else is there if two processes were at it, or if one died before it could settle the id.
+        """
+        wanted = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in own.items())
+        found = [each.info.run_id for each in client.search_runs([experiment], wanted)]
+        settled = self._folder.tracked(part.of)
+        if not settled:
+            if not found:
+                name = f"{record.id.rpartition('-')[2]}, trial {part.of}" if part.of else record.id
+                name = f"{part.params.get('encoder', '')} {name}".strip()
+                made = client.create_run(experiment, record.began, {**part.tags, **own}, name)
+                found = [made.info.run_id]
+            settled = self._folder.note_tracking(without_password(self.uri), min(found), part.of)
+        for other in found:
+            if other != settled:
+                client.delete_run(other)
+        return settled
+
+    def _experiment(self, client: MlflowClient, name: str) -> str:
+        """Returns the id of the run's experiment, which may be called otherwise by now, or makes it."""
+        from mlflow.exceptions import MlflowException
+
+        if run := self._folder.tracked():
+            try:
+                return str(client.get_run(run).info.experiment_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                where = files.relative(self._folder.place)
+                raise UserError(
+                    f"it has lost the run {run}; delete tracking*.json in {where} first"
+                ) from error
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            database = database_path(self.uri)
+            folder = database.parent / "mlartifacts" / clean_name(name) if database else None
+            try:
+                return str(client.create_experiment(name, folder and folder.as_uri()))
+            except MlflowException:  # another process was quicker
+                found = client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            raise UserError(
+                f"the experiment {name!r} is deleted; restore it with "
+                f"`mlflow experiments restore -x {found.experiment_id}`, or change tracking.experiment"
+            )
+        return str(found.experiment_id)

@@ -1,0 +1,21 @@
+import shutil
+
+import pytest
+
+from pipeline.tracking.mlflow_client import open_client, quiet_mlflow
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """A database of MLflow, which takes seconds to make one."""
+    quiet_mlflow()
+    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    open_client(f"sqlite:///{database}")
+    return database
+
+
+@pytest.fixture
+def uri(tmp_path, empty_database):
+    """An MLflow of the test's own."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
