@@ -13,8 +13,6 @@ from components.artifacts.exported_model import ExportedModel
 from components.artifacts.tokens import Tokens
 from components.artifacts.trained_model import TrainedModel
 from components.errors import UserError
-from components.tokenize.earlier import check_tokenizers
-from components.train.warm_start import InitialModel, check_network
 from pipeline.config import PipelineConfig
 from pipeline.config.loading import config_of
 from pipeline.plan.warm_start import Initial
@@ -111,6 +109,9 @@ def initial_of(config: PipelineConfig) -> Initial | None:
     """
     if config.train.init_from is None:
         return None
+    from components.tokenize.earlier import check_tokenizers
+    from components.train.warm_start import InitialModel, check_network
+
     known = find_known_model(config.train.init_from, config.root)
     model, tokens = known.trained(), known.tokens()
     examples = known.run.examples if known.run else None
