@@ -108,13 +108,14 @@ class DataState:
             return False
 
 
-def source_fingerprint(module: str) -> str:
+def source_fingerprint(module: str, without: tuple[str, ...] = ()) -> str:
     """Hashes a module's source and that of everything it imports from components, layers and its own package.
 
     Imports are found in the syntax tree, inside functions too, without running anything.
 
     Args:
         module: dotted name, such as components.ingest.transform; it may be outside of this package.
+        without: packages whose code does not count, nor what only they import.
 
     Returns:
         Hex digest, 16 characters.
@@ -127,7 +128,7 @@ def source_fingerprint(module: str) -> str:
         top = name.partition(".")[0]
         home = root if top in PACKAGES else _home(top) if top in packages else ""
         path = _source(home, name) if home else None
-        if path is None or name in files:
+        if path is None or name in files or name.startswith(without):
             continue
         files[name] = path.read_bytes()
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]

@@ -59,7 +59,9 @@ class TrainStage(Stage):
 
     def source(self, config: PipelineConfig) -> str:
         """The code of evaluate counts only where its metrics are monitored."""
-        return source_fingerprint(_MONITORED if is_measured(config.train) else self.module)
+        if is_measured(config.train):
+            return source_fingerprint(_MONITORED)
+        return source_fingerprint(self.module, without=("components.evaluate",))
 
     def versions(self, config: PipelineConfig) -> dict[str, str]:
         """The same of evaluate's libraries."""

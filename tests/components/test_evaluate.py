@@ -86,7 +86,11 @@ class Candidate:
 
     make: Callable[..., Any]
     identity: str = ""
-    reads: ClassVar = Trained.reads
+    of_trial: bool = True
+
+    @property
+    def reads(self):
+        return Trained().reads if self.of_trial else {}
 
     def load(self, *arguments):
         return self.make(*arguments)
@@ -282,7 +286,10 @@ def test_another_candidate_reads_the_examples_alone_and_is_not_warned_of(upstrea
     events = []
 
     def make(work):
-        return Evaluate(EvaluateConfig(), None, "seq2seq", work, Candidate(OfBefore, "before"))
+        candidate = Candidate(OfBefore, "before", of_trial=False)
+        return Evaluate(EvaluateConfig(), None, "seq2seq", work, candidate)
+            EvaluateConfig(), None, "seq2seq", work, Candidate(OfBefore, "before", of_trial=False)
+        )
 
     with listening(events.append):
         node = {"status": root / "status", "node": "evaluate champion"}

@@ -149,8 +149,6 @@ def test_what_cannot_be_found_is_explained(folder, config, message):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"files": {"test": "a.tsv"}}, "files names no file to train on"),
-        ({"files": []}, "files names no file to train on"),
         (
             {"files": "a.tsv", "columns": {"txt": "a"}},
             "columns has txt, expected some of text, label, source, target",

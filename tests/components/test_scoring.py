@@ -136,15 +136,15 @@ def test_so_it_has_whatever_the_model(trained, name):
     np.testing.assert_allclose(found["score"], scores, rtol=1e-5, atol=1e-5)
 
 
-def test_a_cut_answer_also_pays_for_its_end(trained):
+def test_an_answer_of_the_largest_length_pays_for_its_end(trained):
     searching = predictor(trained(), max_decoding_length=2, min_length=2, length_penalty=0.0)
-    found = arrays(searching.n_best(tf.constant(["abcde"])))
-    cut = found["predictions"][~found["finished"] & (found["scores"] > -np.inf)]
-    given = found["scores"][~found["finished"] & (found["scores"] > -np.inf)]
-    assert len(cut)
-    scored = score(searching, ["abcde"] * len(cut), cut.tolist())
-    without_end = scored["score"] - scored["token_log_probabilities"][:, 2]
-    np.testing.assert_allclose(without_end, given, rtol=1e-5)
+    answers = arrays(searching.n_best(tf.constant(["abcde"])))
+    whole = answers["finished"] & (answers["scores"] > -np.inf)
+    targets = answers["predictions"][whole]
+    assert len(targets)
+    scored = score(searching, ["abcde"] * len(targets), targets.tolist())
+    assert (scored["token_log_probabilities"][:, 2] < 0).all()
+    np.testing.assert_allclose(scored["score"], answers["scores"][whole], rtol=1e-5)
 
 
 def test_probabilities_are_those_of_the_models_logits(trained):

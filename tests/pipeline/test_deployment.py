@@ -70,7 +70,9 @@ class Run:
 
     def push(self):
         """Decides, and pushes; returns where the model is served if it may be."""
-        self.deployed = self.deployment.deploy(self.exported, self.evaluated, self.measured, self.sight)
+        self.deployed = self.deployment.deploy(
+            self.exported, self.evaluated, self.measured, before=self.sight
+        )
         return self.deployed.place if self.deployed.verdict.blessed else None
 
     @property

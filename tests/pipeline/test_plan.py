@@ -13,9 +13,9 @@ from rich.console import Console
 from components import files
 from pipeline.config import load_config
 from pipeline.config.places import Places
-from pipeline.plan import planning
 from pipeline.plan.planning import make_plan
 from pipeline.run.console import plan_table
+from pipeline.stages import stage
 from pipeline.store.store import Store
 
 STAGES = ["ingest", "tokenize", "train", "evaluate", "export"]
@@ -237,15 +237,15 @@ def test_an_edit_of_data_that_keeps_size_and_time_is_noticed(folder):
 
 def test_source_code_and_libraries_are_in_the_key(folder, monkeypatch):
     run(folder)
-    fingerprint = planning.source_fingerprint
+    fingerprint = stage.source_fingerprint
     monkeypatch.setattr(
-        planning,
+        stage,
         "source_fingerprint",
         lambda module: "other" if module.startswith("components.export") else fingerprint(module),
     )
     assert running(planned(folder)) == ["export"]
     assert reasons(planned(folder))["export"] == "the stage's source code differs"
-    monkeypatch.setattr(planning, "library_versions", lambda names: dict.fromkeys(names, "0.1"))
+    monkeypatch.setattr(stage, "library_versions", lambda names: dict.fromkeys(names, "0.1"))
     said = reasons(planned(folder))["ingest"].split(";")[0]
     assert said.startswith("apache-beam ")
     assert said.endswith(" -> 0.1")
@@ -423,7 +423,7 @@ def test_the_plan_says_why_more_epochs_train_from_the_start(folder):
 
 def test_a_word_and_its_section_are_the_same_setting(folder):
     word, section = (
-        planned(folder, f"train.learning_rate_schedule={written}")[2].key
+        planned(folder, f"train.learning_rate_schedule={written}").nodes[2].key
         for written in ("cosine", "{type: cosine, warmup_steps: 0}")
     )
     assert word == section
@@ -436,10 +436,11 @@ SEQ2SEQ = ("task=seq2seq", "ingest.columns={source: source, target: label}", "mo
 
 def test_only_such_a_training_reads_raw_texts_and_decodes(folder):
     plain, measured = (
-        planned(folder, *SEQ2SEQ, f"train.monitor={monitor}")[2] for monitor in ("loss", "exact_match")
+        planned(folder, *SEQ2SEQ, f"train.monitor={monitor}").nodes[2] for monitor in ("loss", "exact_match")
     )
-    assert dict(plain.stage.reads) == {"tokenize": ("vocabulary", "train", "validation")}
-    assert dict(measured.stage.reads) == {"ingest": ("validation",), **plain.stage.reads}
+    parts = {name: read.parts for name, read in plain.reads.items()}
+    assert parts == {"tokenize": ("vocabulary", "train", "validation")}
+    assert {name: read.parts for name, read in measured.reads.items()} == {"ingest": ("validation",), **parts}
     assert not any(name.startswith("decode") for name in plain.ingredients.settings)
     assert {name for name in measured.ingredients.settings if name.startswith("decode")} == {
         "decode.min_length",
@@ -463,21 +464,21 @@ def test_only_such_a_training_reads_raw_texts_and_decodes(folder):
 def test_what_of_decoding_shapes_such_a_training(folder, override, matters):
     for monitor, changes in (("exact_match", matters), ("loss", False)):
         settings = (*SEQ2SEQ, f"train.monitor={monitor}")
-        before, after = (planned(folder, *each)[2].key for each in (settings, (*settings, override)))
+        before, after = (planned(folder, *each).nodes[2].key for each in (settings, (*settings, override)))
         assert (before != after) is changes
 
 
 def test_the_code_of_evaluate_matters_to_such_a_training_only(folder, monkeypatch):
     before, read_bytes = {}, Path.read_bytes
     for monitor in ("loss", "accuracy"):
-        before[monitor] = planned(folder, f"train.monitor={monitor}")[2].key
+        before[monitor] = planned(folder, f"train.monitor={monitor}").nodes[2].key
 
     def read(path):
         return read_bytes(path) + (b"#" if path.name == "metrics.py" else b"")
 
     monkeypatch.setattr(Path, "read_bytes", read)
-    assert planned(folder, "train.monitor=loss")[2].key == before["loss"]
-    assert planned(folder, "train.monitor=accuracy")[2].key != before["accuracy"]
+    assert planned(folder, "train.monitor=loss").nodes[2].key == before["loss"]
+    assert planned(folder, "train.monitor=accuracy").nodes[2].key != before["accuracy"]
 
 
 # How it starts.
