@@ -288,8 +288,6 @@ def test_another_candidate_reads_the_examples_alone_and_is_not_warned_of(upstrea
     def make(work):
         candidate = Candidate(OfBefore, "before", of_trial=False)
         return Evaluate(EvaluateConfig(), None, "seq2seq", work, candidate)
-            EvaluateConfig(), None, "seq2seq", work, Candidate(OfBefore, "before", of_trial=False)
-        )
 
     with listening(events.append):
         node = {"status": root / "status", "node": "evaluate champion"}

@@ -19,7 +19,7 @@ from pipeline.store.store import Store
 
 
 def facts(run):
-    return RunFacts(run.record(), run.store)
+    return RunFacts.of(run.record(), run.store)
 
 
 def test_what_the_data_says_is_text(tmp_path):
@@ -96,7 +96,7 @@ def test_a_remote_artifact_that_is_not_what_was_written_is_not_compared(tmp_path
 
 def test_a_run_that_came_nowhere_has_a_card(tmp_path):
     record = RunRecord("id", "name", "failed", "2026-11-23", message="ingest: no <file> matches")
-    page = card_page(RunFacts(record, Store(files.resolve(tmp_path))))
+    page = card_page(RunFacts.of(record, Store(files.resolve(tmp_path))))
     assert "ingest: no &lt;file&gt; matches" in page
     assert "<h2>Metrics</h2>" not in page
 
@@ -105,7 +105,7 @@ def test_a_run_that_failed_in_training_shows_its_curves(tmp_path):
     epochs = [{"epoch": 3, "loss": 0.5}, {"epoch": 4, "loss": 0.25}]  # it went on after its second epoch
     train = NodeRecord("train", "1", "key", 1, "first run", "failed", trials=("1",), history=tuple(epochs))
     record = RunRecord("id", "name", "failed", "2026-11-23", nodes={"train": train})
-    page = card_page(RunFacts(record, Store(files.resolve(tmp_path))))
+    page = card_page(RunFacts.of(record, Store(files.resolve(tmp_path))))
     assert "training curves" in page
     assert page.count("data:image/png;base64,") == 1
 
