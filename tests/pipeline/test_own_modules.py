@@ -252,6 +252,7 @@ def test_a_decoder_an_attention_and_a_tokenizer_of_ones_own(folder):
     (folder / "my_others.py").write_text(OTHERS, "utf-8")
     (folder / "my_tokenizers.py").write_text(LETTERS, "utf-8")
     overrides = [
+        "train.epochs=1",
         "model.attention={type: my_others:Attention}",
         "model.decoder={type: my_others:Decoder, units: 8, num_layers: 2}",
         "tokenize={source: {type: my_others:Tokenizer}, target: {type: characters}}",
