@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import sys
 from collections.abc import Sequence
 from functools import reduce
 from operator import or_
@@ -34,20 +34,11 @@ class Registry:
             get_args(each.model_fields["type"].annotation)[0]: each for each in types
         }
 
-    def find(self, name: str) -> type[Pluggable]:
-        """Returns the class for a `type`.
-
-        Raises:
-            KeyError: there is no such built-in type.
-            PluginError: the reference leads to no class that can be used.
-        """
-        return self._load(name) if is_reference(name) else self.types[name]
-
     def _load(self, reference: str) -> type[Pluggable]:
         found = load(reference)
         if not isinstance(found, type):
             raise PluginError(f"which is {kind_of(found)}, expected a class derived from {self._public}")
-        where = place_of(inspect.getmodule(found) or inspect)
+        where = place_of(sys.modules[found.__module__])
         if not issubclass(found, self.base):
             raise PluginError(f"which does not derive from {self._public} (see {where})")
         if missing := sorted(getattr(found, "__abstractmethods__", ())):

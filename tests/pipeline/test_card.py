@@ -76,7 +76,7 @@ def test_a_damaged_artifact_is_left_out(tmp_path):
     run = MadeRun(tmp_path).make("ingest", "tokenize", "train", "evaluate").end()
     files.local(run.made("evaluate").place("metrics.json")).write_text("{}")
     found = facts(run)
-    assert (found.evaluation, found.measured) == (None, None)
+    assert (found.evaluation, found.measured()) == (None, None)
     assert "<h2>Metrics</h2>" not in card_page(found)
 
 
@@ -90,7 +90,7 @@ def test_a_remote_artifact_that_is_not_what_was_written_is_not_compared(tmp_path
     with pytest.raises(UserError, match="is not what was written"):
         card_page(facts(run))
     # From now on it is known, as that of a local file would be.
-    assert facts(run).measured is None
+    assert facts(run).measured() is None
     assert "<h2>Metrics</h2>" not in card_page(facts(run))
 
 
