@@ -213,6 +213,8 @@ def test_a_sound_sequence():
     assert sequence() is None
     assert sequence(["</s>", ""], [-3.0, 0.0], known=True, count=1) is None
     assert sequence(expected=Scored({"log_probability": -3.5, "score": -9.0, "tokens": 3})) is None
+    # A decoder that explodes on a long target does so before it is exported, too.
+    assert sequence(each=[-1.0, math.nan, -0.5, 0.0], expected=Scored({"log_probability": None})) is None
     # What the model answers may have been other tokens, or cut.
     assert sequence(expected=Scored(answer=Answer("a", -4.0))) is None
 
