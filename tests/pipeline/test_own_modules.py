@@ -52,7 +52,7 @@ def test_from_a_module_beside_the_configuration_to_a_served_model(folder):
     assert report["smaller_is_better"] == [METRIC]
     assert [each["metrics"][METRIC] for each in report["slices"]["label"].values()] == [0.0, 0.0, 0.0]
     (run,) = find_runs(folder / "runs")
-    reasons = run.record.blessing["reasons"]
+    reasons = run.record.verdict["reasons"]
     assert any(each.startswith(f"{METRIC} in label=b 0 <= 0.95 (max)") for each in reasons), reasons
     assert METRIC in card_page(run)
 
@@ -71,7 +71,7 @@ def test_in_worker_processes_and_beside_a_champion(folder):
     code, said = tiny.run(config, ENCODER, MEASURED, "seed=3", "train.epochs=1")
     assert code == 0, said
     runs = find_runs(folder / "runs", [], 2)
-    reasons = [each for run in runs for each in run.record.blessing["reasons"]]
+    reasons = [each for run in runs for each in run.record.verdict["reasons"]]
     assert any(each.startswith(f"{METRIC} 0 beside 0 of ") for each in reasons), reasons
     table = Console(width=200, record=True, file=io.StringIO())
     table.print(comparison_text(compare(runs)))
