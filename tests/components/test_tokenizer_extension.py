@@ -18,7 +18,7 @@ from components.artifacts.tokens import Tokens
 from components.errors import UserError
 from components.reports import Warned, listening
 from components.tokenize.config import TokenizeConfig
-from components.tokenize.tokenizers import SPECIAL_TOKENS, TOKENIZERS, UNKNOWN, load_tokenizer
+from components.tokenize.tokenizers import SPECIAL_TOKENS, UNKNOWN, load_tokenizer
 from components.tokenize.transform import Tokenize
 from components.work import Work
 
@@ -34,7 +34,7 @@ def extend(name, texts=NEW, old=OLD, **changes):
     """Returns a tokenizer that was learnt from old texts, and its extension by new ones."""
     earlier = learn(CONFIGS[name], old)
     config = with_(name, **{"vocabulary_size": 1000, **changes})
-    kind, counts = TOKENIZERS[config.type], Counter()
+    kind, counts = config.tokenizer(), Counter()
     for text in texts:
         counts.update(kind.count(tf.constant([text]), config))
     ranked = sorted(counts.items(), key=lambda pair: kind.rank(*pair))[: kind.most_units(config)]
@@ -148,7 +148,7 @@ def test_an_extension_can_be_extended(name):
     """What had no room the first time is added the second time, also the other form of a character."""
     earlier, whole, _ = extend(name)
     _, little, _ = extend(name, vocabulary_size=earlier.vocabulary_size + 3)
-    kind, counts = TOKENIZERS[little.config.type], Counter()
+    kind, counts = little.config.tokenizer(), Counter()
     for text in NEW:
         counts.update(kind.count(tf.constant([text]), little.config))
     ranked = sorted(counts.items(), key=lambda pair: kind.rank(*pair))

@@ -90,7 +90,7 @@ def test_a_launcher_killed_in_each_stage_goes_on(where, request, tmp_path):
     code, said = tiny.run(undisturbed)
     assert code == 0, said
     others = make_plan(load_config(undisturbed), Places.of(load_config(undisturbed)), Store(other / "runs"))
-    for ours, theirs in zip(plans[:4], others[:4], strict=True):
+    for ours, theirs in zip(plans.nodes[:4], others.nodes[:4], strict=True):
         for part, digest in theirs.artifact.manifest.digests.items():
             if part not in ("history", "checkpoint", "plots"):  # they hold times
                 assert ours.artifact.manifest.digests[part] == digest, (ours.name, part)
