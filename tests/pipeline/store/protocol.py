@@ -23,7 +23,7 @@ from components.artifacts.artifact import Artifact, Manifest, inputs_hash
 from components.errors import UserError
 from components.work import Made, Work
 from pipeline import stages
-from pipeline.plan import planning
+from pipeline.plan import planner, planning
 from pipeline.plan.node import Plan
 from pipeline.run.folder import RunFolder
 from pipeline.run.step import Begun, Commit, begin, to_do
@@ -335,7 +335,7 @@ class Protocol(RuleBasedStateMachine):
                 if name == "down" and plans["up"].artifact is not None:
                     assert manifest.read == {"up train": plans["up"].artifact.manifest.digests["train"]}
                 continue
-            read = planning.known_digests(self.store, plan.reads, plans)
+            read = planner.known_digests(self.store, plan.reads, plans)
             place = "" if read is None else f"{inputs_hash(read)}-{highest}.json"
             harmed = [path for path in damaged if self.key_of(path) == (name, plan.key)]
             if name in force or plan.forced:
