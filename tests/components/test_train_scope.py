@@ -15,6 +15,7 @@ from tensorflow.python.framework.config import (
 from tiny_training import MODEL, make_pairs, make_raw, make_texts, monitored, train
 
 from components.export.saved_model import export_saved_model, structure_problems
+from components.models.build import build_model
 from components.models.config import ModelConfig
 from components.models.decode import DecodeConfig
 from components.predictor import load_predictor
@@ -173,7 +174,6 @@ def test_a_classifier_in_mixed_precision(tokens, tmp_path, precision):
     assert plain.summary["weights"] != trained.summary["weights"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("precision", MIXED)
 def test_a_seq2seq_model_in_mixed_precision(tmp_path, precision):
     tokens, raw = make_pairs(tmp_path), make_raw(tmp_path, "seq2seq")
@@ -193,6 +193,17 @@ def test_a_seq2seq_model_in_mixed_precision(tmp_path, precision):
     losses = [epoch["loss"] for epoch in trained.history()["epochs"]]
     assert losses[-1] < losses[0]
     check_served(trained, tokens, "seq2seq", precision, {"score"})
+
+
+@pytest.mark.parametrize("precision", MIXED)
+def test_tied_logits_are_float32_in_mixed_precision(precision):
+    config = ModelConfig.model_validate({**SEQ2SEQ.model_dump(), "tied_softmax": True})
+    with training_scope(3, precision):
+        model = build_model(config, "seq2seq", {"source": 10, "target": 10})
+    tokens = np.array([[4, 5, 6]], "int32")
+    logits = model({"source": tokens, "previous": tokens})
+    assert logits.dtype == tf.float32
+    assert np.isfinite(logits).all()
 
 
 def check_served(trained, tokens, task, precision, numbers):

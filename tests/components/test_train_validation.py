@@ -73,12 +73,8 @@ SETTINGS = {
     },
 }
 
-SLOW = ("reduced", "sampled")
 
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in SETTINGS]
-)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_a_training_killed_after_every_validation_ends_as_if_nothing_had_been(tokens, pairs, tmp_path, name):
     settings = {"epochs": 2, **SETTINGS[name]}
     tokens = pairs if "model" in settings else tokens
