@@ -115,8 +115,8 @@ def keras_hub(model: Model, width: int, in_cache: bool) -> Decode:
     def decode(prompt, memory):
         states = model.decoder.get_initial_state(BATCH, memory)
         source = model.decoder.prepare(memory)
-        tensors = [each for each in keras.tree.flatten(source) if each is not None]
-        repeated = [] if in_cache else [tf.repeat(each, width, axis=0) for each in tensors]
+        tensors = [tensor for tensor in keras.tree.flatten(source) if tensor is not None]
+        repeated = [] if in_cache else [tf.repeat(tensor, width, axis=0) for tensor in tensors]
 
         def following(prompt, cache, index):
             states, cached = cache
@@ -277,7 +277,7 @@ def loop(body: Callable[[Any], Any], *inputs: tf.Tensor) -> Callable[[], object]
     @tf.function(autograph=False)
     def run(*inputs):
         def advance(time, total):
-            results = tf.nest.flatten(body(*(each + 1e-9 * total for each in inputs)))
+            results = tf.nest.flatten(body(*(tensor + 1e-9 * total for tensor in inputs)))
             return time + 1, sum(tf.cast(tf.reshape(result, (-1,))[0], tf.float32) for result in results)
 
         return tf.while_loop(lambda time, _: time < STEPS, advance, (0, 0.0))

@@ -60,9 +60,9 @@ def load(reference: str) -> Any:
         raise PluginError(f"but {module_name} ({place_of(module)}) has no {name}{hint}") from None
 
 
-def kind_of(found: object) -> str:
+def kind_of(value: object) -> str:
     """Says what a reference leads to, for messages."""
-    return "a class" if isinstance(found, type) else f"of the type {type(found).__name__}"
+    return "a class" if isinstance(value, type) else f"of the type {type(value).__name__}"
 
 
 def place_of(module: ModuleType) -> str:
@@ -84,8 +84,8 @@ def references(section: object) -> Iterator[str]:
     if isinstance(section, dict):
         section = list(section.values())
     if isinstance(section, list | tuple):
-        for each in section:
-            yield from references(each)
+        for value in section:
+            yield from references(value)
 
 
 def _import(name: str) -> ModuleType:

@@ -127,15 +127,15 @@ class Predictor(tf.Module):
             strict JSON parsers do not read that) and False.
         """
         count = self.decode.n_best or self.decode.beam_size
-        found = self.model.decode(self._read(text), self.decode, self.prefix, n_best=count)
-        answers = self.tokenizers["target"].detokenize(found["sequences"])
-        alike = tf.equal(answers[:, :, None], answers[:, None]) & found["found"][:, None]
+        hypotheses = self.model.decode(self._read(text), self.decode, self.prefix, n_best=count)
+        answers = self.tokenizers["target"].detokenize(hypotheses["sequences"])
+        alike = tf.equal(answers[:, :, None], answers[:, None]) & hypotheses["found"][:, None]
         is_first = ~tf.reduce_any(alike & np.tri(count, k=-1, dtype=bool), axis=2)
-        kept = found["found"] & is_first
+        kept = hypotheses["found"] & is_first
         order = tf.argsort(tf.where(kept, 0, 1), axis=1, stable=True)
         kept, answers, scores, finished = (
             tf.gather(values, order, batch_dims=1)
-            for values in (kept, answers, found["scores"], found["finished"])
+            for values in (kept, answers, hypotheses["scores"], hypotheses["finished"])
         )
         return {
             "predictions": tf.where(kept, answers, ""),
@@ -157,13 +157,13 @@ class Predictor(tf.Module):
             row.
         """
         tokens = self._read(text)
-        found = self.model.decode(tokens, self.decode, self.prefix, return_attention=True)
-        longest = tf.reduce_max(tf.concat([[0], found["lengths"][:, 0]], axis=0))
+        hypotheses = self.model.decode(tokens, self.decode, self.prefix, return_attention=True)
+        longest = tf.reduce_max(tf.concat([[0], hypotheses["lengths"][:, 0]], axis=0))
         return {
-            **self._best(found),
+            **self._best(hypotheses),
             "source_tokens": _pieces(self.tokenizers["source"], tokens),
-            "target_tokens": _pieces(self.tokenizers["target"], found["sequences"][:, 0, :longest]),
-            "attention": found["attention"][:, 0, :longest],
+            "target_tokens": _pieces(self.tokenizers["target"], hypotheses["sequences"][:, 0, :longest]),
+            "attention": hypotheses["attention"][:, 0, :longest],
         }
 
     @tf.function(input_signature=_PAIR, autograph=False)
@@ -214,10 +214,10 @@ class Predictor(tf.Module):
     def _rewrite(self, tokens: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._best(self.model.decode(tokens, self.decode, self.prefix))
 
-    def _best(self, found: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _best(self, hypotheses: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {
-            "prediction": self.tokenizers["target"].detokenize(found["sequences"][:, 0]),
-            "score": found["scores"][:, 0],
+            "prediction": self.tokenizers["target"].detokenize(hypotheses["sequences"][:, 0]),
+            "score": hypotheses["scores"][:, 0],
         }
 
 

@@ -31,23 +31,23 @@ class Registry:
         self.base = base
         self._public = f"{module}.{base.__name__}"
         self.types: dict[str, type[Pluggable]] = {
-            get_args(each.model_fields["type"].annotation)[0]: each for each in types
+            get_args(kind.model_fields["type"].annotation)[0]: kind for kind in types
         }
 
     def _load(self, reference: str) -> type[Pluggable]:
-        found = load(reference)
-        if not isinstance(found, type):
-            raise PluginError(f"which is {kind_of(found)}, expected a class derived from {self._public}")
-        where = place_of(sys.modules[found.__module__])
-        if not issubclass(found, self.base):
+        loaded = load(reference)
+        if not isinstance(loaded, type):
+            raise PluginError(f"which is {kind_of(loaded)}, expected a class derived from {self._public}")
+        where = place_of(sys.modules[loaded.__module__])
+        if not issubclass(loaded, self.base):
             raise PluginError(f"which does not derive from {self._public} (see {where})")
-        if missing := sorted(getattr(found, "__abstractmethods__", ())):
+        if missing := sorted(getattr(loaded, "__abstractmethods__", ())):
             raise PluginError(f"which lacks the method {', '.join(missing)}; define it in {where}")
         try:
-            found.model_rebuild()
+            loaded.model_rebuild()
         except (PydanticUserError, NameError) as error:
             raise PluginError(f"whose fields cannot be read (see {where}): {error}") from error
-        return found
+        return loaded
 
     def _validate(self, value: Any, built_in: core_schema.ValidatorFunctionWrapHandler) -> Any:
         if isinstance(value, self.base) and is_reference(value.type):
@@ -55,10 +55,10 @@ class Registry:
         if not isinstance(value, dict) or not is_reference(value.get("type")):
             return built_in(value)
         try:
-            found = self._load(value["type"])
+            kind = self._load(value["type"])
         except PluginError as error:
             raise PluginError(f"type received '{value['type']}', {error}") from error
-        return found.model_validate(value)
+        return kind.model_validate(value)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """The union of the built-in classes by `type`; references are looked up first."""

@@ -281,11 +281,11 @@ def track(
     from pipeline.report.facts import find_runs
     from pipeline.tracking.track import track as send
 
-    (found,) = find_runs(root, [run])
-    problems = send(found)
+    (sent_run,) = find_runs(root, [run])
+    problems = send(sent_run)
     if problems:
         raise UserError(" ".join(problems))
-    (sent,) = find_runs(root, [found.record.id])
+    (sent,) = find_runs(root, [sent_run.record.id])
     print(f"MLflow has all of {sent.record.id} now, as {sent.record.tracking['run']}")
 
 
@@ -301,12 +301,12 @@ def compare(
     from pipeline.report.compare import comparison_text
     from pipeline.report.facts import find_runs
 
-    found = side_by_side(find_runs(root, run or [], newest))
-    Console().print(comparison_text(found), highlight=False)
+    comparison = side_by_side(find_runs(root, run or [], newest))
+    Console().print(comparison_text(comparison), highlight=False)
     if html:
         from pipeline.report.pages import comparison_page
 
-        html.write_text(comparison_page(found), encoding="utf-8")
+        html.write_text(comparison_page(comparison), encoding="utf-8")
         print(f"\nwritten to {html}")
 
 

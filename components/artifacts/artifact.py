@@ -120,7 +120,7 @@ class Manifest:
         """
         try:
             values = json.loads(data)
-            listed = {name: FileRef(**each) for name, each in values.pop("files").items()}
+            listed = {name: FileRef(**fields) for name, fields in values.pop("files").items()}
             return cls(**values, files=listed)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"it is no manifest: {error!r}") from error
@@ -215,19 +215,22 @@ class Artifact:
         Where they lie together on a disk of this machine it is that very directory: do not write there.
         """
         chosen = [self.manifest.files[name] for name in self.names(f"{prefix}/")]
-        inside = [each.name[len(prefix) + 1 :] for each in chosen]
+        inside = [reference.name[len(prefix) + 1 :] for reference in chosen]
         if files.is_local(self.root):
-            bases = {each.path.removesuffix(f"/{name}") for each, name in zip(chosen, inside, strict=True)}
+            bases = {
+                reference.path.removesuffix(f"/{name}")
+                for reference, name in zip(chosen, inside, strict=True)
+            }
             if len(bases) == 1 and len(chosen) == len(files.entries(self.root / next(iter(bases)))):
-                for each in chosen:
-                    local_file(self.root, each)
+                for reference in chosen:
+                    local_file(self.root, reference)
                 return files.local(self.root / bases.pop())
         return _assembled(self.root, chosen, inside)
 
     @cached_property
     def size(self) -> int:
         """Bytes of all files together."""
-        return sum(each.size for each in self.manifest.files.values())
+        return sum(file.size for file in self.manifest.files.values())
 
 
 def manifest_path(root: UPath, stage: str, key: str, inputs: str, number: int) -> UPath:
@@ -251,7 +254,7 @@ def inputs_hash(read: Mapping[str, str]) -> str:
 
 def digest_of(references: Iterable[FileRef]) -> str:
     """Returns the SHA-256 over the logical names and checksums of files, in hexadecimal."""
-    listed = sorted((each.name, each.sha256) for each in references)
+    listed = sorted((reference.name, reference.sha256) for reference in references)
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
@@ -259,7 +262,7 @@ def part_digests(kind: type[Artifact], references: Iterable[FileRef]) -> dict[st
     """Returns the digest of each part of an artifact that is made of these files."""
     listed = list(references)
     return {
-        part: digest_of(each for each in listed if each.name.startswith(starts))
+        part: digest_of(pair for pair in listed if pair.name.startswith(starts))
         for part, starts in kind.parts.items()
     }
 
@@ -325,10 +328,12 @@ def cache_folder() -> Path:
 
 def _assembled(root: UPath, chosen: list[FileRef], inside: list[str]) -> Path:
     """Makes a directory of files that lie apart, or elsewhere; the same files give the same directory."""
-    digest = digest_of(FileRef(name, "", 0, each.sha256) for each, name in zip(chosen, inside, strict=True))
+    digest = digest_of(
+        FileRef(name, "", 0, reference.sha256) for reference, name in zip(chosen, inside, strict=True)
+    )
     whole = cache_folder() / "folders" / digest
     if whole.is_dir():
-        if all(_is_whole(whole / name, each) for each, name in zip(chosen, inside, strict=True)):
+        if all(_is_whole(whole / name, reference) for reference, name in zip(chosen, inside, strict=True)):
             return whole
         gone = whole.with_name(f".{uuid.uuid4().hex}")  # somebody has cleaned there
         with contextlib.suppress(OSError):
@@ -336,9 +341,9 @@ def _assembled(root: UPath, chosen: list[FileRef], inside: list[str]) -> Path:
         shutil.rmtree(gone, ignore_errors=True)
     aside = whole.with_name(f".{uuid.uuid4().hex}")
     try:
-        for each, name in zip(chosen, inside, strict=True):
+        for reference, name in zip(chosen, inside, strict=True):
             (aside / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(local_file(root, each), aside / name)
+            shutil.copyfile(local_file(root, reference), aside / name)
         try:
             aside.rename(whole)
         except OSError:

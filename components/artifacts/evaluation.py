@@ -97,8 +97,8 @@ class AnswerWriter:
     def write(self, answers: Answers) -> None:
         """Adds answers."""
         rows = (answers.rows(), answers.column_rows())
-        for file, each in zip(self._files, rows, strict=False):
-            file.writelines(map(_line, each))
+        for file, values in zip(self._files, rows, strict=False):
+            file.writelines(map(_line, values))
 
     def close(self) -> list[FileRef]:
         """Finishes the files."""

@@ -46,8 +46,8 @@ class TrainedModel(Artifact):
     def model_config(self) -> dict[str, Any]:
         """Returns the model's constructor arguments, without loading Keras; `config` is its ModelConfig."""
         with zipfile.ZipFile(self.model_file()) as archive:
-            found: dict[str, Any] = json.loads(archive.read("config.json"))["config"]
-        return found
+            config: dict[str, Any] = json.loads(archive.read("config.json"))["config"]
+        return config
 
     def history(self) -> dict[str, Any]:
         """Returns what the training was like.

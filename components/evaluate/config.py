@@ -140,7 +140,7 @@ class EvaluateConfig(Strict):
         return any(bound.max_forgetting is not None for bound in self._bounds_everywhere())
 
     def _bounds_everywhere(self) -> list[SliceThreshold]:
-        return [each for one in self.thresholds.values() for each in (one, *one.slices.values())]
+        return [bound for one in self.thresholds.values() for bound in (one, *one.slices.values())]
 
     @property
     def own_references(self) -> Iterator[str]:

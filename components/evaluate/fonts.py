@@ -38,13 +38,13 @@ def _written(text: str, known: Iterable[str], longest: int) -> str:
 
 def _families(characters: set[str]) -> dict[str, str]:
     """The first family that has each character, as far as there is one."""
-    found: dict[str, str] = {}
+    families: dict[str, str] = {}
     for family in _candidates():
-        missing = characters - found.keys()
+        missing = characters - families.keys()
         if not missing:
             break
-        found |= dict.fromkeys(_known(family, missing), family)
-    return found
+        families |= dict.fromkeys(_known(family, missing), family)
+    return families
 
 
 @functools.cache

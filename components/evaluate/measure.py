@@ -91,18 +91,18 @@ class Measure(beam.CombineFn):
     def merge_accumulators(self, accumulators: Iterable[Accumulated]) -> Accumulated:
         """Adds up what is known."""
         merged = Accumulated()
-        for each in accumulators:
-            _add(merged.sums, each.sums.items())
-            for name, rows in each.ranked.items():
+        for accumulator in accumulators:
+            _add(merged.sums, accumulator.sums.items())
+            for name, rows in accumulator.ranked.items():
                 merged.ranked[name] = merged.ranked.get(name, []) + rows
-            merged.confusion.update(each.confusion)
+            merged.confusion.update(accumulator.confusion)
         return merged
 
     def extract_output(self, accumulator: Accumulated) -> Report:
         """Makes the report."""
         examples = accumulator.sums.get(("", "examples"), np.zeros(1 + self._resamples))
-        found = {info.name: self._scores(info, accumulator, examples) for info in self._metrics}
-        defined = {name: scores for name, scores in found.items() if np.isfinite(scores[0])}
+        scores_of = {info.name: self._scores(info, accumulator, examples) for info in self._metrics}
+        defined = {name: scores for name, scores in scores_of.items() if np.isfinite(scores[0])}
         intervals = {name: interval(scores[1:]) for name, scores in defined.items()}
         report = {
             "examples": int(examples[0]),
@@ -186,8 +186,8 @@ def _join(
 ) -> Report:
     by_column: dict[str, dict[str, Report]] = {}
     for slicing in slicings:
-        found = {name: each for (column, name), each in slices if column == slicing.column}
-        by_column[slicing.column] = {name: found[name] for name in sorted(found, key=slicing.order)}
+        reports = {name: report for (column, name), report in slices if column == slicing.column}
+        by_column[slicing.column] = {name: reports[name] for name in sorted(reports, key=slicing.order)}
     return {**report, "smaller_is_better": errors, "slices": by_column}
 
 

@@ -33,15 +33,15 @@ class Measured:
             return [()]
         column, separator, value = name.partition("=")
         known = self.report["slices"].get(column, {})
-        return [(column, each) for each in known if not separator or each == value]
+        return [(column, known_value) for known_value in known if not separator or known_value == value]
 
     def value(self, metric: Metric, place: Place) -> float | None:
         """The metric there, if it is defined."""
         report = self.report
-        for each in ("slices", *place) if place else ():
-            report = report.get(each, {})
-        found: float | None = report.get("metrics", {}).get(metric)
-        return found
+        for key in ("slices", *place) if place else ():
+            report = report.get(key, {})
+        value: float | None = report.get("metrics", {}).get(metric)
+        return value
 
     def smaller_is_better(self, metric: Metric) -> bool:
         """Whether the metric is an error; of one in a module of the user's the report says so."""
@@ -63,28 +63,28 @@ def apart(report: Mapping[str, Any]) -> tuple[dict[str, Any], Array]:
         The rest, which is JSON-able, and float32 [metrics, resamples], a row for each metric in the report,
         in the same order.
     """
-    rows = [each["resampled"][name] for _, each in _reports(report) for name in each["metrics"]]
+    rows = [part["resampled"][name] for _, part in _reports(report) for name in part["metrics"]]
     return _without_resampled(report), np.asarray(rows, np.float32)
 
 
 def together(report: Mapping[str, Any], rows: Array) -> Measured:
     """Puts together what `apart` took apart."""
-    names = [(place, name) for place, each in _reports(report) for name in each["metrics"]]
+    names = [(place, name) for place, part in _reports(report) for name in part["metrics"]]
     return Measured(report, dict(zip(names, rows, strict=True)))
 
 
 def _reports(report: Mapping[str, Any]) -> Iterator[tuple[Place, Mapping[str, Any]]]:
     yield (), report
     for column, slices in report["slices"].items():
-        for name, each in slices.items():
-            yield (column, name), each
+        for name, part in slices.items():
+            yield (column, name), part
 
 
 def _without_resampled(report: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in report.items() if name not in ("resampled", "slices")}
     if "slices" in report:
         kept["slices"] = {
-            column: {name: _without_resampled(each) for name, each in slices.items()}
+            column: {name: _without_resampled(part) for name, part in slices.items()}
             for column, slices in report["slices"].items()
         }
     return kept

@@ -234,10 +234,10 @@ def load_metric(reference: str) -> MetricInfo:
     Raises:
         PluginError: the reference leads to no row.
     """
-    found = load(reference)
-    if not isinstance(found, MetricInfo):
-        raise PluginError(f"which is {kind_of(found)}, expected a {__name__}.{MetricInfo.__name__}")
-    return _renamed(found, reference)
+    info = load(reference)
+    if not isinstance(info, MetricInfo):
+        raise PluginError(f"which is {kind_of(info)}, expected a {__name__}.{MetricInfo.__name__}")
+    return _renamed(info, reference)
 
 
 @cache

@@ -131,11 +131,11 @@ def calibration(bins: Sequence[Mapping[str, float]], path: str | Path) -> None:
     figure = new_figure(4.8, 4.6)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="calibrated")
-    largest = max(each["examples"] for each in bins)
+    largest = max(one["examples"] for one in bins)
     axes.scatter(
-        [each["mean_score"] for each in bins],
-        [each["accuracy"] for each in bins],
-        s=[16 + 240 * each["examples"] / largest for each in bins],
+        [one["mean_score"] for one in bins],
+        [one["accuracy"] for one in bins],
+        s=[16 + 240 * one["examples"] / largest for one in bins],
         color=BLUE,
         alpha=0.75,
         label="answers (area: how many)",

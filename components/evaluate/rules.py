@@ -128,7 +128,7 @@ def _drop(metric: Metric, place: tuple[str, ...], bound: float, comparison: _Com
     where, slice_name = f"{metric}{_in(place)}", "=".join(place)
     if other is None:
         return Rule(metric, slice_name, kind, bound, None, True, None, f"{where}: {name} ({kind})")
-    ours, theirs = (each.value(metric, place) for each in (model, other))
+    ours, theirs = (measured.value(metric, place) for measured in (model, other))
     if ours is None or theirs is None:
         whose = "this model" if ours is None else name
         reason = f"{where} of {whose} is not defined on these examples ({kind} {bound:.6g})"

@@ -68,18 +68,18 @@ class Evaluate(beam.PTransform):
         config, work = self._config, self._work
         find = _FindExamples(self._task, self._decode, config.slices, work, self._candidate.of_trial)
         predict = Predict(self._task, self._decode, config, work, self._candidate)
-        found = inputs | "find examples" >> beam.ParDo(find).with_outputs(
+        outputs = inputs | "find examples" >> beam.ParDo(find).with_outputs(
             _FindExamples.SLICINGS, main="parts"
         )
         predicted = (
-            found.parts
+            outputs.parts
             | "spread" >> beam.Reshuffle()
             | "predict" >> beam.ParDo(predict).with_outputs(Predict.FILES, Predict.PLOTS, main="answers")
         )
         report = predicted.answers | "measure" >> MeasureSlices(
             Measure(self._metrics, config.resamples, confusion=self._task == "classification"),
             Measure(self._metrics, config.resamples),
-            AsSingleton(found[_FindExamples.SLICINGS]),
+            AsSingleton(outputs[_FindExamples.SLICINGS]),
             work,
         )
         worst = (

@@ -27,6 +27,6 @@ class ExportConfig(Strict):
     def _known(cls, directory: str) -> str:
         scheme, separator, _ = directory.partition("://")
         if separator and scheme not in _SCHEMES:
-            known = ", ".join(f"{each}://" for each in _SCHEMES)
+            known = ", ".join(f"{scheme}://" for scheme in _SCHEMES)
             raise ValueError(f"expected a local directory, or an address that begins with {known}")
         return directory

@@ -36,8 +36,8 @@ def write_examples(
     for start in range(0, len(examples), _BATCH_SIZE):
         batch = examples[start : start + _BATCH_SIZE]
         texts, targets = (tf.constant([row[name] for row in batch]) for name in ("input", "target"))
-        found = {name: values.numpy() for name, values in score(texts, targets).items()}
-        figures = {name: values for name, values in found.items() if values.ndim == 1}
+        outputs = {name: values.numpy() for name, values in score(texts, targets).items()}
+        figures = {name: values for name, values in outputs.items() if values.ndim == 1}
         for index, row in enumerate(batch):
             row["scored"] = {name: _plain(values[index]) for name, values in figures.items()}
     with path.open("w", encoding="utf-8") as lines:

@@ -45,12 +45,12 @@ class ServedModel(mlflow.pyfunc.PythonModel):
         """The version with the greatest number; a push makes it visible as a whole."""
         if self._versions is None:
             return None
-        found = [
+        saved_models = [
             path
             for path in self._versions.iterdir()
             if path.name.isdecimal() and (path / "saved_model.pb").is_file()
         ]
-        return max(found, key=lambda path: int(path.name), default=None)
+        return max(saved_models, key=lambda path: int(path.name), default=None)
 
     def _watch(self) -> None:
         while True:

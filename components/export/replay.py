@@ -120,11 +120,11 @@ def replay(
         answer = _answerer(session, checks, served)
         for start in range(0, len(inputs), _BATCH_SIZE):
             batch = inputs[start : start + _BATCH_SIZE]
-            found = answer(batch)
-            answers += enumerate(found, start)
-            questions.append(list(zip(batch, found, strict=True)))
+            predictions = answer(batch)
+            answers += enumerate(predictions, start)
+            questions.append(list(zip(batch, predictions, strict=True)))
         for index, text in enumerate(company):
-            answers += [(index, each) for each in answer([text])]
+            answers += [(index, prediction) for prediction in answer([text])]
         for name, text in HARD_INPUTS.items():
             try:
                 alone, *beside, together = [*answer([text]), *answer([*company, text])]
@@ -143,7 +143,9 @@ def replay(
                 signatures[name] = _inspect(session, check, served, name, batches)
         warmed = _warm_up(session, warmup, served, Path(model))
         latency = {str(size): _latency(answer, inputs, size) for size in (1, _BATCH_SIZE)}
-    wrong = {index: each for index, each in answers if not checks.agree(evaluated[index], each)}
+    wrong = {
+        index: prediction for index, prediction in answers if not checks.agree(evaluated[index], prediction)
+    }
     foreign = sorted({name.partition(".")[0] for name in sys.modules} & _FOREIGN)
     return {
         "ok": not (wrong or undefined or foreign or warmed["problem"] or _faulty(signatures)),
@@ -154,11 +156,11 @@ def replay(
                 "input": inputs[index],
                 "evaluated": {name: examples[index][name] for name in ("prediction", "score")},
                 "served": {
-                    "prediction": each.prediction,
-                    "score": each.score if math.isfinite(each.score) else None,
+                    "prediction": prediction.prediction,
+                    "score": prediction.score if math.isfinite(prediction.score) else None,
                 },
             }
-            for index, each in sorted(wrong.items())[:_SHOWN]
+            for index, prediction in sorted(wrong.items())[:_SHOWN]
         ],
         "unanswered": sum(example["score"] is None for example in examples),
         "undefined": undefined,
@@ -172,7 +174,7 @@ def replay(
 
 
 def _differences(evaluated: list[Answer], answers: list[tuple[int, Answer]]) -> Iterator[float]:
-    differences = (abs(evaluated[index].score - each.score) for index, each in answers)
+    differences = (abs(evaluated[index].score - prediction.score) for index, prediction in answers)
     return filter(math.isfinite, differences)
 
 
@@ -199,12 +201,12 @@ def _inspect(
     faults: list[tuple[Any, str]] = []
     for batch in batches:
         try:
-            found = served.run(_asked(name, [asked for asked, _ in batch]), name)
+            outputs = served.run(_asked(name, [asked for asked, _ in batch]), name)
         except session.SavedModelError as error:
             faults += [(asked, str(error)) for asked, _ in batch]
             continue
         for index, (asked, expected) in enumerate(batch):
-            fault = check.fault(expected, {output: values[index] for output, values in found.items()})
+            fault = check.fault(expected, {output: values[index] for output, values in outputs.items()})
             faults += [(asked, fault)] if fault else []
     return {
         "answered": sum(map(len, batches)),
@@ -229,7 +231,7 @@ def _shown(asked: Any, fault: str) -> dict[str, str]:
 
 
 def _faulty(signatures: dict[str, Any]) -> bool:
-    return any(each["faulty"] for each in signatures.values())
+    return any(signature["faulty"] for signature in signatures.values())
 
 
 def _warm_up(session: ModuleType, warmup: ModuleType, served: Any, model: Path) -> dict[str, Any]:
@@ -259,9 +261,9 @@ def _answerer(session: ModuleType, checks: ModuleType, served: Any) -> Answerer:
     _require(session, served, "serving_default", {"prediction": "string", "score": "float32"})
 
     def answer(texts: Sequence[str]) -> list[Answer]:
-        found = served.run(texts)
-        predictions = [prediction.decode(errors="replace") for prediction in found["prediction"]]
-        scores = [float(str(score)) for score in found["score"]]  # the shortest float32, as evaluated
+        outputs = served.run(texts)
+        predictions = [prediction.decode(errors="replace") for prediction in outputs["prediction"]]
+        scores = [float(str(score)) for score in outputs["score"]]  # the shortest float32, as evaluated
         return list(map(checks.Answer, predictions, scores))
 
     return answer

@@ -44,9 +44,9 @@ def end_servers() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def is_up(found: str) -> bool:
+def is_up(outcome: str) -> bool:
     """Whether a check that failed did so with a server that had taken the model."""
-    return _NOT_UP not in found
+    return _NOT_UP not in outcome
 
 
 def check_server(model: str, examples: Sequence[dict[str, Any]]) -> str:
@@ -82,10 +82,10 @@ def check_server(model: str, examples: Sequence[dict[str, Any]]) -> str:
 
 
 def _check_answers(way: str, ask: Ask, examples: Sequence[dict[str, Any]]) -> None:
-    found = ask("serving_default", {"text": [example["input"] for example in examples]})
-    if len(found) != len(examples):
-        raise _ServerError(f"by {way} {len(examples)} examples have {len(found)} answers")
-    for example, row in zip(examples, found, strict=True):
+    rows = ask("serving_default", {"text": [example["input"] for example in examples]})
+    if len(rows) != len(examples):
+        raise _ServerError(f"by {way} {len(examples)} examples have {len(rows)} answers")
+    for example, row in zip(examples, rows, strict=True):
         answer = Answer(_value(way, row, "prediction", _text), _value(way, row, "score", _number))
         expected = Answer(example["prediction"], example["score"])
         if not agree(expected, answer):
@@ -98,10 +98,10 @@ def _check_targets(way: str, ask: Ask, examples: Sequence[dict[str, Any]]) -> No
     if not asked:
         return
     columns = {"text": "input", "target": "target"}
-    found = ask("score", {name: [example[key] for example in asked] for name, key in columns.items()})
-    if len(found) != len(asked):
-        raise _ServerError(f"by {way} {len(asked)} targets have {len(found)} log probabilities")
-    for example, row in zip(asked, found, strict=True):
+    rows = ask("score", {name: [example[key] for example in asked] for name, key in columns.items()})
+    if len(rows) != len(asked):
+        raise _ServerError(f"by {way} {len(asked)} targets have {len(rows)} log probabilities")
+    for example, row in zip(asked, rows, strict=True):
         given = _value(way, row, "log_probability", _number)
         expected = example["scored"]["log_probability"]
         if not close(given, expected):
@@ -177,7 +177,7 @@ def _is_available(rest_port: int) -> bool:
         address = f"http://127.0.0.1:{rest_port}/v1/models/{_NAME}"
         with _opener.open(address, timeout=5) as answer:
             states = json.loads(answer.read())["model_version_status"]
-        return any(each["state"] == "AVAILABLE" for each in states)
+        return any(state["state"] == "AVAILABLE" for state in states)
     except (OSError, ValueError, KeyError, http.client.HTTPException):
         return False
 

@@ -168,10 +168,10 @@ def _signatures(metagraph: bytes) -> dict[str, Signature]:
     """The signatures of a serialized MetaGraphDef (its field 5; each has inputs in 1 and outputs in 2)."""
 
     def tensors(signature: bytes, number: int) -> dict[str, TensorInfo]:
-        found = {name: dict(fields(info)) for name, info in entries(signature, number).items()}
+        tensors = {name: dict(fields(info)) for name, info in entries(signature, number).items()}
         return {
             name: TensorInfo(info[1].decode(), DTYPES.get(info.get(2, 0), "none"))
-            for name, info in found.items()
+            for name, info in tensors.items()
             if 1 in info
         }
 

@@ -62,7 +62,7 @@ def close(one: float, other: float) -> bool:
 def _n_best_fault(expected: Answer, outputs: Mapping[str, Any]) -> str | None:
     predictions = [_text(prediction) for prediction in outputs["predictions"]]
     scores = [float(score) for score in outputs["scores"]]
-    finished = [bool(each) for each in outputs["finished"]]
+    finished = [bool(value) for value in outputs["finished"]]
     first = Answer(predictions[0], scores[0])
     if not agree(first, expected):
         return f"the first is {first}, not {expected}"

@@ -74,8 +74,8 @@ def validate(
     Path(report_path).write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
     if not report["ok"]:
         lines = [
-            f"{tier:<10} {found.partition(': ')[0] if found.startswith('failed') else found}"
-            for tier, found in report["tiers"].items()
+            f"{tier:<10} {outcome.partition(': ')[0] if outcome.startswith('failed') else outcome}"
+            for tier, outcome in report["tiers"].items()
         ]
         raise UserError("\n".join([f"refused to push: {_refusal(report)}", *lines]))
     return report
@@ -117,25 +117,27 @@ def tiers(report: dict[str, Any]) -> dict[str, str]:
     if "structure" in report:
         failed = f"failed: {'; '.join(report['structure'])}"
         return {"structure": failed, "replay": _AFTER_FAILURE, "warm-up": _AFTER_FAILURE}
-    found = {
+    outcomes = {
         "structure": "passed: the model's variables, each once; vocabulary inside; no path of this machine"
     }
     if "error" in report:
-        return {**found, "replay": f"failed: {report['error']}", "warm-up": _AFTER_FAILURE}
+        return {**outcomes, "replay": f"failed: {report['error']}", "warm-up": _AFTER_FAILURE}
     problems = _reasons({**report, "warmup": {"problem": ""}})
     names = ", ".join(["serving_default", *report["signatures"]])
     proved = f"passed: {report['replayed']} evaluated examples through {names}"
-    found["replay"] = f"failed: {problems}" if problems else proved
+    outcomes["replay"] = f"failed: {problems}" if problems else proved
     problem, requests = report["warmup"]["problem"], report["warmup"]["requests"]
-    found["warm-up"] = f"failed: {problem}" if problem else f"passed: {requests} requests"
-    return found
+    outcomes["warm-up"] = f"failed: {problem}" if problem else f"passed: {requests} requests"
+    return outcomes
 
 
 def _overflows(report: dict[str, Any]) -> bool:
     """Whether all is well but for the long text."""
     if list(report.get("undefined", {})) != [_LONG]:
         return False
-    return not (report["mismatched"] or any(found["faulty"] for found in report["signatures"].values()))
+    return not (
+        report["mismatched"] or any(signature["faulty"] for signature in report["signatures"].values())
+    )
 
 
 def _reasons(report: dict[str, Any]) -> str:
@@ -153,19 +155,19 @@ def _reasons(report: dict[str, Any]) -> str:
             f"{report['mismatched']} of {report['replayed']} examples answered differently in the SavedModel:"
             f" {shown}"
         )
-    for name, found in report["signatures"].items():
-        if found["faulty"]:
-            shown = "; ".join(map(_faulty, found["faults"][:_SHOWN]))
-            counts = f"{found['faulty']} of {found['answered']}"
+    for name, signature in report["signatures"].items():
+        if signature["faulty"]:
+            shown = "; ".join(map(_faulty, signature["faults"][:_SHOWN]))
+            counts = f"{signature['faulty']} of {signature['answered']}"
             reasons.append(f"the signature {name} answers {counts} texts wrongly: {shown}")
     if report["warmup"]["problem"]:
         reasons.append(f"the warm-up requests cannot be answered: {report['warmup']['problem']}")
     return "; ".join(reasons)
 
 
-def _faulty(found: dict[str, str]) -> str:
-    target = f", target {_quoted(found['target'])}" if "target" in found else ""
-    return f"input {_quoted(found['input'])}{target}: {found['fault']}"
+def _faulty(fault: dict[str, str]) -> str:
+    target = f", target {_quoted(fault['target'])}" if "target" in fault else ""
+    return f"input {_quoted(fault['input'])}{target}: {fault['fault']}"
 
 
 def _difference(mismatch: dict[str, Any]) -> str:

@@ -43,8 +43,8 @@ def fields(message: bytes) -> Iterator[tuple[int, Any]]:
 
 def entries(message: bytes, number: int) -> dict[str, bytes]:
     """The map field `number` of a message: entries with key 1 and value 2."""
-    found = (dict(fields(value)) for field, value in fields(message) if field == number)
-    return {entry[1].decode(): entry.get(2, b"") for entry in found}
+    pairs = (dict(fields(value)) for field, value in fields(message) if field == number)
+    return {entry[1].decode(): entry.get(2, b"") for entry in pairs}
 
 
 def _field(number: int, value: bytes) -> bytes:

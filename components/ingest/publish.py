@@ -46,10 +46,10 @@ def publish(
     """
     written = list(written)
     parts = sorted(
-        (each for each in written if isinstance(each, Part)), key=lambda part: (part.source, part.number)
+        (item for item in written if isinstance(item, Part)), key=lambda part: (part.source, part.number)
     )
     rejected = sorted(
-        (each for each in written if isinstance(each, Rejections)), key=lambda each: (each.name, each.source)
+        (item for item in written if isinstance(item, Rejections)), key=lambda item: (item.name, item.source)
     )
     lines = _join(work, attempt, rejected)
     if problem := _problem(config, parts, rejected, str(work.root / lines.path)):
@@ -70,9 +70,9 @@ def publish(
 
 def _join(work: Work, attempt: Attempt, rejected: Sequence[Rejections]) -> FileRef:
     with attempt.path(REJECTED).open("wb") as whole:
-        for each in rejected:
-            if each.file:
-                with local_file(work.root, each.file).open("rb") as file:
+        for part in rejected:
+            if part.file:
+                with local_file(work.root, part.file).open("rb") as file:
                     shutil.copyfileobj(file, whole)
     return attempt.add(REJECTED)
 
@@ -92,7 +92,7 @@ def _numbered(parts: Sequence[Part]) -> list[FileRef]:
 
 def _problem(config: IngestConfig, parts: list[Part], rejected: list[Rejections], path: str) -> str:
     """Why the run must stop: too much was rejected, or nothing is left to train on; empty if it need not."""
-    lost = sum(each.reasons.total() for each in rejected)
+    lost = sum(part.reasons.total() for part in rejected)
     total = lost + sum(part.examples for part in parts)
     counted = isinstance(config.max_rejected, int)
     allowed = f"{config.max_rejected}" if counted else f"{config.max_rejected} of them"
@@ -116,9 +116,9 @@ def _problem(config: IngestConfig, parts: list[Part], rejected: list[Rejections]
 def _reasons(rejected: list[Rejections]) -> str:
     counts: dict[str, int] = {}
     first: dict[str, str] = {}
-    for each in rejected:
-        for reason, count in each.reasons.items():
+    for part in rejected:
+        for reason, count in part.reasons.items():
             counts[reason] = counts.get(reason, 0) + count
-            first.setdefault(reason, f"{each.name}:{each.first[reason]}")
+            first.setdefault(reason, f"{part.name}:{part.first[reason]}")
     most = sorted(counts, key=lambda reason: (-counts[reason], reason))[:3]
     return "\n".join(f"  {counts[reason]:,} x {reason} (such as {first[reason]})" for reason in most)

@@ -69,7 +69,7 @@ def find_sources(config: IngestConfig, task: Task) -> list[Source]:
             named += [(split, "text", aligned) for aligned in _aligned(split, given, config, task)]
         elif given is not None:
             patterns = [given] if isinstance(given, str) else given
-            for file in _distinct(each for pattern in patterns for each in _match(split, pattern)):
+            for file in _distinct(file for pattern in patterns for file in _match(split, pattern)):
                 named.append((split, _format(file.name, config), dict.fromkeys(FIELDS[task], file)))
     return [
         Source(
@@ -86,8 +86,8 @@ def find_sources(config: IngestConfig, task: Task) -> list[Source]:
 def _distinct(matches: Iterable[_Found]) -> list[_Found]:
     """Each file once, sorted by name."""
     by_place: dict[UPath, _Found] = {}
-    for each in matches:
-        by_place.setdefault(each.place, each)
+    for match in matches:
+        by_place.setdefault(match.place, match)
     return sorted(by_place.values(), key=lambda each: each.name)
 
 

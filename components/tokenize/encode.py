@@ -47,42 +47,44 @@ class EncodePart(ReadPart):
             if learnt != self._learnt:
                 self._load(learnt, attempt.scratch())
             fields = {field: FieldStatistics() for field in self._tokenizers}
-            found = PartStatistics(part.split, part.number, fields)
+            statistics = PartStatistics(part.split, part.number, fields)
             writer = TokenWriter(attempt, part_name(part.split, part.number), self._fields)
             for batch in self._batches(part):
                 columns = {
-                    field: self._number(values, found)
+                    field: self._number(values, statistics)
                     if field == "label"
-                    else _encode(self._tokenizers[field], values, found.fields[field])
+                    else _encode(self._tokenizers[field], values, statistics.fields[field])
                     for field, values in batch.items()
                 }
                 writer.write(columns)
-            found.file = writer.close()
-            yield found
+            statistics.file = writer.close()
+            yield statistics
 
     def _load(self, learnt: Sequence[Learnt], folder: Path) -> None:
         """Reads tokenizers and labels, which another worker may have written on another machine."""
-        for each in learnt:
-            for file in each.files:
+        for learnt_field in learnt:
+            for file in learnt_field.files:
                 copy = folder / file.name
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(local_file(self._work.root, file), copy)
-            if each.field == "label":
+            if learnt_field.field == "label":
                 self._labels = pyarrow.array(read_labels(folder / LABELS), pyarrow.string())
             else:
-                self._tokenizers[each.field] = load_tokenizer(str(folder / tokenizer_folder(each.field)))
+                self._tokenizers[learnt_field.field] = load_tokenizer(
+                    str(folder / tokenizer_folder(learnt_field.field))
+                )
         self._learnt = learnt
 
-    def _number(self, labels: pyarrow.Array, found: PartStatistics) -> pyarrow.Array:
+    def _number(self, labels: pyarrow.Array, statistics: PartStatistics) -> pyarrow.Array:
         numbers = compute.index_in(labels, value_set=self._labels)
-        found.unknown_labels += numbers.null_count
+        statistics.unknown_labels += numbers.null_count
         return compute.fill_null(numbers, UNKNOWN_LABEL)
 
 
-def _encode(tokenizer: Tokenizer, texts: pyarrow.Array, found: FieldStatistics) -> pyarrow.Array:
+def _encode(tokenizer: Tokenizer, texts: pyarrow.Array, statistics: FieldStatistics) -> pyarrow.Array:
     whole = tokenizer.tokenize(as_tensor(texts), cut=False)
     kept = tokenizer.cut(whole)
     ids, ends = kept.flat_values.numpy(), kept.row_splits.numpy()
-    found.lengths.update(whole.row_lengths().numpy().tolist())
-    found.unknown += int((ids == UNKNOWN).sum())
+    statistics.lengths.update(whole.row_lengths().numpy().tolist())
+    statistics.unknown += int((ids == UNKNOWN).sum())
     return pyarrow.ListArray.from_arrays(ends.astype(np.int32), pyarrow.array(ids, pyarrow.int32()))

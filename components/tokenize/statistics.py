@@ -116,17 +116,17 @@ def _warnings(statistics: Mapping[str, Any], configs: Mapping[str, TokenizerConf
     """Says in sentences what someone should look at before training."""
     warnings = []
     for name, config in configs.items():
-        for split, found in statistics["fields"][name]["splits"].items():
-            if split != "train" and found["unknown"] > _MOST_UNKNOWN:
+        for split, measured in statistics["fields"][name]["splits"].items():
+            if split != "train" and measured["unknown"] > _MOST_UNKNOWN:
                 warnings.append(
-                    f"Unknown tokens in `{name}` of {split}: {found['unknown']:.1%}. Raise "
+                    f"Unknown tokens in `{name}` of {split}: {measured['unknown']:.1%}. Raise "
                     f"`tokenize.{name}.vocabulary_size`, give more train examples, or choose a type with "
                     f"smaller tokens."
                 )
-            if found["cut"] > _MOST_CUT:
+            if measured["cut"] > _MOST_CUT:
                 warnings.append(
-                    f"Texts cut in `{name}` of {split}: {found['cut']:.1%} have more than "
-                    f"{config.max_sequence_length} tokens (95 % have at most {found['tokens']['p95']}). "
+                    f"Texts cut in `{name}` of {split}: {measured['cut']:.1%} have more than "
+                    f"{config.max_sequence_length} tokens (95 % have at most {measured['tokens']['p95']}). "
                     "Raise "
                     f"`tokenize.{name}.max_sequence_length`, or choose a type with longer tokens."
                 )

@@ -128,11 +128,11 @@ def _publish(
 ) -> Made:
     """Writes statistics.json, passes the warnings on, and makes the summary."""
     statistics = make_statistics(configs, learnt, parts)
-    vocabulary = {field: found["vocabulary_size"] for field, found in statistics["fields"].items()}
+    vocabulary = {field: summary["vocabulary_size"] for field, summary in statistics["fields"].items()}
     summary: dict[str, Any] = {"vocabulary": vocabulary}
     if "labels" in statistics:
         summary["labels"] = statistics["labels"]
-    added = {each.field: each.added for each in learnt if each.added is not None}
+    added = {field.field: field.added for field in learnt if field.added is not None}
     if added:
         summary["added"] = added
     summary["warnings"] = statistics["warnings"]
@@ -143,4 +143,4 @@ def _publish(
         for warning in statistics["warnings"]:
             emit(Warned(work.stage, warning))
     tokens = [part.file for part in parts if part.file]
-    return Made((*(file for each in learnt for file in each.files), *tokens, report), summary)
+    return Made((*(file for field in learnt for file in field.files), *tokens, report), summary)

@@ -120,8 +120,8 @@ class Checkpoints:
     def _found(self, epochs: int) -> list[UPath]:
         """The checkpoints after at most so many epochs, the newest first."""
         named = [(checkpoint_place(entry.path.name), entry.path) for entry in files.entries(self._folder)]
-        found = sorted(((place, path.name, path) for place, path in named if place), reverse=True)
-        return [path for (epoch, steps), _, path in found if epoch + bool(steps) <= epochs]
+        newest_first = sorted(((place, path.name, path) for place, path in named if place), reverse=True)
+        return [path for (epoch, steps), _, path in newest_first if epoch + bool(steps) <= epochs]
 
 
 def _variables(model: keras.Model) -> list[Any]:
@@ -129,11 +129,11 @@ def _variables(model: keras.Model) -> list[Any]:
 
 
 def _packed(model: keras.Model, state: State) -> bytes:
-    arrays = {f"variable_{i:05d}": each.numpy() for i, each in enumerate(_variables(model))}
-    arrays |= {f"best_{i:05d}": each for i, each in enumerate(state.best or ())}
+    arrays = {f"variable_{i:05d}": variable.numpy() for i, variable in enumerate(_variables(model))}
+    arrays |= {f"best_{i:05d}": values for i, values in enumerate(state.best or ())}
     running = state.running
     if running:
-        arrays |= {f"mean_{i:05d}": each for i, each in enumerate(running.means)}
+        arrays |= {f"mean_{i:05d}": mean for i, mean in enumerate(running.means)}
         arrays |= {"steps": np.asarray(running.steps), "seconds": np.asarray(running.seconds)}
     arrays["history"] = np.frombuffer(json.dumps(state.history).encode(), np.uint8)
     buffer = io.BytesIO()
@@ -144,10 +144,10 @@ def _packed(model: keras.Model, state: State) -> bytes:
 
 def _unpacked(data: bytes) -> tuple[list[np.ndarray], State]:
     checksum, _, packed = data.partition(b"\n")
-    found = hashlib.sha256(packed).hexdigest()
-    if found.encode() != checksum:
+    actual = hashlib.sha256(packed).hexdigest()
+    if actual.encode() != checksum:
         raise ValueError(
-            f"it is damaged, its checksum is {found[:12]} instead of {checksum[:12].decode(errors='replace')}"
+            f"it is damaged: its checksum is {actual[:12]}, not {checksum[:12].decode(errors='replace')}"
         )
     with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
         names = sorted(arrays.files)

@@ -33,7 +33,9 @@ def training_curves(
     """
     from matplotlib.ticker import MaxNLocator
 
-    validated = [{**each, "epoch": each["step"] / steps_per_epoch} for each in validations] or epochs
+    validated = [
+        {**validation, "epoch": validation["step"] / steps_per_epoch} for validation in validations
+    ] or epochs
     names = {name.removeprefix("val_") for epoch in epochs for name in epoch}
     metrics = sorted(names - NO_METRICS, key=lambda name: (name != "loss", name))
     figure = new_figure(5.2 * len(metrics), 3.8)

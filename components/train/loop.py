@@ -206,7 +206,7 @@ class Trainer:
     def _set_learning_rate(self) -> None:
         if isinstance(self.config.learning_rate_schedule, Plateau):
             monitor = self.config.monitored
-            values = [monitored_value(monitor, each) for each in self._history["validations"]]
+            values = [monitored_value(monitor, validation) for validation in self._history["validations"]]
             largest = self.config.optimizer.learning_rate
             reduce_on_plateau(
                 self.config.learning_rate_schedule, self.model.optimizer, largest, monitor, values

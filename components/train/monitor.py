@@ -52,7 +52,7 @@ def monitored_value(monitor: str, validation: Mapping[str, float]) -> float:
 def best_validation(config: TrainConfig, validations: Sequence[Mapping[str, Any]]) -> int:
     """Returns the place of the best validation, of at least one."""
     least = config.early_stopping.min_delta if config.early_stopping else 0.0
-    values = [monitored_value(config.monitored, each) for each in validations]
+    values = [monitored_value(config.monitored, validation) for validation in validations]
     best = 0
     for place, value in enumerate(values):
         if improved(config.monitored, value, values[best], least):

@@ -42,7 +42,7 @@ def result(
         made.append(checkpoint)
     figures = history["epochs"][kept - 1]
     if kept_step is not None:
-        figures = next(each for each in history["validations"] if each["step"] == kept_step)
+        figures = next(validation for validation in history["validations"] if validation["step"] == kept_step)
         summary["kept_step"] = kept_step
     metrics = {name: value for name, value in figures.items() if name not in NO_METRICS}
     return Made(

@@ -106,7 +106,7 @@ def start_from(model: keras.Model, tokens: Tokens, init: InitialModel) -> dict[s
             earlier = keras.models.load_model(trained.model_file(), compile=False)
     except (TypeError, ValueError) as error:
         raise _unreadable(trained) from error
-    old, new = (_vocabularies(each, earlier.sizes) for each in (earlier_tokens, tokens))
+    old, new = (_vocabularies(learnt, earlier.sizes) for learnt in (earlier_tokens, tokens))
     for field, size in earlier.sizes.items():
         if len(old[field]) != size or new[field][:size] != old[field]:
             raise UserError(
@@ -148,12 +148,12 @@ def warm_start(model: keras.Model, earlier: keras.Model) -> None:
     Raises:
         ValueError: if the shapes of two variables do not go together.
     """
-    fields = {(id(each.variable), each.axis): each.field for each in model.vocabulary_axes()}
+    fields = {(id(axis.variable), axis.axis): axis.field for axis in model.vocabulary_axes()}
     for variable, old in zip(_lasting(model), _lasting(earlier), strict=True):
         places = []
         for axis, (length, old_length) in enumerate(zip(variable.shape, old.shape, strict=True)):
             field = fields.get((id(variable), axis))
-            size, old_size = (each.sizes[field] if field else 0 for each in (model, earlier))
+            size, old_size = (network.sizes[field] if field else 0 for network in (model, earlier))
             if length - size != old_length - old_size or size < old_size:
                 raise ValueError(
                     f"Received {variable.path} of shape {variable.shape} for an earlier one of shape "
@@ -166,5 +166,5 @@ def warm_start(model: keras.Model, earlier: keras.Model) -> None:
 
 
 def _lasting(model: keras.Model) -> list[keras.Variable]:
-    passing = {id(each) for each in model.training_state()}
-    return [each for each in model.weights if id(each) not in passing]
+    passing = {id(variable) for variable in model.training_state()}
+    return [weight for weight in model.weights if id(weight) not in passing]

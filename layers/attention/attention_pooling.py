@@ -140,7 +140,7 @@ class AttentionPooling(keras.layers.Layer):
         weights = ops.cast(weights, self.compute_dtype)
         pooled = ops.squeeze(ops.matmul(ops.expand_dims(weights, axis=1), inputs), axis=1)
         if return_selection:
-            return pooled, weights, *(ops.squeeze(each, axis=-1) for each in read)
+            return pooled, weights, *(ops.squeeze(output, axis=-1) for output in read)
         return (pooled, weights) if return_attention_scores else pooled
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> None:

@@ -94,7 +94,7 @@ class HardAttention(BahdanauAttention):
             return self.selection.select(scores, mask, noise=noise)[0], []
         soft = states[0]
         weights, *read = self.selection.select(scores, mask, soft, noise)
-        return weights, [soft, *(ops.cast(each, soft.dtype) for each in read)]
+        return weights, [soft, *(ops.cast(output, soft.dtype) for output in read)]
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

@@ -176,7 +176,7 @@ class HardSelection(keras.layers.Layer):
         chosen = ops.one_hot(ops.argmax(perturbed, axis=-1), ops.shape(scores)[-1], dtype=scores.dtype)
         probs = ops.exp(log_probs)
         if mask is not None:
-            log_probs, probs, chosen = (ops.where(mask, each, 0.0) for each in (log_probs, probs, chosen))
+            log_probs, probs, chosen = (ops.where(mask, value, 0.0) for value in (log_probs, probs, chosen))
         weights = chosen
         if noise is not None and self.estimator == "straight_through":
             relaxed = masked_softmax(perturbed / self._current_temperature(scores.dtype), mask)
@@ -237,7 +237,7 @@ class HardSelection(keras.layers.Layer):
         """
         if self.estimator == "straight_through" or not training:
             return ops.zeros_like(log_probs)
-        losses, counts = (ops.stop_gradient(ops.cast(each, log_probs.dtype)) for each in (losses, counts))
+        losses, counts = (ops.stop_gradient(ops.cast(value, log_probs.dtype)) for value in (losses, counts))
         baseline = ops.divide_no_nan(self.average_loss, self.average_count)  # Before this batch enters it.
         advantages = losses - ops.cast(baseline, log_probs.dtype) * counts
         for average, values in ((self.average_loss, losses), (self.average_count, counts)):

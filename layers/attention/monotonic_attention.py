@@ -192,11 +192,11 @@ class MonotonicAttention(BahdanauAttention):
         flat_mask = None if mask is None else ops.reshape(mask, (-1,))
         block = ops.arange(_BLOCK, dtype="int32")
 
-        def goes_on(position: keras.KerasTensor, found: keras.KerasTensor) -> keras.KerasTensor:
-            return ops.any(ops.logical_and(ops.logical_not(found), position < source))
+        def goes_on(position: keras.KerasTensor, stopped: keras.KerasTensor) -> keras.KerasTensor:
+            return ops.any(ops.logical_and(ops.logical_not(stopped), position < source))
 
         def look(
-            position: keras.KerasTensor, found: keras.KerasTensor
+            position: keras.KerasTensor, stopped: keras.KerasTensor
         ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
             # Past the end the last position is seen again; to choose it there is to find nothing.
             seen = rows + ops.minimum(position + block, source - 1)
@@ -206,8 +206,8 @@ class MonotonicAttention(BahdanauAttention):
             # A last entry, so that a block without a choice is passed as a whole.
             chosen = ops.pad(chosen, [[0, 0], [0, 0], [0, 1]], constant_values=True)
             ahead = ops.cast(ops.argmax(ops.cast(chosen, "int32"), axis=-1, keepdims=True), "int32")
-            position = ops.where(found, position, position + ahead)
-            return position, ops.logical_or(found, ahead < _BLOCK)
+            position = ops.where(stopped, position, position + ahead)
+            return position, ops.logical_or(stopped, ahead < _BLOCK)
 
         nowhere = ops.zeros_like(position, dtype="bool")
         position, _ = ops.while_loop(goes_on, look, (position, nowhere))

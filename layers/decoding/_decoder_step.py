@@ -222,7 +222,9 @@ class DecoderStep(keras.layers.Layer):
             read, mask = (reader_memory, reader_memory_mask) if name == "reader" else (memory, memory_mask)
             read = required("memory", read, f"a decoder with `{name}`")
             pairs = [] if name != "reader" or reader_values is None else [reader_values]
-            read, *pairs = (zero_masked(ops.cast(each, self.compute_dtype), mask) for each in (read, *pairs))
+            read, *pairs = (
+                zero_masked(ops.cast(value, self.compute_dtype), mask) for value in (read, *pairs)
+            )
             tables[name] = Table(layer.project_keys(read, *pairs), read, mask)
         return DecoderSource(tables, self._project_summary(summary))
 

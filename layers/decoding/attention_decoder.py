@@ -140,7 +140,7 @@ class AttentionDecoder(DecoderStep):
             outputs, states, weights = self._step(inputs, states, source, scales, named_noises)
             if return_attention:
                 packed = [outputs, weights, *states.get("attention", [])]
-                outputs = concatenate([ops.cast(each, output_dtype) for each in packed])
+                outputs = concatenate([ops.cast(output, output_dtype) for output in packed])
             return outputs, states
 
         read_states = initial_states.get("attention", [])
@@ -163,7 +163,7 @@ class AttentionDecoder(DecoderStep):
             return outputs
         widths = [self.output_size, ops.shape(memory)[1], *(ops.shape(state)[-1] for state in read_states)]
         outputs, weights, *read_states = split(outputs, widths)
-        outputs, weights = (ops.cast(each, self.compute_dtype) for each in (outputs, weights))
+        outputs, weights = (ops.cast(value, self.compute_dtype) for value in (outputs, weights))
         return outputs, weights, list(map(ops.cast, read_states, state_dtypes))
 
     def _draw_noises(

@@ -135,16 +135,16 @@ class EndToEndMemoryNetwork(keras.layers.Layer):
     ) -> tuple[Any, list[list[Any]]]:
         """Reads story and question; see the class for arguments and result."""
         tokens = ops.cast(inputs, "int32")
-        found = self._find_sentences(tokens, mask)
+        sentences = self._find_sentences(tokens, mask)
         words = ops.cast(ops.take(self.embeddings, tokens, axis=0), self.compute_dtype)
-        words = words * ops.tile(self._position_encoding(found), (1, 1, self.hops + 1))
-        embedded = ops.matmul(ops.cast(found.words, self.compute_dtype), words)
-        question = ops.cast(ops.expand_dims(found.is_question, -1), self.compute_dtype)
+        words = words * ops.tile(self._position_encoding(sentences), (1, 1, self.hops + 1))
+        embedded = ops.matmul(ops.cast(sentences.words, self.compute_dtype), words)
+        question = ops.cast(ops.expand_dims(sentences.is_question, -1), self.compute_dtype)
         query = ops.sum(embedded[..., : self.units] * question, axis=1, keepdims=True)
-        times = ops.cast(ops.take(self.times, found.age, axis=0), self.compute_dtype)
-        memory = ops.where(ops.expand_dims(found.mask, -1), embedded + times, 0)
+        times = ops.cast(ops.take(self.times, sentences.age, axis=0), self.compute_dtype)
+        memory = ops.where(ops.expand_dims(sentences.mask, -1), embedded + times, 0)
         slots = ops.split(memory, self.hops + 1, axis=-1)
-        state, _ = read_hops(query, slots[:-1], slots[1:], ops.expand_dims(found.mask, axis=1))
+        state, _ = read_hops(query, slots[:-1], slots[1:], ops.expand_dims(sentences.mask, axis=1))
         return slots[-1], [[ops.squeeze(state, axis=1)]]
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
@@ -172,12 +172,12 @@ class EndToEndMemoryNetwork(keras.layers.Layer):
             age=ops.clip(question - slot - 1, 0, self.max_sentences - 1),
         )
 
-    def _position_encoding(self, found: _Sentences) -> Any:
+    def _position_encoding(self, sentences: _Sentences) -> Any:
         """Returns the weight of each component of each word, of shape `(batch, time, units)`."""
         dtype = keras.backend.result_type(self.compute_dtype, "float32")  # Half precision counts to 2048.
-        words = ops.cast(found.words, dtype)
+        words = ops.cast(sentences.words, dtype)
         step = ops.arange(ops.shape(words)[2], dtype=dtype)
-        first = ops.sum(ops.cast(found.start, dtype) * step, axis=2, keepdims=True)
+        first = ops.sum(ops.cast(sentences.start, dtype) * step, axis=2, keepdims=True)
         length = ops.maximum(ops.sum(words, axis=2, keepdims=True), 1)
         fraction = ops.sum(words * (step - first + 1) / length, axis=1)[..., None]
         component = ops.arange(1, self.units + 1, dtype=dtype) / self.units

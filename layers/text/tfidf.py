@@ -116,8 +116,8 @@ class TfIdf(keras.layers.Layer):
 
         The sum over batches, in any order, is what `set_document_frequencies` takes.
         """
-        found = ops.convert_to_numpy(self.count(inputs, mask)) > 0
-        return found.sum(axis=0, dtype=np.int64)
+        occurs = ops.convert_to_numpy(self.count(inputs, mask)) > 0
+        return occurs.sum(axis=0, dtype=np.int64)
 
     def set_document_frequencies(self, frequencies: np.ndarray, documents: int) -> None:
         """Sets the weights of the terms.

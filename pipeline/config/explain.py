@@ -140,7 +140,7 @@ def _known(section: KeyPath, data: dict[str, Any]) -> list[str]:
     node, value = _look_up(section, data)
     member = _meant_member(node, value)
     return known_keys(member) or list(
-        dict.fromkeys(key for each in members(node) for key in known_keys(each))
+        dict.fromkeys(key for member in members(node) for key in known_keys(member))
     )
 
 

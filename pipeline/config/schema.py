@@ -57,8 +57,8 @@ def is_own(node: Node) -> bool:
 
 
 def _inlined_whole(schema: Node) -> Node:
-    found: Node = _inlined(schema, schema.get("$defs", {}))
-    return found
+    inlined: Node = _inlined(schema, schema.get("$defs", {}))
+    return inlined
 
 
 def _inlined(node: Any, definitions: dict[str, Any]) -> Any:

@@ -141,14 +141,14 @@ def source_fingerprint(module: str, without: tuple[str, ...] = ()) -> str:
 
 @cache
 def _imports(package: str, source: bytes) -> list[str]:
-    found = []
+    names = []
     for node in _statements(ast.parse(source).body):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return found
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return names
 
 
 def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
@@ -163,10 +163,10 @@ def _statements(body: Iterable[ast.AST]) -> Iterator[ast.AST]:
 def _home(package: str) -> str:
     """The folder from which a package or module of the user's is imported; empty if it is in no file."""
     try:
-        found = importlib.util.find_spec(package)
+        spec = importlib.util.find_spec(package)
     except ValueError:  # a notebook
-        found = None
-    places = [*(found.submodule_search_locations or ()), found.origin or ""] if found else [""]
+        spec = None
+    places = [*(spec.submodule_search_locations or ()), spec.origin or ""] if spec else [""]
     return os.path.dirname(places[0])
 
 

@@ -53,7 +53,7 @@ class Planner:
         part_keys = {part: shaping.get(part, ingredients).key(part) for part in stage.kind.parts}
         lineage = stage.lineage(config, ingredients)
         made = self.store.made(stage.name, key)
-        number = max((each.number for each in made), default=1)
+        number = max((artifact.number for artifact in made), default=1)
         upstream = [before[read.node] for read in reads.values() if read.node]
         read_digests = known_digests(self.store, reads, before)
         forced = [node.name for node in upstream if node.forced]

@@ -61,13 +61,15 @@ def compare(runs: Sequence[RunFacts]) -> Comparison:
     labels = list(string.ascii_uppercase[: len(runs)])
     measured = [run.measured() for run in runs]
     examples = [run.examples_digest() for run in runs]
-    names = dict.fromkeys(name for each in measured if each for name in each.report["metrics"])
+    names = dict.fromkeys(
+        name for evaluation in measured if evaluation for name in evaluation.report["metrics"]
+    )
     notes = [
         f"{label} ({run.record.status}) was not evaluated, or its artifacts are gone"
-        for label, run, each in zip(labels, runs, measured, strict=True)
-        if each is None
+        for label, run, evaluation in zip(labels, runs, measured, strict=True)
+        if evaluation is None
     ]
-    if len({own for own, each in zip(examples, measured, strict=True) if each}) > 1:
+    if len({own for own, evaluation in zip(examples, measured, strict=True) if evaluation}) > 1:
         notes.append("they were measured on different examples: each is compared with the best on its own")
     return Comparison(
         list(runs),
@@ -94,24 +96,24 @@ def _standings(
 ) -> list[Standing | None]:
     """How each run stands beside the best on the same examples."""
     rivals = {
-        each: best(name, [m for m, own in zip(measured, examples, strict=True) if m and own == each])
-        for each in {*examples}
+        count: best(name, [m for m, own in zip(measured, examples, strict=True) if m and own == count])
+        for count in {*examples}
     }
     return [
-        standing(name, each, rivals[own]) if each else None
-        for each, own in zip(measured, examples, strict=True)
+        standing(name, evaluation, rivals[own]) if evaluation else None
+        for evaluation, own in zip(measured, examples, strict=True)
     ]
 
 
 def _costs(runs: Sequence[RunFacts]) -> dict[str, list[str]]:
     trained = [run.trained for run in runs]
-    epochs = [each.history()["epochs"] if each else [] for each in trained]
+    epochs = [model.history()["epochs"] if model else [] for model in trained]
     return {
-        "parameters": [f"{each.summary['parameters']:,}" if each else "" for each in trained],
-        "epochs": [str(len(each) or "") for each in epochs],
+        "parameters": [f"{model.summary['parameters']:,}" if model else "" for model in trained],
+        "epochs": [str(len(rows) or "") for rows in epochs],
         "training, seconds": [
-            f"{max(each.manifest.seconds, epochs_seconds(took)):,.0f}" if each else ""
-            for each, took in zip(trained, epochs, strict=True)
+            f"{max(model.manifest.seconds, epochs_seconds(took)):,.0f}" if model else ""
+            for model, took in zip(trained, epochs, strict=True)
         ],
     }
 
@@ -127,10 +129,12 @@ def comparison_text(comparison: Comparison) -> Group:
     if comparison.parameters:
         parts += ["", _table("differs", comparison.labels, comparison.parameters)]
     if comparison.metrics:
-        metrics = {name: [value_text(name, each) for each in row] for name, row in comparison.metrics.items()}
+        metrics = {
+            name: [value_text(name, value) for value in row] for name, row in comparison.metrics.items()
+        }
         parts += ["", _table("metric (95 % interval)", comparison.labels, metrics, markup=True)]
         gaps = {
-            name: [difference_text(name, each, "[bold]best[/]") for each in row]
+            name: [difference_text(name, difference, "[bold]best[/]") for difference in row]
             for name, row in comparison.metrics.items()
         }
         parts += ["", _table("from the best (95 % interval)", comparison.labels, gaps, markup=True)]

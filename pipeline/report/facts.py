@@ -174,7 +174,7 @@ def find_runs(
     ids = [folder.id for folder in folders]
     matching = []
     for name in names:
-        matches = [each for each in ids if each == name] or [each for each in ids if name in each]
+        matches = [run_id for run_id in ids if run_id == name] or [run_id for run_id in ids if name in run_id]
         facts = _read(RunFolder(place, matches[0]), store) if len(matches) == 1 else None
         if facts is None:
             known = ", ".join((matches or ids)[-5:])

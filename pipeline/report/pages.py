@@ -44,7 +44,9 @@ def card_page(run: RunFacts) -> str:
         worst=list(evaluation.worst()) if evaluation else [],
         statistics=statistics,
         # Those of ingest are shown with its node, if this run made it.
-        warnings=[each for each in statistics["warnings"] if each not in warned] if statistics else [],
+        warnings=[warning for warning in statistics["warnings"] if warning not in warned]
+        if statistics
+        else [],
         rejected=list(itertools.islice(run.rejected(), _REJECTED)),
         commands=_commands(run) if record.served else "",
         config=yaml_text(published(record.config)),
@@ -103,7 +105,7 @@ def _metrics_picture(comparison: Comparison) -> str:
     from components.evaluate.plots import metrics_of_runs
 
     picture = io.BytesIO()
-    metrics = {name: [_ends(each) for each in row] for name, row in comparison.metrics.items()}
+    metrics = {name: [_ends(value) for value in row] for name, row in comparison.metrics.items()}
     if metrics:
         metrics_of_runs(metrics, comparison.labels, picture)
     return _inline(picture.getvalue())

@@ -56,14 +56,14 @@ def measured_champion(
     if evaluated is not None:
         examples = {name: evaluated.manifest.read[name] for name in wanted}
     else:
-        examples = known_digests(store, node.reads, {each.name: each for each in plan}) or {}
+        examples = known_digests(store, node.reads, {planned.name: planned for planned in plan}) or {}
     if not examples:
         return None
     for made in store.made(Evaluation.stage, node.key):
         if made.inputs == inputs_hash(examples) and not store.trouble(Evaluation, node.key, made):
-            found = store.find(Evaluation, node.key, *made)
-            if isinstance(found, Evaluation):
-                return found
+            evaluation = store.find(Evaluation, node.key, *made)
+            if isinstance(evaluation, Evaluation):
+                return evaluation
     return _evaluation_of(champion.digest, examples, node.ingredients, store) if champion.digest else None
 
 
@@ -82,18 +82,18 @@ def _evaluation_of(
         for exported in store.recent(ExportedModel)
         if exported.manifest.digests["model"] == digest
     }
-    for found in store.recent(Evaluation):
-        assert isinstance(found, Evaluation)
+    for evaluation in store.recent(Evaluation):
+        assert isinstance(evaluation, Evaluation)
         if (
-            found.manifest.digests["predictions"] in predictions
-            and examples.items() <= found.manifest.read.items()
-            and _measured_alike(found, wanted)
-            and not store.damage(found)
+            evaluation.manifest.digests["predictions"] in predictions
+            and examples.items() <= evaluation.manifest.read.items()
+            and _measured_alike(evaluation, wanted)
+            and not store.damage(evaluation)
         ):
-            return found
+            return evaluation
     return None
 
 
-def _measured_alike(found: Evaluation, wanted: Ingredients) -> bool:
-    settings = Ingredients.of(found.manifest.ingredients).reduced(without=_OF_CANDIDATE).settings
+def _measured_alike(evaluation: Evaluation, wanted: Ingredients) -> bool:
+    settings = Ingredients.of(evaluation.manifest.ingredients).reduced(without=_OF_CANDIDATE).settings
     return settings == wanted.reduced(without=_OF_CANDIDATE).settings

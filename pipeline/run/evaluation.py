@@ -91,7 +91,7 @@ def evaluate_model(
     own = _candidate(known)
     rival = _rival(against, known, config, root) if against else None
     plan = _plan(config, places, store, own, rival)
-    options = [f"--set={each}" for each in overrides]
+    options = [f"--set={override}" for override in overrides]
     options += [f"--against={against}"] if against else []
     options += [f"--root={root}"] if root != "runs" else []
     command = command_line("evaluate", model, *paths, *options)

@@ -225,7 +225,7 @@ class Run:
 
     def _retained(self) -> Retained | None:
         """What was measured on the initial model's test set; None without a warm start."""
-        names = [node_name(Evaluation.stage, each) for each in (RETAINED, INITIAL)]
+        names = [node_name(Evaluation.stage, candidate) for candidate in (RETAINED, INITIAL)]
         own, initial = (self.artifact(name, Evaluation) for name in names)
         if own is None or initial is None:
             return None
@@ -289,7 +289,8 @@ class Run:
         artifact = self._observer.artifact(node)
         if artifact is None:
             artifact = next(
-                (each.artifact for each in self._plan if each.name == node and not each.in_job), None
+                (planned.artifact for planned in self._plan if planned.name == node and not planned.in_job),
+                None,
             )
         return artifact if isinstance(artifact, kind) else None
 

@@ -87,9 +87,9 @@ class RunFolder:
     def end(self, status: str, message: str, verdict: dict[str, Any], served: str) -> None:
         """Creates end.json: how the run ended. The first end stays."""
         ended = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        found = {"status": status, "message": message, "ended": ended, "verdict": verdict, "served": served}
+        end = {"status": status, "message": message, "ended": ended, "verdict": verdict, "served": served}
         with contextlib.suppress(FileExistsError):
-            self._create("end.json", found)
+            self._create("end.json", end)
 
     def note_tracking(self, uri: str, run: str, trial: str = "") -> str:
         """Settles which of MLflow's runs this is: of many processes one has its way.
@@ -124,18 +124,18 @@ class RunFolder:
     def read(self, name: str) -> dict[str, Any] | None:
         """Returns what one of these files holds; None if it is not there, or is none."""
         try:
-            found: dict[str, Any] = json.loads(files.read(self.place / name))
+            values: dict[str, Any] = json.loads(files.read(self.place / name))
         except (FileNotFoundError, ValueError):
             return None
-        return found
+        return values
 
     def reports(self, node: str) -> list[dict[str, Any]]:
         """Returns what the workers of a node have reported, by when they began."""
-        found = []
+        reports = []
         for entry in files.entries(self.status(node)):
             with contextlib.suppress(FileNotFoundError, ValueError):
-                found.append(json.loads(files.read(entry.path)))
-        return sorted(found, key=lambda report: report["began"])
+                reports.append(json.loads(files.read(entry.path)))
+        return sorted(reports, key=lambda report: report["began"])
 
     def _create(self, name: str, values: dict[str, Any]) -> None:
         data = json.dumps(values, indent=1, ensure_ascii=False).encode()

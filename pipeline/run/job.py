@@ -41,7 +41,7 @@ def build(pipeline: beam.Pipeline, places: Places, plan: Plan, folder: RunFolder
     for (name, works), nodes in _steps(plan).items():
         if works:
             wanted = {read.node for node in nodes for read in node.reads.values() if read.node}
-            upstream = list({id(outputs[each]): outputs[each] for each in wanted}.values())
+            upstream = list({id(outputs[name]): outputs[name] for name in wanted}.values())
             output = pipeline | name >> Step(nodes, places.sources, folder, upstream)
         else:
             reused = [(node.name, node.artifact.reference) for node in nodes if node.artifact]

@@ -88,13 +88,15 @@ class Observer:
             )
         try:
             kind = stage_named(planned["stage"]).kind
-            found = self._store.find(kind, planned["key"], inputs, planned["number"])
+            artifact = self._store.find(kind, planned["key"], inputs, planned["number"])
         except ValueError:
             return
-        if found is not None and (
-            planned["reused"] or found.manifest.run == self._folder.id or _time(found.manifest.made) <= ended
+        if artifact is not None and (
+            planned["reused"]
+            or artifact.manifest.run == self._folder.id
+            or _time(artifact.manifest.made) <= ended
         ):
-            self._artifacts[name] = found
+            self._artifacts[name] = artifact
 
     def _digests(self, read: dict[str, Any]) -> dict[str, str]:
         """The digests of the parts that a node reads under one name."""

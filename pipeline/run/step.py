@@ -33,14 +33,14 @@ class Begun:
         upstream: the references of what it reads, by the names that the stage gives them.
         read: the digests of the parts that it reads, by "name part".
         inputs: their hash.
-        found: its artifact, if it is there already.
+        reused: its artifact, if it is there already.
         began: when, in seconds since 1970.
     """
 
     upstream: Mapping[str, Reference]
     read: Mapping[str, str]
     inputs: str
-    found: Reference | None
+    reused: Reference | None
     began: float
 
 
@@ -99,8 +99,8 @@ class Step(beam.PTransform):
         made = begun | "unless it is there" >> beam.FlatMap(to_do) | "work" >> stage.transform(nodes)
         commit = Commit(self._plans, work, self._sources, self._folder.id)
         committed = made | "commit" >> beam.ParDo(commit, AsDict(begun))
-        found = begun | "what is there" >> beam.FlatMap(_there)
-        return (found, committed) | "one of both" >> beam.Flatten()
+        reused = begun | "what is there" >> beam.FlatMap(_there)
+        return (reused, committed) | "one of both" >> beam.Flatten()
 
 
 def _given(plan: NodePlan) -> dict[str, Reference]:
@@ -135,24 +135,24 @@ def begin(plan: NodePlan, work: Work, upstream: Mapping[str, Reference]) -> Begu
         inputs = inputs_hash(digests)
         store = Store(work.root)
         try:
-            found = store.find(plan.stage.kind, plan.key, inputs, plan.number)
-            trouble = store.damage(found) if found else ""
+            artifact = store.find(plan.stage.kind, plan.key, inputs, plan.number)
+            trouble = store.damage(artifact) if artifact else ""
         except ValueError as error:
             trouble = f"its manifest cannot be read: {error}"
         if trouble:
             raise UserError(f"{plan.name}: the artifact is damaged: {trouble}. Run again: it is rebuilt.")
-        return Begun(references, digests, inputs, found.reference if found else None, time.time())
+        return Begun(references, digests, inputs, artifact.reference if artifact else None, time.time())
 
 
 def to_do(node: tuple[str, Begun]) -> list[tuple[str, Inputs]]:
     """Gives a stage's transform what a node reads, or nothing if there is nothing to do."""
     name, begun = node
-    return [] if begun.found else [(name, dict(begun.upstream))]
+    return [] if begun.reused else [(name, dict(begun.upstream))]
 
 
 def _there(node: tuple[str, Begun]) -> list[tuple[str, Reference]]:
     name, begun = node
-    return [(name, begun.found)] if begun.found else []
+    return [(name, begun.reused)] if begun.reused else []
 
 
 class OneNode(beam.PTransform):
@@ -212,7 +212,7 @@ class Commit(beam.DoFn):
                 ingredients=plan.ingredients.as_json(),
                 read=dict(begun[name].read),
                 digests=part_digests(plan.stage.kind, made.files),
-                files={each.name: each for each in made.files},
+                files={file.name: file for file in made.files},
             )
             artifact = Store(work.root).commit(plan.stage.kind, manifest, plan.part_keys)
         yield name, artifact.reference

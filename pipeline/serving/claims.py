@@ -54,7 +54,7 @@ class Claim:
         content: what its files are to be.
         artifact: the export artifact that has them, as `described` gives it; None if it is not known.
         champion: the model that it was compared with: title, model and digest; None if there was none.
-        rules: by which it was found good enough, as JSON.
+        rules: by which it was accepted, as JSON.
         tracking: where MLflow is to have it in its registry; empty if nowhere.
         given_up: the models that have given way to earlier ones by now; they are not pushed again.
         brings_back: the version that a rollback brings back; None for a push.
@@ -116,7 +116,7 @@ class Claim:
         try:
             values = json.loads(data)
             content = Content.of(values.pop("content"))
-            given_up = tuple(ModelId(*each) for each in values.pop("given_up"))
+            given_up = tuple(ModelId(*value) for value in values.pop("given_up"))
             return cls(content=content, given_up=given_up, **values)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"it is no claim: {error!r}") from error
@@ -233,7 +233,7 @@ class Claims:
         return files.clock(self._folder) - modified.get(self._path(number).name, 0.0)
 
     def accepted(self, number: int, rules: str) -> bool:
-        """Whether a version was found good enough by these rules."""
+        """Whether a version was accepted by these rules."""
         claim = self.of(number)
         return (claim is not None and claim.rules == rules) or files.exists(
             self._mark(number, "accepted", rules)

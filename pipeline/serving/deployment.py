@@ -212,7 +212,7 @@ class Deployment:
         if content is None:
             return None
         registries = self._served.claims.registries(seen.newest)
-        known = any(self._served.claims.registered(seen.newest, each) for each in registries)
+        known = any(self._served.claims.registered(seen.newest, registry) for registry in registries)
         title = f"{files.relative(place)} ({'served' if known else 'served, but not registered'})"
         return Champion(title, content.model, content.digest, str(place), place=place, content=content)
 

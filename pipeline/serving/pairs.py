@@ -69,8 +69,8 @@ def read_tables(
             "two positions for files without a header line. Give both."
         )
     with _as_options(fields):
-        found = find_sources(IngestConfig(files=pattern, columns=columns), task)
-    return _batches(found, columns, fields, size)
+        sources = find_sources(IngestConfig(files=pattern, columns=columns), task)
+    return _batches(sources, columns, fields, size)
 
 
 def _batches(

@@ -104,9 +104,9 @@ def find_model(model: str) -> Path:
     place = files.resolve(model)
     if _is_model(place):
         return local_copy(place)
-    found = versions(place)
-    if found:
-        newest = found[max(found)]
+    existing = versions(place)
+    if existing:
+        newest = existing[max(existing)]
         return local_copy(newest)
     expected = "expected a SavedModel's directory or one with its versions, such as serving/<name>"
     there = files.names(place)
@@ -170,8 +170,8 @@ def _fill(session: SavedModelSession, signature: str, rows: list[dict[str, Any]]
 def _unpadded(answer: dict[str, Any]) -> dict[str, Any]:
     """What a signature gives to one text, without what stands behind its last answer or token."""
     if "finished" in answer:
-        found = answer["scores"] > -math.inf
-        return {name: values[found] for name, values in answer.items()}
+        reached = answer["scores"] > -math.inf
+        return {name: values[reached] for name, values in answer.items()}
     if "attention" in answer:
         sources, targets = answer["source_tokens"] != b"", answer["target_tokens"] != b""
         tokens = {"source_tokens": answer["source_tokens"][sources]}
@@ -183,7 +183,7 @@ def _unpadded(answer: dict[str, Any]) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """As JSON has it: text, a number or nothing for one that is not finite, or lists of them."""
     if isinstance(value, np.ndarray):
-        return [plain(each) for each in value]
+        return [plain(item) for item in value]
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     if isinstance(value, np.bool_ | np.integer):

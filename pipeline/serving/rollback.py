@@ -57,7 +57,10 @@ def roll_back(base: str | os.PathLike[str], version: int | None = None) -> Rolle
             )
         source = _earlier(served, seen) if version is None else version
         if source not in seen.versions or source == seen.newest:
-            others = ", ".join(str(each) for each in sorted(seen.versions) if each != seen.newest) or "none"
+            others = (
+                ", ".join(str(version) for version in sorted(seen.versions) if version != seen.newest)
+                or "none"
+            )
             raise UserError(f"received version {source}; expected an earlier one of {base}: {others}.")
         place = seen.versions[source]
         known = served.content(source, place)

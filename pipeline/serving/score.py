@@ -159,13 +159,13 @@ def _score(
     answered = iter(_answers(session, task, good))
     for pair in batch:
         totals.read += 1
-        found = pair.problem or next(answered)
-        if isinstance(found, str):
-            problem = f"{pair.place}: {found}"
+        outcome = pair.problem or next(answered)
+        if isinstance(outcome, str):
+            problem = f"{pair.place}: {outcome}"
             totals.problem = totals.problem or problem
             console.out(f"skipped {problem}", highlight=False)
         else:
-            yield {"input": pair.text, "target": pair.target, **found}
+            yield {"input": pair.text, "target": pair.target, **outcome}
 
 
 def _answers(session: SavedModelSession, task: Task, pairs: list[Pair]) -> list[dict[str, Any] | str]:
@@ -174,12 +174,12 @@ def _answers(session: SavedModelSession, task: Task, pairs: list[Pair]) -> list[
         return []
     inputs = {"text": [pair.text for pair in pairs], "target": [pair.target for pair in pairs]}
     try:
-        found = session.run(inputs, _SIGNATURE)
+        outputs = session.run(inputs, _SIGNATURE)
     except SavedModelError as error:
         if len(pairs) == 1:
             return [f"no answer: {error}"]
         return [answer for pair in pairs for answer in _answers(session, task, [pair])]
-    return [{name: plain(found[name][index]) for name in _SHOWN[task]} for index in range(len(pairs))]
+    return [{name: plain(outputs[name][index]) for name in _SHOWN[task]} for index in range(len(pairs))]
 
 
 @contextlib.contextmanager

@@ -173,9 +173,9 @@ class Served:
 
         Args:
             exported: the model.
-            seen: what there was when it was found good enough.
+            seen: what there was when it was accepted.
             champion: what it was compared with, described; None if with nothing.
-            rules: by which it was found good enough, as JSON.
+            rules: by which it was accepted, as JSON.
             registry: where MLflow is to have it in its registry; empty if nowhere.
 
         Returns:
@@ -196,7 +196,7 @@ class Served:
             champion=champion,
             rules=rules,
             tracking=registry,
-            given_up=tuple(each for each in self.given_up(seen) if each != exported.model_id),
+            given_up=tuple(model for model in self.given_up(seen) if model != exported.model_id),
         )
         damaged = self.damage(seen)
         claim = self.claim(seen, wanted)

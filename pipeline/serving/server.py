@@ -57,7 +57,7 @@ def choose_server(wanted: str | None = None) -> tuple[str, str]:
     if wanted:
         if not there[wanted]:
             missing = f"no {BINARY} on the path" if wanted == "binary" else "no docker that answers"
-            names = ", ".join(name for name, found in there.items() if found)
+            names = ", ".join(name for name, is_there in there.items() if is_there)
             raise UserError(f"received --with {wanted}, but there is {missing}; expected one of {names}.")
         return wanted, "as asked for"
     if there["binary"]:
@@ -88,8 +88,8 @@ def serving(
             f"{base} is not on a disk of this machine, where servers read models from; pull it first: "
             f"rnnpipe pull {base} served, then rnnpipe serve {place.name} --directory served."
         )
-    found = versions(place)
-    if not found:
+    existing = versions(place)
+    if not existing:
         raise UserError(
             f"{base} holds no version of a model; expected the directory that models are pushed to, such as "
             "serving/<name>: give the name, or --directory."
@@ -98,7 +98,7 @@ def serving(
     directory = files.local(place)
     if server == "mlflow":
         with tempfile.TemporaryDirectory(prefix="rnnpipe-serve-") as folder:
-            yield _mlflow(directory, files.local(found[max(found)]), Path(folder), port, why)
+            yield _mlflow(directory, files.local(existing[max(existing)]), Path(folder), port, why)
         return
     name, body = place.name, '{"instances": ["your text"]}'
     address = f"http://127.0.0.1:{port}/v1/models/{name}"

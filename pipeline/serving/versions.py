@@ -54,7 +54,7 @@ class Content:
     @classmethod
     def of_export(cls, exported: ExportedModel) -> Content:
         """What an export artifact says of its SavedModel."""
-        listed = {name: (each.size, each.sha256) for name, each in exported.model_files().items()}
+        listed = {name: (file.size, file.sha256) for name, file in exported.model_files().items()}
         return cls(exported.model_id, exported.manifest.digests["model"], listed)
 
     @classmethod

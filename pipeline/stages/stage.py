@@ -168,7 +168,7 @@ class Stage(ABC):
         """
         return StageLog(
             tags={f"key.{self.name}": artifact.manifest.key},
-            files={f"{self.name}/{each}": each for each in artifact.published if artifact.has(each)},
+            files={f"{self.name}/{file}": file for file in artifact.published if artifact.has(file)},
         )
 
 

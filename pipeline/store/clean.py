@@ -89,7 +89,7 @@ def clean(root: UPath, keep: int | None, now: float | None = None) -> Cleaned:
     gone = [listed for folder in free.values() for listed in _superseded(folder, now)]
     if keep is not None:
         gone += [listed for key in _old_keys(folders, keep) & free.keys() for listed in free[key].manifests]
-    manifests = {str(each.entry.path): each.entry for each in gone if _is_old(each.entry, now)}
+    manifests = {str(item.entry.path): item.entry for item in gone if _is_old(item.entry, now)}
     wanted, released, unreadable = _listed_files(root, folders, manifests)
     files.delete(entry.path for entry in manifests.values())
     leftovers = _left_aside(root, now)
@@ -209,7 +209,7 @@ def _listed_files(
             except ValueError:
                 unreadable |= set() if goes else {key}
                 continue
-            places = {str(root / each.path) for each in manifest.files.values()}
+            places = {str(root / file.path) for file in manifest.files.values()}
             if goes:
                 released |= places
             else:

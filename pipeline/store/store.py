@@ -122,31 +122,31 @@ class Store:
         listed = artifact.manifest.files.values()
         if not files.is_local(self.root):
             return self._remote_damage(artifact)
-        for each in listed:
-            place = self.root / each.path
+        for entry in listed:
+            place = self.root / entry.path
             try:
                 signature = files.signature(place)
                 size = int(signature.partition("|")[0])
-                if size != each.size:
-                    return f"{each.name} has {size} bytes instead of {each.size}"
+                if size != entry.size:
+                    return f"{entry.name} has {size} bytes instead of {entry.size}"
                 if thorough:
-                    same = files.sha256(place) == each.sha256
+                    same = files.sha256(place) == entry.sha256
                 else:
-                    same = signature == each.signature or self.fingerprints.of(place) == each.sha256
+                    same = signature == entry.signature or self.fingerprints.of(place) == entry.sha256
                 if not same:
-                    return f"{each.name} was changed after it was made"
+                    return f"{entry.name} was changed after it was made"
             except (FileNotFoundError, NotADirectoryError):
-                return f"{each.name} is missing"
+                return f"{entry.name} is missing"
         self.fingerprints.save()
         return ""
 
     def trouble(self, kind: type[Artifact], key: str, made: Made) -> str:
         """Says why an artifact that was listed cannot be used; empty if it can."""
         try:
-            found = self.find(kind, key, *made)
+            artifact = self.find(kind, key, *made)
         except ValueError as error:
             return f"its manifest cannot be read: {error}"
-        return self.damage(found) if found is not None else "its manifest is missing"
+        return self.damage(artifact) if artifact is not None else "its manifest is missing"
 
     def recent(self, kind: type[Artifact]) -> list[Artifact]:
         """Returns the most recent artifacts of a stage, the newest first; unreadable ones are left out."""
@@ -156,25 +156,25 @@ class Store:
             for entry in files.entries(folder)
             if entry.path.suffix == ".json" and len(entry.path.relative_to(folder).parts) == 2
         ]
-        found = []
+        artifacts = []
         for entry in sorted(manifests, key=lambda entry: entry.modified, reverse=True)[:_RECENT]:
             with contextlib.suppress(ValueError, FileNotFoundError, UserError):
-                found.append(kind(self.root, Manifest.of(files.read(entry.path))))
-        return sorted(found, key=lambda artifact: artifact.manifest.made, reverse=True)
+                artifacts.append(kind(self.root, Manifest.of(files.read(entry.path))))
+        return sorted(artifacts, key=lambda artifact: artifact.manifest.made, reverse=True)
 
     def _remote_damage(self, artifact: Artifact) -> str:
         """One listing says which files are there; what they hold is checked when they are opened."""
         folder = artifact_folder(self.root, artifact.manifest.stage, artifact.manifest.key)
         sizes = {entry.path.path: entry.size for entry in files.entries(folder)}
-        for each in artifact.manifest.files.values():
-            place = self.root / each.path
+        for file in artifact.manifest.files.values():
+            place = self.root / file.path
             if damage_mark(place).path in sizes:
-                return f"{each.name} is not what was written"
+                return f"{file.name} is not what was written"
             if place.path not in sizes:
                 if not files.exists(place):
-                    return f"{each.name} is missing"
-            elif sizes[place.path] != each.size:
-                return f"{each.name} has {sizes[place.path]} bytes instead of {each.size}"
+                    return f"{file.name} is missing"
+            elif sizes[place.path] != file.size:
+                return f"{file.name} has {sizes[place.path]} bytes instead of {file.size}"
         return ""
 
     def _digests(self, stage: str, part_key: str) -> UPath:

@@ -97,30 +97,30 @@ class Contents:
         trials = list(dict.fromkeys(trial for node in record.nodes.values() for trial in node.trials))
         rules = json.dumps(config.get("evaluate", {}).get("bless"))
         tags = _tags({"pipeline": record.name, "bless": rules, **record.code})
-        found = [Part(of, PARAMETERS, params(config), tags) for of in (RUN, *trials)]
-        found.append(Part(RUN, "pipeline.yaml", files={"pipeline.yaml": yaml_text(config).encode()}))
+        parts = [Part(of, PARAMETERS, params(config), tags) for of in (RUN, *trials)]
+        parts.append(Part(RUN, "pipeline.yaml", files={"pipeline.yaml": yaml_text(config).encode()}))
         figures: dict[str, list[Point]] = {trial: [] for trial in trials}
         for node in record.nodes.values():
             if node.trials:  # others belong to other runs
-                found += self._of_node(record, node, artifacts(node.name), figures)
+                parts += self._of_node(record, node, artifacts(node.name), figures)
         end = None
         if record.status != "running":
             end = record.began + round(1000 * record.seconds)
             # Only what came best is brought to the end.
             best = max(trials, key=lambda trial: sum(node.state in DONE for node in record.of(trial)))
             if record.verdict:
-                found.append(_verdict(record.verdict))
+                parts.append(_verdict(record.verdict))
             if files.exists(self._folder.card):
-                found.append(Part(RUN, "card.html", files={"card.html": files.read(self._folder.card)}))
+                parts.append(Part(RUN, "card.html", files={"card.html": files.read(self._folder.card)}))
             taken = sorted(figures[best], key=lambda point: point.step)
-            found.append(Part(RUN, "the trial's figures", metrics=tuple(taken)))
+            parts.append(Part(RUN, "the trial's figures", metrics=tuple(taken)))
             if record.served:
                 made = [artifacts(node.name) for node in record.of(best)]
-                evaluated = next((each for each in made if isinstance(each, Evaluation)), None)
-                found.append(Part(RUN, "the champion", champion=(record.served, evaluated)))
+                evaluated = next((artifact for artifact in made if isinstance(artifact, Evaluation)), None)
+                parts.append(Part(RUN, "the champion", champion=(record.served, evaluated)))
         said = {"message": record.message} if record.message else {}
         status = _STATUS.get(record.status, "KILLED"), end
-        return found + [
+        return parts + [
             Part(of, "the end", tags=_tags({} if of else said), end=status) for of in (*trials, RUN)
         ]
 

@@ -130,16 +130,16 @@ class Mirror:
         Something else is there if two processes were at it, or if one died before it could settle the id.
         """
         wanted = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in own.items())
-        found = [each.info.run_id for each in client.search_runs([experiment], wanted)]
+        run_ids = [run.info.run_id for run in client.search_runs([experiment], wanted)]
         settled = self._folder.tracked(part.of)
         if not settled:
-            if not found:
+            if not run_ids:
                 name = f"{record.id.rpartition('-')[2]}, trial {part.of}" if part.of else record.id
                 name = f"{part.params.get('encoder', '')} {name}".strip()
                 made = client.create_run(experiment, record.began, {**part.tags, **own}, name)
-                found = [made.info.run_id]
-            settled = self._folder.note_tracking(without_password(self.uri), min(found), part.of)
-        for other in found:
+                run_ids = [made.info.run_id]
+            settled = self._folder.note_tracking(without_password(self.uri), min(run_ids), part.of)
+        for other in run_ids:
             if other != settled:
                 client.delete_run(other)
         return settled
@@ -158,19 +158,19 @@ class Mirror:
                 raise UserError(
                     f"it has lost the run {run}; delete tracking*.json in {where} first"
                 ) from error
-        found = client.get_experiment_by_name(name)
-        if found is None:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
             database = database_path(self.uri)
             folder = database.parent / "mlartifacts" / clean_name(name) if database else None
             try:
                 return str(client.create_experiment(name, folder and folder.as_uri()))
             except MlflowException:  # another process was quicker
-                found = client.get_experiment_by_name(name)
-                if found is None:
+                experiment = client.get_experiment_by_name(name)
+                if experiment is None:
                     raise
-        if found.lifecycle_stage == "deleted":
+        if experiment.lifecycle_stage == "deleted":
             raise UserError(
                 f"the experiment {name!r} is deleted; restore it with "
-                f"`mlflow experiments restore -x {found.experiment_id}`, or change tracking.experiment"
+                f"`mlflow experiments restore -x {experiment.experiment_id}`, or change tracking.experiment"
             )
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)

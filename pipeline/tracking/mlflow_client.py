@@ -112,14 +112,14 @@ def failure_of(error: Exception) -> Failure:
     import requests
 
     chain = (error, error.__cause__, error.__context__)  # MLflow wraps what went wrong on the way
-    if any(isinstance(each, requests.exceptions.RetryError) for each in chain):
+    if any(isinstance(cause, requests.exceptions.RetryError) for cause in chain):
         return Failure.TEMPORARY  # an answer that asks to come again
     status = _status(error)
     if status is not None:
         return Failure.TEMPORARY if status == 429 or status >= 500 else Failure.PERMANENT
     # Other errors of the system, a full disk for one, are this machine's.
     silence = (ConnectionError, TimeoutError, requests.RequestException, sqlite3.OperationalError)
-    unreachable = any(isinstance(each, silence) for each in chain)
+    unreachable = any(isinstance(cause, silence) for cause in chain)
     return Failure.UNREACHABLE if unreachable else Failure.PERMANENT
 
 

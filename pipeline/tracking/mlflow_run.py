@@ -47,7 +47,7 @@ class MlflowRun:
         self._params, self._tags, self._metrics = run.data.params, run.data.tags, run.data.metrics
         history = self._client.get_metric_history(self.id, EPOCH) if EPOCH in self._metrics else []
         self._epochs = {point.step for point in history}
-        self._datasets = {(each.dataset.name, each.dataset.digest) for each in run.inputs.dataset_inputs}
+        self._datasets = {(known.dataset.name, known.dataset.digest) for known in run.inputs.dataset_inputs}
         self._end = (run.info.status, run.info.end_time)
         self._files: dict[str, str] = {}
         for name, value in self._tags.items():
@@ -67,7 +67,7 @@ class MlflowRun:
         if part.error is not None:
             raise part.error
         self.log(
-            [each for each in part.metrics if not self._has(each)],
+            [metric for metric in part.metrics if not self._has(metric)],
             {key: value for key, value in part.params.items() if self._params.get(key) != value},
             {key: value for key, value in part.tags.items() if self._tags.get(key) != value},
         )
@@ -103,16 +103,16 @@ class MlflowRun:
         inputs = [
             DatasetInput(
                 Dataset(
-                    name=f"{self._experiment}-{each.context}",
-                    digest=each.digest,
-                    source_type=each.source.partition("://")[0] if "://" in each.source else "local",
-                    source=json.dumps({"uri": each.source}),
-                    profile=json.dumps({"num_rows": each.examples}),
+                    name=f"{self._experiment}-{fact.context}",
+                    digest=fact.digest,
+                    source_type=fact.source.partition("://")[0] if "://" in fact.source else "local",
+                    source=json.dumps({"uri": fact.source}),
+                    profile=json.dumps({"num_rows": fact.examples}),
                 ),
-                [InputTag("mlflow.data.context", each.context)],
+                [InputTag("mlflow.data.context", fact.context)],
             )
-            for each in facts
-            if (f"{self._experiment}-{each.context}", each.digest) not in self._datasets
+            for fact in facts
+            if (f"{self._experiment}-{fact.context}", fact.digest) not in self._datasets
         ]
         try:
             if inputs:

@@ -287,8 +287,8 @@ def register(client: MlflowClient, name: str, content: Content, model_id: str, r
 
 def registered(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
     """The newest version of a registered model that has these files."""
-    found = client.search_model_versions(f"name = '{name}' and tags.`{DIGEST}` = '{digest}'")
-    return max(found, key=lambda each: int(each.version), default=None)
+    versions = client.search_model_versions(f"name = '{name}' and tags.`{DIGEST}` = '{digest}'")
+    return max(versions, key=lambda each: int(each.version), default=None)
 
 
 def register_served(
@@ -337,12 +337,12 @@ def make_champion(
     content = served.content(number, directory) if number in seen.versions else None
     if content is None:
         return  # it has been removed since
-    found = registered(client, name, content.digest)
-    if found is None:
+    version = registered(client, name, content.digest)
+    if version is None:
         model_id = log_model(client, run_id, name, local_copy(directory), example)
-        found = register(client, name, content, model_id, run_id)
+        version = register(client, name, content, model_id, run_id)
     if number == served.look().newest:  # another model may have followed
-        give_alias(client, name, found.version)
+        give_alias(client, name, version.version)
         _follow(client, served, number, without_password(uri))
     served.claims.mark(number, "registered", without_password(uri))
 
@@ -354,9 +354,9 @@ def _follow(client: MlflowClient, served: Served, number: int, registry: str) ->
     if newest is None or newest <= number or not served.claims.registered(newest, registry):
         return
     content = served.content(newest, seen.versions[newest])
-    found = registered(client, served.name, content.digest) if content else None
-    if found is not None:
-        give_alias(client, served.name, found.version)
+    version = registered(client, served.name, content.digest) if content else None
+    if version is not None:
+        give_alias(client, served.name, version.version)
 
 
 def give_alias(client: MlflowClient, name: str, version: str) -> None:

@@ -51,7 +51,7 @@ def commit(kind, work, made, inputs="0" * 12, number=1) -> Artifact:
         ingredients={},
         read={},
         digests=part_digests(kind, made.files),
-        files={each.name: each for each in made.files},
+        files={file.name: file for file in made.files},
     )
     reference = Reference(work.root, kind.stage, work.key, inputs, number, manifest.digests)
     files.create(reference.manifest, manifest.as_bytes())

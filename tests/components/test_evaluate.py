@@ -354,8 +354,8 @@ def test_twice_the_same_answers_are_the_same_files(upstream):
     first, _ = run(inputs, load=Explaining)
     second, _ = run(inputs, load=Explaining)
     assert first.manifest.digests == second.manifest.digests
-    assert not {each.path for each in first.manifest.files.values()} & {
-        each.path for each in second.manifest.files.values()
+    assert not {file.path for file in first.manifest.files.values()} & {
+        file.path for file in second.manifest.files.values()
     }
 
 
@@ -390,8 +390,8 @@ def test_two_attempts_at_a_part_do_not_disturb_each_other(upstream, root, monkey
     written = [files.entries(each.reference.manifest.parent) for each in (once, twice)]
     assert len(written[1]) > len(written[0])
     assert twice.manifest.digests == once.manifest.digests
-    for each in twice.manifest.files.values():
-        assert files.sha256(root / each.path) == each.sha256
+    for file in twice.manifest.files.values():
+        assert files.sha256(root / file.path) == file.sha256
 
 
 def test_a_root_that_is_not_on_a_disk(upstream, tmp_path, monkeypatch):

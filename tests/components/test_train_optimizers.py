@@ -106,8 +106,8 @@ def test_biases_do_not_decay_and_embeddings_do():
         {"optimizer": {"type": "sgd", "learning_rate": 0.5, "weight_decay": 0.2}}
     )
     compile_model(model, config, steps=10)
-    model.optimizer.apply([np.zeros(each.shape, "float32") for each in model.trainable_variables])
-    decayed = {each.path: float(np.mean(each)) for each in model.trainable_variables}
+    model.optimizer.apply([np.zeros(variable.shape, "float32") for variable in model.trainable_variables])
+    decayed = {variable.path: float(np.mean(variable)) for variable in model.trainable_variables}
     assert len(decayed) == 6
     for path, value in decayed.items():
         assert value == pytest.approx(1.0 if "bias" in path else 0.9), path

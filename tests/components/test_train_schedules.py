@@ -93,7 +93,7 @@ def test_the_learning_rate_at_every_step(tokens, tmp_path, rates, after, warmup)
 def test_the_rate_is_the_one_of_the_step(tokens, tmp_path):
     """Plain descent: the weights move by the gradient times the rate, so not at all at rate 0."""
     warm = make(tokens, tmp_path, {"type": "constant", "warmup_steps": 1000}, epochs=1)
-    before = [each.numpy() for each in warm.model.trainable_variables]
+    before = [variable.numpy() for variable in warm.model.trainable_variables]
     moved = []
 
     def first(self, epoch, done, loss):
@@ -108,7 +108,9 @@ def test_the_rate_is_the_one_of_the_step(tokens, tmp_path):
 
 
 def by_chance(model):
-    digest = hashlib.sha256(b"".join(np.ascontiguousarray(each).tobytes() for each in model.get_weights()))
+    digest = hashlib.sha256(
+        b"".join(np.ascontiguousarray(weights).tobytes() for weights in model.get_weights())
+    )
     return int(digest.hexdigest()[:8], 16) / 16**8
 
 

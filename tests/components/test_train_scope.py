@@ -210,7 +210,7 @@ def check_served(trained, tokens, task, precision, numbers):
     """Weights and answers are float32, also those of every signature of the SavedModel."""
     predictor = load_predictor(tokens, trained.model_file(), task, DecodeConfig(max_decoding_length=3))
     assert predictor.model.dtype_policy.name == precision
-    assert {each.dtype for each in predictor.model.weights if "seed" not in each.path} == {"float32"}
+    assert {weight.dtype for weight in predictor.model.weights if "seed" not in weight.path} == {"float32"}
     texts = tf.constant(["abc", "", "fedcba"])
     answered = predictor(texts)
     place = str(trained.model_file().parent / "saved")
@@ -219,7 +219,9 @@ def check_served(trained, tokens, task, precision, numbers):
     signatures = tf.saved_model.load(place).signatures
     assert signatures.keys() == predictor.signatures.keys()
     for signature in signatures.values():
-        floating = {each.dtype for each in signature.structured_outputs.values() if each.dtype.is_floating}
+        floating = {
+            output.dtype for output in signature.structured_outputs.values() if output.dtype.is_floating
+        }
         assert floating == {tf.float32}
     served = signatures["serving_default"](text=texts)
     np.testing.assert_array_equal(served["prediction"], answered["prediction"])

@@ -243,7 +243,7 @@ def test_two_attempts_at_once_end_with_the_same_bits(trained, tokens, tmp_path, 
     assert [model_of(work, each) for each in made] == [trained[0].read("model.keras")] * 2
     said = [event.message for event in events if isinstance(event, Warned)]
     assert (WAITING in said) is beating
-    assert len({each.path for one in made for each in one.files}) == 8
+    assert len({file.path for one in made for file in one.files}) == 8
     assert not files.exists(folder / "heartbeat")
 
 

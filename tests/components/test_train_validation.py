@@ -33,7 +33,9 @@ def pairs(tmp_path_factory):
 
 def by_chance(model):
     """Any number from 0 to 1, decided by the weights."""
-    digest = hashlib.sha256(b"".join(np.ascontiguousarray(each).tobytes() for each in model.get_weights()))
+    digest = hashlib.sha256(
+        b"".join(np.ascontiguousarray(weights).tobytes() for weights in model.get_weights())
+    )
     return int(digest.hexdigest()[:8], 16) / 16**8
 
 

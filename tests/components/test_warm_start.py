@@ -79,7 +79,7 @@ def test_the_models_say_which_axes_belong_to_vocabularies(task, settings):
     """One more token, or label, makes exactly the axes of its field longer, by one."""
     config = ModelConfig.model_validate(settings)
     model = build_model(config, task, OLD_SIZES)
-    declared = [(id(each.variable), each.axis, each.field) for each in model.vocabulary_axes()]
+    declared = [(id(axis.variable), axis.axis, axis.field) for axis in model.vocabulary_axes()]
     assert len(declared) == len(set(declared))
     for field, size in model.sizes.items():
         larger = build_model(config, task, {**OLD_SIZES, field: size + 1})
@@ -97,7 +97,7 @@ def test_the_models_say_which_axes_belong_to_vocabularies(task, settings):
 def test_old_tokens_are_copied_and_new_ones_stay_as_drawn(task, settings):
     """Old texts get the logits of the earlier model, before any training step."""
     earlier, model = (build(settings, task, sizes, sizes["text"]) for sizes in (OLD_SIZES, NEW_SIZES))
-    drawn = {id(each): each.numpy() for each in model.weights}
+    drawn = {id(weight): weight.numpy() for weight in model.weights}
     other = model(texts(task)).numpy()
     warm_start(model, earlier)
     expected, found = earlier(texts(task)).numpy(), model(texts(task)).numpy()
@@ -130,7 +130,7 @@ def test_what_only_steers_a_training_is_not_copied(task, estimator):
     earlier = build(settings, task, OLD_SIZES, 1)
     model = build({**settings, part: {**hard, "estimator": estimator}}, task, NEW_SIZES, 2)
     state = [each.numpy() for each in model.training_state()]
-    generators = [each.numpy() for each in model.variables if "seed" in each.path]
+    generators = [variable.numpy() for variable in model.variables if "seed" in variable.path]
     warm_start(model, earlier)
     assert state
     np.testing.assert_array_equal([each.numpy() for each in model.training_state()], state)

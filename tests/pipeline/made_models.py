@@ -131,7 +131,7 @@ def push(model: Path, base, name, keep=None, **fields) -> int:
 def contents(version: UPath) -> dict[str, bytes]:
     """The files of a version, without what rnnpipe noted."""
     found = {
-        each.path.relative_to(version).as_posix(): files.read(each.path) for each in files.entries(version)
+        entry.path.relative_to(version).as_posix(): files.read(entry.path) for entry in files.entries(version)
     }
     found.pop("assets.extra/rnnpipe.json", None)
     return found

@@ -107,7 +107,9 @@ def _known(client, run):
             for path in place.rglob("*")
             if path.is_file()
         },
-        "data": sorted((each.dataset.name, each.dataset.digest) for each in run.inputs.dataset_inputs),
+        "data": sorted(
+            (dataset.dataset.name, dataset.dataset.digest) for dataset in run.inputs.dataset_inputs
+        ),
     }
 
 

@@ -73,7 +73,7 @@ def try_again(steps, name):
             thread.join()
     else:  # two at once in one process would share what is global in TensorFlow
         made = [steps.make(name, begun) for _ in range(2)]
-    paths = [{each.path for each in one.files} for one in (*made, straggler)]
+    paths = [{file.path for file in one.files} for one in (*made, straggler)]
     assert len(set.union(*paths)) == sum(map(len, paths)), name  # no two attempts share a file's name
     first = steps.commit(name, begun, made[0])
     state = steps.state(first)

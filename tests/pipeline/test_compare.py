@@ -52,7 +52,7 @@ def test_what_differs_and_whether_it_is_noise(three):
     assert near.difference == pytest.approx(-0.0025)
     assert near.beyond_noise is False
     errors = found.metrics["character_error_rate"]
-    assert [each.difference for each in errors] == pytest.approx(
+    assert [error.difference for error in errors] == pytest.approx(
         [0, 0.05, 0.0025]
     )  # the best is the smallest
     assert found.costs == {
@@ -84,8 +84,8 @@ def test_runs_are_compared_on_the_same_examples_only(tmp_path):
     ]
     found = compare(find_runs(tmp_path, ids))
     standings = found.metrics["exact_match"]
-    assert [each.difference for each in standings] == pytest.approx([0, -0.05, 0])
-    assert [each.beyond_noise for each in standings] == [None, True, None]
+    assert [standing.difference for standing in standings] == pytest.approx([0, -0.05, 0])
+    assert [standing.beyond_noise for standing in standings] == [None, True, None]
     assert found.notes == [
         "they were measured on different examples: each is compared with the best on its own"
     ]

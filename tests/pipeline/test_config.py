@@ -246,7 +246,9 @@ def mappings(value: object, path: tuple = ()) -> list[tuple[tuple, dict]]:
     """All mappings with fixed keys in a configuration, with the paths to them."""
     if not isinstance(value, dict) or path in (("ingest", "columns"), ("ingest", "keep")):
         return []
-    return [(path, value)] + [each for key, inner in value.items() for each in mappings(inner, (*path, key))]
+    return [(path, value)] + [
+        mapping for key, inner in value.items() for mapping in mappings(inner, (*path, key))
+    ]
 
 
 @st.composite

@@ -554,7 +554,7 @@ def test_a_mistake_in_hard_attention(attention: str, expected: str):
     ],
 )
 def test_a_key_of_an_earlier_version_is_told_its_new_name(text, overrides, expected):
-    assert any(each.endswith(f": renamed to {expected}") for each in problems(text, overrides))
+    assert any(problem.endswith(f": renamed to {expected}") for problem in problems(text, overrides))
 
 
 def test_a_memory_network_without_its_question():

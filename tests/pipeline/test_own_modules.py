@@ -53,7 +53,7 @@ def test_from_a_module_beside_the_configuration_to_a_served_model(folder):
     assert [each["metrics"][METRIC] for each in report["slices"]["label"].values()] == [0.0, 0.0, 0.0]
     (run,) = find_runs(folder / "runs")
     reasons = run.record.verdict["reasons"]
-    assert any(each.startswith(f"{METRIC} in label=b 0 <= 0.95 (max)") for each in reasons), reasons
+    assert any(reason.startswith(f"{METRIC} in label=b 0 <= 0.95 (max)") for reason in reasons), reasons
     assert METRIC in card_page(run)
 
 
@@ -72,7 +72,7 @@ def test_in_worker_processes_and_beside_a_champion(folder):
     assert code == 0, said
     runs = find_runs(folder / "runs", [], 2)
     reasons = [each for run in runs for each in run.record.verdict["reasons"]]
-    assert any(each.startswith(f"{METRIC} 0 beside 0 of ") for each in reasons), reasons
+    assert any(reason.startswith(f"{METRIC} 0 beside 0 of ") for reason in reasons), reasons
     table = Console(width=200, record=True, file=io.StringIO())
     table.print(comparison_text(compare(runs)))
     assert METRIC in table.export_text()

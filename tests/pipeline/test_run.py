@@ -380,7 +380,7 @@ def test_a_run_that_monitors_a_metric_is_reused_until_its_decoding_changes(tmp_p
     assert tiny.run(config, *settings, until="train")[0] == 0
     trained = artifacts(tmp_path, *settings)["train"]
     validations = trained.history()["validations"]
-    values = [each["val_exact_match"] for each in validations]
+    values = [validation["val_exact_match"] for validation in validations]
     kept = validations[values.index(max(values))]
     assert (trained.summary["kept_step"], trained.summary["kept_epoch"]) == (kept["step"], kept["epoch"])
     assert trained.summary["val_exact_match"] == max(values)

@@ -181,7 +181,7 @@ def test_a_push_that_ends_between_two_files_is_never_seen_and_then_completed(
 
 def fail_at(victim, function):
     def failing(*arguments):
-        if any(str(each).endswith(victim) for each in arguments):
+        if any(str(argument).endswith(victim) for argument in arguments):
             raise KeyboardInterrupt
         return function(*arguments)
 

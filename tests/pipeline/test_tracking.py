@@ -259,7 +259,7 @@ def test_what_lies_in_an_object_store_arrives_under_its_own_name(uri, tmp_path, 
     assert listed(uri, run, "ingest") == {"ingest/statistics.json"}
     assert listed(uri, trial, "train") == {"train/history.json"}
     assert listed(uri, trial, "plots") == {"plots/training_curves.png", "plots/by_length.png"}
-    sources = [json.loads(each.dataset.source)["uri"] for each in run.inputs.dataset_inputs]
+    sources = [json.loads(dataset.dataset.source)["uri"] for dataset in run.inputs.dataset_inputs]
     assert sources[0].startswith("memory://tracked/runs/artifacts/ingest/")
 
 

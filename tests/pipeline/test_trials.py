@@ -102,7 +102,7 @@ def test_a_node_has_the_name_of_the_first_trial_that_needs_it(runs):
     assert [node.name for node in plan] == ["ingest", "tokenize", "tokenize 4", "train", "train 2", "train 4"]
     assert plan.trials_of(plan["train 2"]) == ["2", "3"]
     assert plan.trials_of(plan["tokenize"]) == ["1", "2", "3"]
-    assert [each.node for each in plan["train 4"].reads.values()] == ["tokenize 4"]
+    assert [read.node for read in plan["train 4"].reads.values()] == ["tokenize 4"]
     same = runs.plan((), ("evaluate.bless=always",))
     assert [node.name for node in same] == ["ingest", "tokenize", "train", "evaluate", "export"]
     assert all(same.trials_of(node) == ["1", "2"] for node in same)

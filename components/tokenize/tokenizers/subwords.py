@@ -46,11 +46,11 @@ class SubwordTokenizer(Tokenizer[Config]):
     @staticmethod
     def _characters(counts: Sequence[tuple[str, int]]) -> list[str]:
         """Returns the characters of counted units but NUL, the most frequent first."""
-        found: Counter[str] = Counter()
+        totals: Counter[str] = Counter()
         for unit, count in counts:
             for character in unit:
-                found[character] += count
-        return sorted(found.keys() - {"\0"}, key=lambda character: (-found[character], character))
+                totals[character] += count
+        return sorted(totals.keys() - {"\0"}, key=lambda character: (-totals[character], character))
 
 
 def into_stretches(texts: tf.Tensor) -> tf.Tensor:

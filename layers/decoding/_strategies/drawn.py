@@ -65,4 +65,6 @@ class DrawnStrategy(Strategy):
         tokens = look_up(tokens, parents, drawn)
         token_log_probs = look_up(values, parents, drawn)
         ranks, places = ops.top_k(base + token_log_probs, width)
-        return Continuations(ranks, *(gather(each, places) for each in (parents, tokens, token_log_probs)))
+        return Continuations(
+            ranks, *(gather(values, places) for values in (parents, tokens, token_log_probs))
+        )

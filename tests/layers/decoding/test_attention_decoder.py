@@ -85,7 +85,7 @@ def numpy_decoder(options, inputs, memory, mask, summary, states, weights):
     for y in inputs:
         x = np.concatenate([y, fed]) if feeding else y
         if not after:
-            contexts = [additive_attention(states[-1][0], memory, mask, each) for each in reads]
+            contexts = [additive_attention(states[-1][0], memory, mask, read) for read in reads]
             x = np.concatenate([x, *(context for context, _ in contexts)])
         x, new_states = x + summary @ to_input, []
         for index, (kind, cell) in enumerate(zip(kinds, cells, strict=True)):
@@ -93,7 +93,7 @@ def numpy_decoder(options, inputs, memory, mask, summary, states, weights):
             x = new_states[-1][0] + (x if options.get("residual") and index else 0)
         states, x = new_states, x + summary @ to_output
         if after:
-            contexts = [additive_attention(x, memory, mask, each) for each in reads]
+            contexts = [additive_attention(x, memory, mask, read) for read in reads]
             fed = np.tanh(np.concatenate([*(context for context, _ in contexts), x]) @ attentional)
             outputs.append(fed)
         else:

@@ -261,10 +261,10 @@ class Protocol(RuleBasedStateMachine):
         assert cleaned.size == sum(before[path].size for path in gone)
         stays = {path: manifest for path, manifest in manifests.items() if path in after}
         listed = {
-            str(self.root / each.path)
+            str(self.root / file.path)
             for manifest in stays.values()
             if manifest is not None
-            for each in manifest.files.values()
+            for file in manifest.files.values()
         }
         unclear = {self.key_of(path) for path, manifest in stays.items() if manifest is None}
         old = {path for path in before if self.now - self.born[path] > DAY}
@@ -381,7 +381,7 @@ class Protocol(RuleBasedStateMachine):
         """The manifests that cannot be read, or list files that are not as they were made."""
         found = set()
         for path, manifest in self.manifests().items():
-            if manifest is None or any(self.is_harmed(each, noticed) for each in manifest.files.values()):
+            if manifest is None or any(self.is_harmed(file, noticed) for file in manifest.files.values()):
                 found.add(path)
         return found
 
