@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ import typer
 from rich.console import Console
 
 from components.errors import UserError
+from pipeline.cli_options import ConfigFile, Force, Overrides, Root, ServerName, SignatureName, Until
 
 app = typer.Typer(
     name="rnnpipe",
@@ -27,53 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-
-class SignatureName(str, Enum):
-    """What a served model can be asked for."""
-
-    serving_default = "serving_default"
-    classify = "classify"
-    n_best = "n_best"
-    explain = "explain"
-    score = "score"
-
-
-class ServerName(str, Enum):
-    """What can serve a model."""
-
-    binary = "binary"
-    docker = "docker"
-    mlflow = "mlflow"
-
-
-def _stage(name: str) -> str:
-    """Checks the name of a stage; asked only where there is one, as stages need the configuration."""
-    from pipeline.stages import stage_named
-
-    try:
-        return stage_named(name).name
-    except UserError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-ConfigFile = Annotated[Path, typer.Argument(metavar="[CONFIG]", help="The pipeline's YAML file.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Override a key: --set train.epochs=6."),
-]
-Until = Annotated[
-    str | None,
-    typer.Option(parser=_stage, metavar="STAGE", help="Last stage to run; `rnnpipe plan` lists them."),
-]
-Force = Annotated[
-    list[str] | None,
-    typer.Option(
-        parser=_stage,
-        metavar="STAGE",
-        help="Run this stage, and what builds on it, although nothing changed.",
-    ),
-]
-Root = Annotated[str, typer.Option(help="The pipeline's root: a directory, or an address such as s3://...")]
 
 DEFAULT = Path("pipeline.yaml")
 
@@ -88,8 +41,8 @@ def run(
 ) -> None:
     """Run the pipeline; reuse every stage that nothing has changed."""
     from pipeline.config import load_config
-    from pipeline.run.execute import run_pipeline
     from pipeline.run.interrupt import EXIT_CODE as INTERRUPTED
+    from pipeline.run.pipeline import run_pipeline
 
     overrides = set_ or []
     code = run_pipeline(

@@ -17,7 +17,7 @@ from pipeline.stages.evaluate import EvaluateStage
 from pipeline.store.store import Store
 
 if TYPE_CHECKING:
-    from pipeline.tracking.registry import Champion
+    from pipeline.tracking.champion import Champion
 
 CHAMPION = "champion"
 """In the place of a trial: the candidate that is measured beside the run's own."""

@@ -23,84 +23,32 @@ from components.reports import listening
 from pipeline.config import PipelineConfig, resolved
 from pipeline.config.places import Places
 from pipeline.plan.node import Plan, node_name
-from pipeline.plan.planning import make_plan
 from pipeline.plan.warm_start import INITIAL, RETAINED
 from pipeline.run.candidates import champion_node, measured_champion
 from pipeline.run.code_version import code_version
-from pipeline.run.console import RunDisplay, command_line
+from pipeline.run.console import RunDisplay
 from pipeline.run.folder import RunFolder
 from pipeline.run.interrupt import EXIT_CODE as INTERRUPTED
 from pipeline.run.interrupt import interruptible
-from pipeline.run.libraries import import_tensorflow, silence_libraries
-from pipeline.run.models import initial_of
+from pipeline.run.libraries import import_tensorflow
 from pipeline.run.observe import Observer
 from pipeline.run.record import DONE, RunRecord
-from pipeline.run.summary import Outcome, summarize
+from pipeline.run.summary import Outcome
 from pipeline.run.watch import Watcher
 from pipeline.serving.deployment import Deployed, Deployment, Sight, fetch_champion, standing
 from pipeline.serving.serving_files import write_serving_files
 from pipeline.serving.verdict import decide
-from pipeline.store.clean import clean_cheaply
 from pipeline.store.store import Store
 
 if TYPE_CHECKING:
     from components.evaluate.rules import Retained
-    from pipeline.tracking.registry import Champion
+    from pipeline.tracking.champion import Champion
     from pipeline.tracking.tracker import Tracker
 
 FAILED = 1
 _SERVED = {Evaluation.stage, ExportedModel.stage}  # what a model has gone through that may be pushed
 
 Kind = TypeVar("Kind", bound=Artifact)
-
-
-def run_pipeline(
-    config: PipelineConfig,
-    console: Console,
-    config_file: str,
-    overrides: Collection[str] = (),
-    until: str | None = None,
-    force: Collection[str] = (),
-    verbose: bool = False,
-) -> int:
-    """Plans, runs what must run, pushes what may be pushed, and says what came of it.
-
-    Args:
-        config: the run's configuration.
-        console: where to speak.
-        config_file: how the user named the configuration, for advice.
-        overrides: what the user set on the command line, for advice.
-        until: last stage wanted; None means all.
-        force: stages to run although they could be reused.
-        verbose: whether failures show the traceback.
-
-    Returns:
-        The exit code: 0, 1 (failed), 3 (the model is not good enough to be pushed) or 130 (interrupted).
-    """
-    if not verbose:
-        silence_libraries()
-    places = Places.of(config)
-    store = Store(places.root)
-    clean_cheaply(places.root)
-    plan = make_plan(config, places, store, until, force, initial_of(config))
-    command = _command(config_file, overrides, until, force, verbose)
-    run = Run(config, console, command, places, plan, store, force, verbose)
-    if run.nothing_to_do():
-        console.print(f"[bold]{config.name}[/]: nothing to do, all {len(plan)} stages are reused.")
-    elif code := run.execute():
-        return code
-    return summarize(config, console, config_file, run.outcome())
-
-
-def _command(
-    config_file: str, overrides: Collection[str], until: str | None, force: Collection[str], verbose: bool
-) -> str:
-    """The command that goes on with this run."""
-    options = [f"--set={override}" for override in overrides]
-    options += [f"--until={until}"] if until else []
-    options += [f"--force={stage}" for stage in force]
-    options += ["--verbose"] if verbose else []
-    return command_line("run", config_file, *options)
 
 
 class Run:

@@ -19,8 +19,9 @@ from components.errors import UserError
 from pipeline.config import PipelineConfig
 from pipeline.serving.served import Pushed, Seen, Served
 from pipeline.serving.verdict import ChampionStanding, Situation, decide
+from pipeline.tracking.champion import Champion, find_champion
 from pipeline.tracking.mlflow_client import absolute_uri, without_password
-from pipeline.tracking.registry import Champion, find_champion, is_registered
+from pipeline.tracking.registry import is_registered
 
 if TYPE_CHECKING:
     from components.artifacts.evaluation import Evaluation

@@ -12,7 +12,7 @@ from pipeline.config.places import Places
 from pipeline.plan.planning import make_plan
 from pipeline.run.candidates import champion_node, measured_champion
 from pipeline.store.store import Store
-from pipeline.tracking.registry import Champion
+from pipeline.tracking.champion import Champion
 
 CHAMPION = Champion("version 1", None, "digest", "uri")
 ELSEWHERE = Path("/where/it/was/copied")

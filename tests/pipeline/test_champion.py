@@ -17,8 +17,8 @@ from pipeline.run.folder import RunFolder
 from pipeline.serving.rollback import roll_back
 from pipeline.serving.served import Served
 from pipeline.serving.versions import versions
+from pipeline.tracking.champion import find_champion
 from pipeline.tracking.registry import (
-    find_champion,
     give_alias,
     log_model,
     make_champion,

@@ -17,7 +17,8 @@ from pipeline.serving.deployment import Deployment, fetch_champion, standing
 from pipeline.serving.rollback import roll_back
 from pipeline.serving.served import Served
 from pipeline.serving.verdict import decide
-from pipeline.tracking.registry import Champion, find_champion, make_champion
+from pipeline.tracking.champion import Champion, find_champion
+from pipeline.tracking.registry import make_champion
 
 CONFIG = """\
 name: letters

@@ -16,7 +16,8 @@ from pipeline.serving.claims import described
 from pipeline.serving.rollback import roll_back
 from pipeline.serving.served import Served
 from pipeline.serving.versions import remove
-from pipeline.tracking.registry import find_champion, log_model, register
+from pipeline.tracking.champion import find_champion
+from pipeline.tracking.registry import log_model, register
 
 
 @pytest.fixture(autouse=True)

@@ -25,8 +25,8 @@ from pipeline.serving.claims import Claim
 from pipeline.serving.served import Served
 from pipeline.serving.versions import Content
 from pipeline.tracking import tracker
+from pipeline.tracking.champion import find_champion
 from pipeline.tracking.mlflow_client import quiet_mlflow
-from pipeline.tracking.registry import find_champion
 from pipeline.tracking.track import track
 from pipeline.tracking.tracker import Tracker
 

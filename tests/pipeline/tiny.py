@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.config import load_config
-from pipeline.run.execute import run_pipeline
+from pipeline.run.pipeline import run_pipeline
 
 CLASSIFICATION = """\
 name: letters
