@@ -51,6 +51,11 @@ def clock_periods(name: str, values: Any) -> None:
     _check(name, values, valid and len(values) > 0, expected)
 
 
+def finite_float(name: str, value: Any) -> None:
+    """Refuses all but a finite number."""
+    _check(name, value, _is_number(value), "a finite float")
+
+
 def positive_float(name: str, value: Any) -> None:
     """Refuses all but a finite number above 0."""
     _check(name, value, _is_number(value) and value > 0, "a positive float")
@@ -80,6 +85,11 @@ def one_of(name: str, value: Any, choices: Iterable[str]) -> None:
     choices = tuple(choices)
     valid = isinstance(value, str) and value in choices
     _check(name, repr(value), valid, f"one of {', '.join(map(repr, choices))}")
+
+
+def boolean(name: str, value: Any) -> None:
+    """Refuses all but `True` and `False`."""
+    _check(name, value, isinstance(value, bool), "`True` or `False`")
 
 
 def _check(name: str, value: Any, valid: bool, expected: str, optional: bool = False) -> None:

@@ -6,18 +6,13 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral, Real
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-LengthNormalization: TypeAlias = Literal["gnmt", "average"]
+from layers import _validation
 
-_INTEGERS = (
-    *("beam_size", "max_length", "n_best", "min_length", "no_repeat_ngram_size", "top_k"),
-    *("num_beam_groups", "start_id", "end_id", "pad_id", "seed"),
-)
-_NUMBERS = ("length_penalty", "coverage_penalty", "temperature", "top_p", "diversity_penalty")
+LengthNormalization: TypeAlias = Literal["gnmt", "average"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +88,7 @@ class SearchOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._check_types()
+        self._check_values()
         by_default = {self.pad_id, self.start_id} - {self.end_id}
         forbidden = by_default if self.forbidden_ids is None else set(self.forbidden_ids)
         object.__setattr__(self, "forbidden_ids", tuple(sorted(forbidden)))
@@ -122,47 +117,42 @@ class SearchOptions:
         with np.errstate(over="ignore"):
             return (normalized**-self.length_penalty).astype("float32")
 
-    def _check_types(self) -> None:
-        for name in _INTEGERS:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Integral):
-                raise ValueError(f"Received {name}={value!r}; expected an integer.")
-        for name in _NUMBERS:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Real):
-                raise ValueError(f"Received {name}={value!r}; expected a number.")
-        forbidden = self.forbidden_ids
-        if forbidden is not None and not all(isinstance(token, Integral) for token in forbidden):
-            raise ValueError(f"Received forbidden_ids={forbidden!r}; expected integers.")
-        if not isinstance(self.sample, bool):
-            raise ValueError(f"Received sample={self.sample!r}; expected True or False.")
+    def _check_values(self) -> None:
+        for name in ("beam_size", "n_best", "max_length", "num_beam_groups"):
+            _validation.positive_integer(name, getattr(self, name))
+        for name in ("min_length", "no_repeat_ngram_size", "top_k", "start_id", "end_id", "pad_id", "seed"):
+            _validation.non_negative_integer(name, getattr(self, name))
+        for token in self.forbidden_ids or ():
+            _validation.non_negative_integer("forbidden_ids", token)
+        _validation.finite_float("length_penalty", self.length_penalty)
+        _validation.non_negative_float("coverage_penalty", self.coverage_penalty)
+        _validation.non_negative_float("diversity_penalty", self.diversity_penalty)
+        _validation.positive_float("temperature", self.temperature)
+        _validation.fraction("top_p", self.top_p, zero=False)
+        _validation.one_of("length_normalization", self.length_normalization, get_args(LengthNormalization))
+        _validation.boolean("sample", self.sample)
 
     def _check_lengths(self) -> None:
-        if not 1 <= self.n_best <= self.beam_size:
+        if self.n_best > self.beam_size:
             raise ValueError(
                 f"Received n_best={self.n_best} and beam_size={self.beam_size}; expected "
-                "1 <= n_best <= beam_size. Widen the beam or ask for fewer hypotheses."
+                "n_best <= beam_size. Widen the beam or ask for fewer hypotheses."
             )
-        if not 0 <= self.min_length <= self.max_length or self.max_length == 0:
+        if self.min_length > self.max_length:
             raise ValueError(
                 f"Received min_length={self.min_length} and max_length={self.max_length}; expected "
-                "0 <= min_length <= max_length and max_length > 0. Change one of them."
+                "min_length <= max_length. Change one of them."
             )
 
     def _check_ids(self) -> None:
-        forbidden = self.forbidden_ids or ()
-        if min(self.start_id, self.end_id, self.pad_id, *forbidden) < 0 or self.end_id in forbidden:
+        forbidden = list(self.forbidden_ids or ())
+        if self.end_id in forbidden:
             raise ValueError(
-                f"Received start_id={self.start_id}, end_id={self.end_id}, pad_id={self.pad_id} and "
-                f"forbidden_ids={list(forbidden)}; expected no negative id, and an end_id that is not "
-                "forbidden. Take the ids from the tokenizer."
+                f"Received end_id={self.end_id} and forbidden_ids={forbidden}; expected an end_id that is "
+                "not forbidden. Take the ids from the tokenizer."
             )
 
     def _check_penalties(self) -> None:
-        if self.length_normalization not in ("gnmt", "average"):
-            raise ValueError(
-                f"Received length_normalization={self.length_normalization!r}; expected 'gnmt' or 'average'."
-            )
         weights = self.length_weights
         if not (weights.min() > 1e-30 and weights.max() < 1e30):
             raise ValueError(
@@ -170,34 +160,17 @@ class SearchOptions:
                 "penalties of L tokens to the power of length_penalty that float32 can hold. Take a number "
                 "nearer to 0."
             )
-        for name in ("coverage_penalty", "diversity_penalty"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(
-                    f"Received {name}={getattr(self, name)}; expected a number of at least 0, which turns it "
-                    "off."
-                )
-        if self.no_repeat_ngram_size < 0:
-            raise ValueError(
-                f"Received no_repeat_ngram_size={self.no_repeat_ngram_size}; expected the n of n-grams that "
-                "must not occur twice, or 0 to let them."
-            )
 
     def _check_sampling(self) -> None:
         received = f"Received temperature={self.temperature}, top_k={self.top_k} and top_p={self.top_p}"
-        if not (0 < self.temperature < float("inf") and self.top_k >= 0 and 0 < self.top_p <= 1):
-            raise ValueError(
-                f"{received}; expected temperature > 0, top_k >= 0 (0 for all tokens) and 0 < top_p <= 1."
-            )
         if not self.sample and (self.temperature, self.top_k, self.top_p) != (1, 0, 1):
             raise ValueError(
                 f"{received} with sample=False; expected their defaults, as a search draws nothing. Set "
                 "sample=True."
             )
-        if self.seed < 0:
-            raise ValueError(f"Received seed={self.seed}; expected an integer of at least 0.")
 
     def _check_groups(self) -> None:
-        if self.num_beam_groups < 1 or self.beam_size % self.num_beam_groups:
+        if self.beam_size % self.num_beam_groups:
             raise ValueError(
                 f"Received num_beam_groups={self.num_beam_groups} and beam_size={self.beam_size}; expected a "
                 "number of groups that divides the beam. Widen the beam to a multiple of groups."
