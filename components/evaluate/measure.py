@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -17,6 +18,7 @@ from components.evaluate.answers import Answers
 from components.evaluate.bootstrap import counts, interval
 from components.evaluate.metrics import MetricInfo, RankedMetric, SummedMetric, metric_info
 from components.evaluate.slices import Slicing
+from components.plugins import is_reference
 from components.work import Work
 
 Array = np.ndarray[Any, Any]
@@ -77,10 +79,11 @@ class Measure(beam.CombineFn):
             metric = _computed(info)
             if info.two_labels and answers.probabilities is None:
                 continue
-            if isinstance(metric, RankedMetric):
-                accumulator.ranked.setdefault(info.name, []).append(metric.rows(answers))
-            else:
-                columns |= _columns(info, metric, answers)
+            with _naming(info):
+                if isinstance(metric, RankedMetric):
+                    accumulator.ranked.setdefault(info.name, []).append(metric.rows(answers))
+                else:
+                    columns |= _columns(info, metric, answers)
         matrix = np.asarray(list(columns.values()), np.float64)
         sums = matrix @ counts(answers.numbers, self._resamples).T
         _add(accumulator.sums, zip(columns, sums, strict=True))
@@ -121,10 +124,11 @@ class Measure(beam.CombineFn):
     def _scores(self, info: MetricInfo, accumulator: Accumulated, examples: Array) -> Array:
         metric, sums = _computed(info), accumulator.of(info.name)
         rows = accumulator.ranked.get(info.name)
-        if isinstance(metric, RankedMetric):
-            scores = metric.score(np.concatenate(rows), self._resamples) if rows else np.nan * examples
-        else:
-            scores = metric.score(sums) if sums else np.nan * examples
+        with _naming(info):
+            if isinstance(metric, RankedMetric):
+                scores = metric.score(np.concatenate(rows), self._resamples) if rows else np.nan * examples
+            else:
+                scores = metric.score(sums) if sums else np.nan * examples
         if np.shape(scores) != examples.shape:
             raise UserError(
                 f"the metric {info.name}: its `score` returned the shape {np.shape(scores)}, expected "
@@ -216,6 +220,19 @@ def class_figures(confusion: Counter[tuple[str, str]]) -> Report:
 @cache
 def _computed(info: MetricInfo) -> SummedMetric | RankedMetric:
     return info.computed_by()
+
+
+@contextmanager
+def _naming(info: MetricInfo) -> Iterator[None]:
+    """Says of what fails in a module of the user's which metric it is."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if not is_reference(info.name):
+            raise
+        raise UserError(f"the metric {info.name} failed: {type(error).__name__}: {error}") from error
 
 
 def _columns(info: MetricInfo, metric: SummedMetric, answers: Answers) -> dict[tuple[str, Hashable], Array]:

@@ -108,6 +108,32 @@ def test_scores_are_one_for_each_resample(measure):
         measure(Summing([1, 1, 1], lambda sums: sums["x"][0]), ANSWERS)
 
 
+FAILING = """
+from components.evaluate.metrics import MetricInfo, SummedMetric
+
+
+class Failing(SummedMetric):
+    def columns(self, answers):
+        return {"x": [len(answers.inputs[0]) / 0]}
+
+    def score(self, sums):
+        return sums["x"]
+
+
+row = MetricInfo("failing", ("seq2seq",), Failing)
+"""
+
+
+def test_an_error_in_a_users_module_names_the_metric(tmp_path, monkeypatch):
+    (tmp_path / "failing_metric.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(tmp_path)
+    combiner = Measure(["failing_metric:row"], resamples=4)
+    with pytest.raises(UserError) as caught:
+        combiner.add_input(combiner.create_accumulator(), ANSWERS)
+    assert str(caught.value) == ("the metric failing_metric:row failed: ZeroDivisionError: division by zero")
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
