@@ -121,8 +121,8 @@ class Predictor(tf.Module):
 
         Returns:
             predictions: strings [B, N]; scores: float32 [B, N]; finished: booleans [B, N], False where the
-            answer was cut at the largest length. The finished ones come first, then those that were cut, each
-            kind by descending score; the first is what the predictor itself answers. Where there are fewer
+            answer could not end within the largest length. The finished ones come first, then the others,
+            both by descending score; the first is what the predictor itself answers. Where there are fewer
             answers than N, the last places hold "", -inf (which TF Serving's REST API writes as -Infinity;
             strict JSON parsers do not read that) and False.
         """

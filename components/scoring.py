@@ -76,7 +76,7 @@ def score_sequences(
     )
     outputs, attention, *_ = outputs if covers else (outputs, None)
     # Of the tokens alone: beside one long target, padding would take more memory than all of them.
-    logits = model._logits(tf.boolean_mask(outputs, is_token))
+    logits = model.token_logits(tf.boolean_mask(outputs, is_token))
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(expected.flat_values, logits)
     log_probabilities = expected.with_flat_values(-losses).to_tensor(0.0)
 

@@ -148,7 +148,7 @@ class Seq2Seq(ReinforcedModel):
             kept = self.dropout(ops.ones_like(embedded[:, 0]), training=True)
 
             def feedback(outputs: Any) -> Any:
-                tokens = ops.argmax(self._logits(ops.stop_gradient(outputs)), axis=-1)
+                tokens = ops.argmax(self.token_logits(ops.stop_gradient(outputs)), axis=-1)
                 return self.target_embedding(tokens) * kept
 
         samples = self.samples(training)
@@ -167,10 +167,11 @@ class Seq2Seq(ReinforcedModel):
         if samples:
             outputs, _, (_, log_probs, entropies) = outputs
             choices = {"log_probs": log_probs[..., 0], "entropies": entropies[..., 0]}
-        logits = self._logits(self.dropout(outputs, training=training))
+        logits = self.token_logits(self.dropout(outputs, training=training))
         return {"logits": logits, **choices} if choices else logits
 
-    def _logits(self, outputs: Any) -> Any:
+    def token_logits(self, outputs: Any) -> Any:
+        """Returns the logits [..., V] of every target token, by the decoder's outputs [..., D]."""
         if self.config.tied_softmax:
             return self.target_embedding(self.projection(outputs), reverse=True) + self.bias
         return self.logits(outputs)
@@ -233,7 +234,7 @@ class Seq2Seq(ReinforcedModel):
 
         def step(tokens: Any, states: Any) -> tuple[Any, ...]:
             outputs, states, weights = self.decoder.step(self.target_embedding(tokens), states, prepared)
-            log_probs = ops.log_softmax(self._logits(outputs), axis=-1)
+            log_probs = ops.log_softmax(self.token_logits(outputs), axis=-1)
             return (log_probs, states) if weights is None else (log_probs, states, weights)
 
         search = BeamSearchDecoder(config.search_options(n_best), dtype="float32")

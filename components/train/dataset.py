@@ -7,8 +7,7 @@ its ids, which become numbers again when the batch is complete.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +24,7 @@ _READ = 4096  # examples read at once
 _BYTES = 4  # of a token id
 
 
-@dataclass(frozen=True)
+@dataclass
 class TokenData:
     """One split of a tokenize artifact.
 
@@ -42,28 +41,30 @@ class TokenData:
     task: Task
     batch_size: int
     buckets: int
+    _lengths: np.ndarray | None = field(default=None, init=False, repr=False)
 
-    @cached_property
     def lengths(self) -> np.ndarray:
-        """The number of input steps of each example, int64 [N]: its tokens, or one step of padding."""
-        field = FIELDS[self.task][0]
-        counted = [
-            columns[field].value_lengths().to_numpy()
-            for name in self.tokens.parts_of(self.split)
-            for columns in self.tokens.batches(name, (field,), _READ)
-        ]
-        return np.maximum(np.concatenate([np.zeros(0, np.int64), *counted]), 1)
+        """Reads how many input steps every example has, int64 [N]: its tokens, or one step of padding."""
+        if self._lengths is None:
+            text = FIELDS[self.task][0]
+            counted = [
+                columns[text].value_lengths().to_numpy()
+                for name in self.tokens.parts_of(self.split)
+                for columns in self.tokens.batches(name, (text,), _READ)
+            ]
+            self._lengths = np.maximum(np.concatenate([np.zeros(0, np.int64), *counted]), 1)
+        return self._lengths
 
     def boundaries(self) -> list[int]:
         """Returns the lengths at which a new bucket begins: quantiles, so that buckets fill alike."""
-        if not len(self.lengths):
+        if not len(self.lengths()):
             return []
-        quantiles = np.quantile(self.lengths, np.arange(1, self.buckets) / self.buckets, method="higher")
+        quantiles = np.quantile(self.lengths(), np.arange(1, self.buckets) / self.buckets, method="higher")
         return sorted({int(length) + 1 for length in quantiles})
 
     def steps(self, boundaries: list[int]) -> int:
         """Returns the number of batches of an epoch with these boundaries."""
-        _, counts = np.unique(np.digitize(self.lengths, boundaries), return_counts=True)
+        _, counts = np.unique(np.digitize(self.lengths(), boundaries), return_counts=True)
         return int(np.sum(-(-counts // self.batch_size)))
 
     def batches(

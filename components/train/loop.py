@@ -82,7 +82,7 @@ class Trainer:
         checkpoints: Checkpoints,
         measure: Callable[[], float] | None = None,
     ) -> None:
-        if not len(validation.lengths):
+        if not len(validation.lengths()):
             _check_works_without_validation(config)
         self.model = model
         self.config = config

@@ -36,7 +36,7 @@ class Validation:
         self._loss = loss
         self._metric = metric
         self._measure = measure
-        self._batches = data.batches(boundaries) if len(data.lengths) else None
+        self._batches = data.batches(boundaries) if len(data.lengths()) else None
 
     def __call__(self) -> dict[str, float]:
         """Returns {"val_loss", "val_accuracy", ...}; nothing without a validation split.

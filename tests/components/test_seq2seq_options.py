@@ -118,7 +118,7 @@ def test_tied_embeddings_are_the_output_layer():
     outputs = np.random.default_rng(0).normal(size=(2, 3, 10)).astype("float32")
     embeddings, projection = model.target_embedding.get_weights()[0], model.projection.get_weights()[0]
     np.testing.assert_allclose(
-        model._logits(outputs), outputs @ projection @ embeddings.T + np.arange(7), atol=1e-5
+        model.token_logits(outputs), outputs @ projection @ embeddings.T + np.arange(7), atol=1e-5
     )
     assert sum(weight.shape == (7, 6) for weight in model.trainable_weights) == 1
 

@@ -25,7 +25,7 @@ def test_every_example_comes_once_in_batches_of_about_its_length(tokens):
     batches = list(train.batches(boundaries, seed=5, shuffle_buffer=1000).as_numpy_iterator())
     assert len(batches) == train.steps(boundaries)
     seen = sorted(int(np.count_nonzero(row)) for inputs, *_ in batches for row in inputs)
-    assert seen == sorted(train.lengths)
+    assert seen == sorted(train.lengths())
     for inputs, *_ in batches:
         buckets = np.digitize(np.count_nonzero(inputs, axis=1), boundaries)
         assert len(set(buckets)) == 1
@@ -116,6 +116,6 @@ def test_texts_without_tokens_are_batched_as_one_step(tmp_path):
 def test_a_split_without_examples_has_no_batches(tmp_path):
     tokens = make_pairs(tmp_path)
     test = data(tokens, "test", task="seq2seq")
-    assert len(test.lengths) == 0
+    assert len(test.lengths()) == 0
     assert test.boundaries() == []
     assert list(test.batches([])) == []
