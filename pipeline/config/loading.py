@@ -100,8 +100,8 @@ def _validated(data: dict[str, Any], look_for_files: bool) -> tuple[PipelineConf
         if "task" in sections:
             problems += misfits(sections["task"], sections)
     if look_for_files and "ingest" in sections:
-        told = {problem.path for problem in problems}
-        problems += [problem for problem in missing_files(sections["ingest"]) if problem.path not in told]
+        reported = {problem.path for problem in problems}
+        problems += [problem for problem in missing_files(sections["ingest"]) if problem.path not in reported]
     return config, problems
 
 

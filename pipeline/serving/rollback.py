@@ -147,7 +147,7 @@ def _move_alias(name: str, digest: str, tracking: str, version: int) -> tuple[bo
                 f"rnnpipe rollback {name} --version {version}"
             )
         return False, (
-            f"MLflow at {without_password(tracking)} could not be told ({one_line(error)}): set the alias "
+            f"MLflow at {without_password(tracking)} could not be updated ({one_line(error)}): set the alias "
             f"champion there by hand, or when it answers: rnnpipe rollback {name} --version {version}"
         )
     return True, f"version {registered_version.version} is the champion in MLflow"

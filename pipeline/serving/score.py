@@ -93,7 +93,7 @@ def score(
             Default: `source`, or `text` for a classifier.
         target: the column of the targets, likewise. Default: `target`, or `label` for a classifier.
         batch_size: the most records scored at once.
-        console: where bad records, progress and a summary are told; standard error by default.
+        console: where bad records, progress and a summary are printed; standard error by default.
 
     Yields:
         For each record that could be scored a JSON object with `input` and `target`; of a classifier

@@ -1,4 +1,4 @@
-"""What TensorFlow Serving needs beside the models: which there are, how to batch, what to tell Prometheus."""
+"""What TensorFlow Serving needs beside the models: which there are, how to batch, what Prometheus reads."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Note:
-    """What is noted in a version, so that a copy of it can be told.
+    """What is noted in a version, so that a copy of it can be recognised.
 
     Args:
         number: which version it was pushed as.

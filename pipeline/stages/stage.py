@@ -44,7 +44,7 @@ class NodeWork:
 
 
 class Stage(ABC):
-    """A stage: what it reads, what shapes its artifact, how it is made, and how it is told.
+    """A stage: what it reads, what shapes its artifact, how it is made, and how it is shown.
 
     A new stage is a subclass, and a line in pipeline/stages/__init__.py.
     """

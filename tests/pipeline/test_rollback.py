@@ -173,7 +173,7 @@ def test_a_registry_that_is_unreachable_does_not_keep_a_version_from_coming_back
     push(models("c"), base, "c")
     done = roll_back(base)
     assert done.source == 4
-    assert done.registry.startswith("MLflow at http://127.0.0.1:9 could not be told (")
+    assert done.registry.startswith("MLflow at http://127.0.0.1:9 could not be updated (")
     assert done.registry.endswith("or when it answers: rnnpipe rollback name --version 4")
     found = served(base)
     assert not found.claims.registered(6, "http://user:secret@127.0.0.1:9")

@@ -1,7 +1,7 @@
 """Configuration of the encoders, a file a family. `ENCODERS` is their registry.
 
 A new type is one layer, one class derived from `EncoderConfig` (or `RecurrentEncoderConfig`) and one line
-here. What is special about it is told by the class: nothing outside of this package asks for a type.
+here. What is special about it belongs to the class: nothing outside of this package asks for a type.
 """
 
 from typing import Annotated
