@@ -29,6 +29,7 @@ import sacrebleu
 from pipeline.config import load_config
 from pipeline.config.places import Places
 from pipeline.plan.planning import make_plan
+from pipeline.run.models import initial_of
 from pipeline.store.store import Store
 
 HERE = Path(__file__).resolve().parent
@@ -129,7 +130,7 @@ def run(file: str, changes: dict[str, str]) -> dict[str, Any]:
     subprocess.run(command, env=environment, stdout=sys.stderr, check=True)
     config = load_config(HERE / file, overrides)
     places = Places.of(config)
-    plans = make_plan(config, places, Store(places.root), until="evaluate")
+    plans = make_plan(config, places, Store(places.root), until="evaluate", initial=initial_of(config))
     return {plan.name: plan.artifact for plan in plans if plan.artifact}
 
 
