@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import itertools
 import json
@@ -18,6 +17,7 @@ from components.ingest.files import find_columns, open_file
 from components.ingest.records import CUT, EMPTY_LINE, Record, undecodable
 from components.ingest.sources import Source
 from components.strict import FIELDS
+from components.text import first_line, without_end
 
 Columns = dict[str, str] | dict[str, int]
 
@@ -58,8 +58,8 @@ def _lines(source: Source, of: str = "") -> Iterator[bytes]:
         empty: list[bytes] = []
         for number, line in enumerate(_limited(file)):
             if not number:
-                line = line.removeprefix(codecs.BOM_UTF8)
-            if not line.strip(b"\r\n"):
+                line = first_line(line)
+            if not without_end(line):
                 empty.append(line)
                 continue
             if empty:
@@ -89,7 +89,7 @@ class _Row(NamedTuple):
 def _unquoted(source: Source) -> Iterator[_Row]:
     """The rows of a TSV file, in which a quote is a character as any other."""
     for number, line in enumerate(_lines(source), 1):
-        text = line.rstrip(b"\r\n")
+        text = without_end(line)
         cells: list[str] = []
         reason = "" if text else EMPTY_LINE
         try:
@@ -236,6 +236,6 @@ def _aligned(source: Source) -> Iterator[Record]:
                 field = next(
                     other for other, line in zip(source.files, parts, strict=True) if line is not None
                 )
-        raw = b"\t".join(part.rstrip(b"\r\n") for part in parts if part is not None)
-        values = () if reason else tuple(part.rstrip(b"\r\n") for part in parts)
+        raw = b"\t".join(without_end(part) for part in parts if part is not None)
+        values = () if reason else tuple(without_end(part) for part in parts)
         yield Record(number, raw, values, reason, field)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from components.text import NOT_UTF8, normal, to_label
+
 CUT = b"\xff" * 8  # ends what was too long to be read as a whole; in no encoding of Unicode text
 EMPTY_LINE = "empty line"
 
@@ -32,7 +34,7 @@ class Record(NamedTuple):
 def to_text(field: str, value: Any, max_characters: int) -> tuple[str, str]:
     """Checks one value.
 
-    White space around a label is no part of it; texts stay as they are.
+    A label is spelled as `to_label` has it; texts stay as they are.
 
     Args:
         field: what the value is to be.
@@ -57,16 +59,11 @@ def to_text(field: str, value: Any, max_characters: int) -> tuple[str, str]:
         value.encode()
     except UnicodeEncodeError:  # JSON can spell half a character
         return "", "not valid Unicode"
-    stripped = value.strip()
-    if not stripped:
+    if not value.strip():
         return "", f"empty {field}"
     if len(value) > max_characters:
         return "", f"{field} longer than {max_characters} characters"
-    if field != "label":
-        return value, ""
-    if len(stripped.splitlines()) > 1:
-        return "", "label of several lines"
-    return stripped, ""
+    return to_label(value) if field == "label" else (value, "")
 
 
 def to_kept(name: str, value: Any, max_characters: int) -> tuple[str, str]:
@@ -78,14 +75,14 @@ def to_kept(name: str, value: Any, max_characters: int) -> tuple[str, str]:
         max_characters: the greatest length, in Unicode code points.
 
     Returns:
-        The text without white space around it, and why there is none although there is a value.
+        The text in NFC without white space around it, and why there is none although there is a value.
     """
     if value is None or (isinstance(value, str | bytes) and not value.strip()):
         return "", ""
     if isinstance(value, bool | int | float):
         return json.dumps(value), ""
     text, reason = to_text(name, value, max_characters)
-    return text.strip(), reason
+    return normal(text.strip()), reason
 
 
 def size_of(record: Record, values: int) -> int:
@@ -102,7 +99,7 @@ def size_of(record: Record, values: int) -> int:
 
 def undecodable(raw: bytes) -> str:
     """Why these bytes are no text."""
-    return "line too long to be read" if raw.endswith(CUT) else "not UTF-8"
+    return "line too long to be read" if raw.endswith(CUT) else NOT_UTF8
 
 
 def shown(raw: bytes | tuple[Any, ...]) -> str:

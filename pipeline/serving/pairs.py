@@ -14,6 +14,7 @@ from components.ingest.readers import Columns, read_records
 from components.ingest.records import EMPTY_LINE, Record, to_text
 from components.ingest.sources import Source, find_sources
 from components.strict import FIELDS, Task
+from components.text import without_end
 from pipeline.serving.predict import line_batches
 
 STANDARD_INPUT = "-"
@@ -103,7 +104,7 @@ def read_lines(lines: Iterable[bytes], task: Task, size: int) -> Iterator[list[P
 
 
 def _record(number: int, line: bytes) -> Record:
-    cells = line.removesuffix(b"\n").removesuffix(b"\r").split(b"\t")
+    cells = without_end(line).split(b"\t")
     if len(cells) == 2:
         return Record(number, line, tuple(cells))
     reason = EMPTY_LINE if cells == [b""] else f"{len(cells)} columns instead of 2"

@@ -94,6 +94,21 @@ def ask(said):
     return run
 
 
+@pytest.mark.parametrize("as_lines", [False, True])
+def test_tables_and_lines_are_read_as_ingest_reads_them(ask, classifier, tmp_path, as_lines):
+    rows = b"abc\tla\xcc\x88nger\r\r\na\t kurz\x00\na\t kurz \n"
+    table = tmp_path / "a.tsv"
+    table.write_bytes(b"\xef\xbb\xbftext\tlabel\n" + rows)
+    if as_lines:
+        found = ask(classifier, lines=io.BytesIO(b"\xef\xbb\xbf" + rows))
+    else:
+        found = ask(classifier, str(table))
+    assert [(row["input"], row["target"], row["probability"]) for row in found] == [
+        ("abc", "l\u00e4nger", 0.75),
+        ("a", "kurz", 0.75),
+    ]
+
+
 def test_labels(ask, said, classifier, tmp_path):
     table = tmp_path / "a.tsv"
     write(table, ROWS, ("text", "label"))
