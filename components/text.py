@@ -30,6 +30,8 @@ def to_label(text: str) -> tuple[str, str]:
         The label, and why it can be none (empty: it can).
     """
     label = normal(text.strip())
+    if label.isprintable():
+        return label, ""
     if len(label.splitlines()) > 1:
         return "", "label of several lines"
     control = next((character for character in label if unicodedata.category(character) == "Cc"), "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from components.ingest.encodings import UTF8, is_utf8
 from components.text import NOT_UTF8, normal, to_label
 
 CUT = b"\xff" * 8  # ends what was too long to be read as a whole; in no encoding of Unicode text
@@ -97,9 +98,11 @@ def size_of(record: Record, values: int) -> int:
     return sum(len(value) if isinstance(value, bytes | str) else 8 for value in record.values[:values])
 
 
-def undecodable(raw: bytes) -> str:
-    """Why these bytes are no text."""
-    return "line too long to be read" if raw.endswith(CUT) else NOT_UTF8
+def undecodable(raw: bytes, encoding: str = UTF8) -> str:
+    """Why these bytes are no text in an encoding."""
+    if raw.endswith(CUT):
+        return "line too long to be read"
+    return NOT_UTF8 if is_utf8(encoding) else f"not {encoding}"
 
 
 def shown(raw: bytes | tuple[Any, ...]) -> str:

@@ -13,9 +13,21 @@ from upath import UPath
 from components import files
 from components.errors import UserError
 from components.ingest.config import Format, IngestConfig
+from components.ingest.encodings import UTF8, is_utf8
 from components.strict import FIELDS, SPLITS, Split, Task
 
 _FORMATS: dict[str, Format] = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
+
+
+class Dialect(NamedTuple):
+    """How text files are written; see `IngestConfig`. None: as is usual for the format."""
+
+    delimiter: str | None = None
+    quoting: bool | None = None
+    encoding: str = UTF8
+
+
+USUAL = Dialect()
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,7 @@ class Source:
         files: by field, where the file is that it is read from.
         names: by field, what people call that file: as they wrote it, so where relative paths were given,
             they are relative to where the command was given. Default: where it is.
+        dialect: how it is written.
     """
 
     index: int
@@ -36,6 +49,7 @@ class Source:
     format: Format
     files: Mapping[str, UPath]
     names: Mapping[str, str] = field(default_factory=dict)
+    dialect: Dialect = USUAL
 
     def place(self, of: str = "") -> UPath:
         """Returns where the file of a field is, by default that of the input text."""
@@ -71,6 +85,8 @@ def find_sources(config: IngestConfig, task: Task) -> list[Source]:
             patterns = [given] if isinstance(given, str) else given
             for file in _distinct(file for pattern in patterns for file in _match(split, pattern)):
                 named.append((split, _format(file.name, config), dict.fromkeys(FIELDS[task], file)))
+    dialect = Dialect(config.delimiter, config.quoting, config.encoding)
+    _check_dialect(dialect, {kind for _, kind, _ in named})
     return [
         Source(
             index,
@@ -78,9 +94,25 @@ def find_sources(config: IngestConfig, task: Task) -> list[Source]:
             kind,
             {name: file.place for name, file in chosen.items()},
             {name: file.name for name, file in chosen.items()},
+            dialect,
         )
         for index, (split, kind, chosen) in enumerate(named)
     ]
+
+
+def _check_dialect(dialect: Dialect, formats: set[Format]) -> None:
+    """Checks that there is a file that a setting is for."""
+    given = {
+        "delimiter": (dialect.delimiter is not None, {"tsv", "csv"}),
+        "quoting": (dialect.quoting is not None, {"tsv", "csv"}),
+        "encoding": (not is_utf8(dialect.encoding), {"tsv", "csv", "jsonl", "text"}),
+    }
+    for key, (is_set, suitable) in given.items():
+        if is_set and formats and not formats & suitable:
+            raise UserError(
+                f"ingest: received `ingest.{key}`, which is for {', '.join(sorted(suitable))}, but all files "
+                f"are {', '.join(sorted(formats))}. Remove it, or correct `ingest.format`."
+            )
 
 
 def _distinct(matches: Iterable[_Found]) -> list[_Found]:
