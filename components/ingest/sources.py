@@ -14,6 +14,7 @@ from components import files
 from components.errors import UserError
 from components.ingest.config import Format, IngestConfig
 from components.ingest.encodings import UTF8, is_utf8
+from components.patterns import why_unmatched
 from components.strict import FIELDS, SPLITS, Split, Task
 
 _FORMATS: dict[str, Format] = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
@@ -188,6 +189,7 @@ def _match(split: Split, pattern: str) -> list[_Found]:
     near = difflib.get_close_matches(name, [sibling.name for sibling in siblings], n=1)
     advice = f"Did you mean {os.path.join(folder, near[0])!r}? " if near else ""
     raise UserError(
-        f"ingest: no file matches {pattern!r} (`files.{split}`; relative paths start in {os.getcwd()}). "
+        f"ingest: no file matches {pattern!r} (`files.{split}`; relative paths start in {os.getcwd()}"
+        f"{why_unmatched(pattern)}). "
         f"{advice}Give the path or glob of at least one file."
     )
