@@ -6,12 +6,8 @@ import itertools
 import json
 from collections.abc import Iterator
 
-import pyarrow
-from pyarrow import parquet
-
-from components.ingest.files import open_file
-from components.ingest.headers import find_columns
 from components.ingest.lines import read_lines
+from components.ingest.parquet_rows import read_parquet
 from components.ingest.records import EMPTY_LINE, Record, undecodable
 from components.ingest.sources import Source
 from components.ingest.tables import Columns, Table
@@ -19,7 +15,6 @@ from components.strict import FIELDS
 from components.text import without_end
 
 _REQUIRED = {field for fields in FIELDS.values() for field in fields}  # other columns are only kept
-_ROWS = 1024  # Parquet rows in memory
 
 
 def read_records(source: Source, columns: Columns) -> Iterator[Record]:
@@ -40,7 +35,7 @@ def read_records(source: Source, columns: Columns) -> Iterator[Record]:
     elif source.format == "jsonl":
         yield from _objects(source, columns)
     elif source.format == "parquet":
-        yield from _parquet(source, columns)
+        yield from read_parquet(source, {field: str(column) for field, column in columns.items()})
     else:
         yield from Table(source, columns)
 
@@ -67,28 +62,6 @@ def _object(number: int, raw: bytes, value: object, columns: Columns) -> Record:
     if missing:
         return Record(number, raw, reason=f"no key {missing[0]!r}")
     return Record(number, raw, tuple(value.get(column) for column in columns.values()))
-
-
-def _parquet(source: Source, columns: Columns) -> Iterator[Record]:
-    """The rows of a Parquet file."""
-    names = {field: str(column) for field, column in columns.items()}
-    with open_file(source.place(), source.name()) as file:
-        table = parquet.ParquetFile(file)
-        find_columns(source.name(), table.schema_arrow.names, names)
-        done = 0
-        for batch in table.iter_batches(_ROWS, columns=list(dict.fromkeys(names.values()))):
-            values = [_column(batch.column(name)) for name in names.values()]
-            for row, cells in enumerate(zip(*values, strict=True), done + 1):
-                yield Record(row, cells, cells)
-            done += batch.num_rows
-
-
-def _column(column: pyarrow.Array) -> list[object]:
-    if pyarrow.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type):
-        column = column.cast(pyarrow.large_binary())  # so that bytes that are no UTF-8 spoil one row, not all
-    return column.to_pylist()
 
 
 def _aligned(source: Source) -> Iterator[Record]:

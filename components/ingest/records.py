@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from components.ingest.encodings import UTF8, is_utf8
@@ -32,6 +35,16 @@ class Record(NamedTuple):
     field: str = ""
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for a value that cannot be read; `problem` says what it is and why."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        return self.problem
+
+
 def to_text(field: str, value: Any, max_characters: int) -> tuple[str, str]:
     """Checks one value.
 
@@ -54,6 +67,8 @@ def to_text(field: str, value: Any, max_characters: int) -> tuple[str, str]:
         value = json.dumps(value)
     if value is None:
         return "", f"{field} is null"
+    if isinstance(value, Unreadable):
+        return "", f"{field} is a {value.problem}"
     if not isinstance(value, str):
         return "", f"{field} is of type {type(value).__name__}, not a string"
     try:
@@ -82,6 +97,10 @@ def to_kept(name: str, value: Any, max_characters: int) -> tuple[str, str]:
         return "", ""
     if isinstance(value, bool | int | float):
         return json.dumps(value), ""
+    if isinstance(value, date | time):
+        return value.isoformat(), ""
+    if isinstance(value, Decimal | timedelta):
+        return str(value), ""
     text, reason = to_text(name, value, max_characters)
     return normal(text.strip()), reason
 
@@ -110,6 +129,7 @@ def shown(raw: bytes | tuple[Any, ...]) -> str:
     if isinstance(raw, bytes):
         text = raw[: 4 * _SHOWN + 8].decode(errors="replace").rstrip("\r\n")
     else:
-        cells = [cell.decode(errors="replace") if isinstance(cell, bytes) else cell for cell in raw]
+        limit = 4 * _SHOWN + 8
+        cells = [cell[:limit].decode(errors="replace") if isinstance(cell, bytes) else cell for cell in raw]
         text = json.dumps(cells, ensure_ascii=False, default=str)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
