@@ -23,6 +23,19 @@ def normal(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def printable(path: str) -> str:
+    """Returns a path as text for people and files, in which bytes that are no UTF-8 are hexadecimal."""
+    try:
+        return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a character, which YAML and JSON can spell
+        return path.encode("utf-8", "backslashreplace").decode()
+
+
+def is_utf8_path(path: str) -> bool:
+    """Whether a path, as Python has it, is text."""
+    return printable(path) == path
+
+
 def to_label(text: str) -> tuple[str, str]:
     """Spells a label as it is compared everywhere: in NFC, without white space around it.
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal, cast
 
 from pydantic import Field, field_validator, model_validator
 
 from components.ingest.advice import shorten
 from components.ingest.encodings import encoding_problem
 from components.strict import FIELDS, Split, Strict
+from components.text import is_utf8_path, printable
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Source = str | list[str] | dict[str, str]
 Format = Literal["tsv", "csv", "jsonl", "text", "parquet"]
 
 _COLUMNS = [field for fields in FIELDS.values() for field in fields]
+
+
+def _paths(given: object) -> Iterator[str]:
+    """Every path or glob, however they are nested."""
+    if isinstance(given, str):
+        yield given
+    else:
+        for inner in given.values() if isinstance(given, dict) else cast(list[object], given):
+            yield from _paths(inner)
 
 
 class IngestConfig(Strict):
@@ -47,6 +58,20 @@ class IngestConfig(Strict):
     """Longer texts are rejected."""
     max_rejected: Annotated[int, Field(ge=0)] | Fraction = 0.05
     """How many records (a whole number) or which fraction of them may be rejected before the run stops."""
+
+    @field_validator("files")
+    @classmethod
+    def _utf8_names(
+        cls, given: dict[Split, Source] | str | list[str]
+    ) -> dict[Split, Source] | str | list[str]:
+        for path in _paths(given):
+            if not is_utf8_path(path):
+                glob = "".join(c if c.isprintable() else "?" for c in path)
+                raise ValueError(
+                    f"received {printable(path)!r}, which is not UTF-8, expected a name that is; give a "
+                    f"glob, such as {glob!r}, or rename the file"
+                )
+        return given
 
     @field_validator("encoding")
     @classmethod

@@ -16,6 +16,7 @@ from components.ingest.config import Format, IngestConfig
 from components.ingest.encodings import UTF8, is_utf8
 from components.patterns import why_unmatched
 from components.strict import FIELDS, SPLITS, Split, Task
+from components.text import printable
 
 _FORMATS: dict[str, Format] = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
 
@@ -185,11 +186,12 @@ def _match(split: Split, pattern: str) -> list[_Found]:
         ) from error
     if places:
         relative = "://" not in pattern and not os.path.isabs(os.path.expanduser(pattern))
-        return [_Found(os.path.relpath(str(place)) if relative else str(place), place) for place in places]
+        paths = [os.path.relpath(str(place)) if relative else str(place) for place in places]
+        return [_Found(printable(path), place) for path, place in zip(paths, places, strict=True)]
     near = difflib.get_close_matches(name, [sibling.name for sibling in siblings], n=1)
     advice = f"Did you mean {os.path.join(folder, near[0])!r}? " if near else ""
     raise UserError(
-        f"ingest: no file matches {pattern!r} (`files.{split}`; relative paths start in {os.getcwd()}"
-        f"{why_unmatched(pattern)}). "
+        f"ingest: no file matches {pattern!r} (`files.{split}`; relative paths start in "
+        f"{printable(os.getcwd())}{why_unmatched(pattern)}). "
         f"{advice}Give the path or glob of at least one file."
     )
