@@ -24,7 +24,7 @@ def why_unmatched(pattern: str) -> str:
     """Says what of a local glob matches nothing, to be put behind a sentence; empty for any other pattern."""
     if not glob.has_magic(pattern) or "://" in pattern:
         return ""
-    begun = os.path.expanduser(pattern)
+    begun = whole = os.path.expanduser(pattern)
     if folder := _literal_folder(begun, os.path.isdir):
         rest = begun[len(folder) :].lstrip("/")
         return (
@@ -32,8 +32,10 @@ def why_unmatched(pattern: str) -> str:
         )
     while (folder := os.path.dirname(begun)) not in ("", begun) and not glob.glob(folder):
         begun = folder
-    brackets = ", in which [...] stands for one of the characters inside, and [[] for a bracket"
-    return f"; nothing matches {begun!r}{brackets if '[' in begun else ''}"
+    if "[" in begun:
+        brackets = "in which [...] stands for one of the characters inside, and [[] for a bracket"
+        return f"; nothing matches {begun!r}, {brackets}"
+    return f"; nothing matches {begun!r}" if begun != whole else ""
 
 
 def _holds(folder: str) -> str:
