@@ -16,16 +16,17 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.request import url2pathname
 
 from upath import UPath
 
 from components import disks, stores
+from components.addresses import file_path
 from components.disks import Entry as Entry
 from components.errors import UserError
+from components.patterns import with_literal_folder
 
 # What is listed must be what is there now, not what was there a moment ago.
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -57,9 +58,8 @@ def resolve(place: str | os.PathLike[str] | UPath) -> UPath:
         )
     if not separator:
         return UPath(os.path.abspath(os.path.expanduser(text)))
-    if scheme == "file":
-        path = url2pathname(text.removeprefix("file://").removeprefix("localhost"))
-        if not os.path.isabs(path):
+    if scheme == "file" and (path := file_path(text)):
+        if not path.is_absolute():
             raise UserError(f"received {text!r}, expected an absolute path after file://.")
         return UPath(os.path.abspath(path))
     if scheme not in _OPTIONS:
@@ -259,10 +259,10 @@ def find(pattern: str) -> list[UPath]:
         return [place]
     if is_local(place):
         text = str(place) if "://" in pattern else os.path.expanduser(pattern)
-        paths = local_glob.glob(_with_literal_folder(text, os.path.isdir), recursive=True)
+        paths = local_glob.glob(with_literal_folder(text, os.path.isdir), recursive=True)
         return sorted(resolve(path) for path in paths if os.path.isfile(path))
     listed = stores.patiently(
-        place, lambda: place.fs.glob(_with_literal_folder(place.path, place.fs.isdir), detail=True)
+        place, lambda: place.fs.glob(with_literal_folder(place.path, place.fs.isdir), detail=True)
     )
     return sorted(_beside(place, name) for name, info in listed.items() if info["type"] == "file")
 
@@ -310,16 +310,6 @@ def sync(path: Path) -> None:
     """Waits until a local file is on the disk."""
     with path.open("rb") as file:
         disks.flush(file.fileno())
-
-
-def _with_literal_folder(pattern: str, is_folder: Callable[[str], bool]) -> str:
-    """Escapes what a glob begins with, as far as there are folders of exactly this name."""
-    folder = os.path.dirname(pattern)
-    while local_glob.has_magic(folder):
-        if is_folder(folder):
-            return local_glob.escape(folder) + pattern[len(folder) :]
-        folder = os.path.dirname(folder)
-    return pattern
 
 
 def _beside(place: UPath, name: str) -> UPath:

@@ -152,12 +152,20 @@ def score(
         str | None,
         typer.Option(help="The targets' column, likewise. Default: target, for a classifier label."),
     ] = None,
+    delimiter: Annotated[str | None, typer.Option(help="As `ingest.delimiter`.")] = None,
+    quoting: Annotated[
+        bool | None, typer.Option("--quoting/--no-quoting", help="As `ingest.quoting`.")
+    ] = None,
+    encoding: Annotated[str, typer.Option(help="As `ingest.encoding`.")] = "utf-8",
     batch_size: Annotated[int, typer.Option(min=1, help="Records scored at once.")] = 64,
 ) -> None:
     """Tell how probable a model finds given targets, one JSON object a record, from the SavedModel alone."""
+    from components.ingest.sources import Dialect
     from pipeline.serving.score import score as scores
 
-    for line in scores(model, files or [], sys.stdin.buffer, text, target, batch_size):
+    dialect = Dialect(delimiter, quoting, encoding)
+    stream = sys.stdin.buffer
+    for line in scores(model, files or [], stream, text, target, batch_size, dialect=dialect):
         print(line, flush=True)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from components.text import normal
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,12 @@ class Answers:
     @cached_property
     def expected(self) -> list[str]:
         """The targets in Unicode's form NFC, in which they are compared."""
-        return [unicodedata.normalize("NFC", text) for text in self.targets]
+        return [normal(text) for text in self.targets]
 
     @cached_property
     def predicted(self) -> list[str]:
         """The predictions in the same form."""
-        return [unicodedata.normalize("NFC", text) for text in self.predictions]
+        return [normal(text) for text in self.predictions]
 
     @property
     def correct(self) -> list[bool]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from components.evaluate.config import Metric
 from components.evaluate.metrics import METRICS
+from components.text import normal
 
 Array = np.ndarray[Any, Any]
 Place = tuple[str, ...]  # () for all examples, (column, slice) for some
@@ -31,7 +32,7 @@ class Measured:
         """The slices that a threshold's key means; for None the whole, which is ()."""
         if name is None:
             return [()]
-        column, separator, value = name.partition("=")
+        column, separator, value = normal(name).partition("=")
         known = self.report["slices"].get(column, {})
         return [(column, known_value) for known_value in known if not separator or known_value == value]
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+from components.export.plain_path import plain_path
+
 
 class SavedModelAnswers:
     """Answers as a SavedModel does.
@@ -20,7 +22,8 @@ class SavedModelAnswers:
         import tensorflow as tf
         import tensorflow_text  # noqa: F401 (its operations are in the model)
 
-        self._loaded = tf.saved_model.load(directory)  # what it holds goes with it
+        with plain_path(directory) as path:
+            self._loaded = tf.saved_model.load(path)  # what it holds goes with it
         self._answer = self._loaded.signatures["serving_default"]
 
     @cached_property

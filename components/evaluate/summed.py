@@ -41,10 +41,16 @@ class MacroF1(SummedMetric):
 
     def columns(self, answers: Answers) -> Columns:
         """By label, whether it is expected or predicted (each counts one), and whether it is both."""
-        targets, predictions = np.asarray(answers.expected), np.asarray(answers.predicted)
+        labels = sorted({*answers.expected, *answers.predicted})
+        numbers = {label: number for number, label in enumerate(labels)}
+        # Compared by number: NumPy's own strings drop a NUL at the end.
+        targets, predictions = (
+            np.asarray([numbers[label] for label in texts], np.int64)
+            for texts in (answers.expected, answers.predicted)
+        )
         columns: Columns = {}
-        for label in sorted({*answers.expected, *answers.predicted}):
-            expected, predicted = targets == label, predictions == label
+        for label, number in numbers.items():
+            expected, predicted = targets == number, predictions == number
             columns["named", label] = expected.astype(int) + predicted
             columns["right", label] = expected & predicted
         return columns

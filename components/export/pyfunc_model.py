@@ -5,6 +5,7 @@ was asked before is still answered by the version before.
 """
 
 import os
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -67,7 +68,10 @@ class ServedModel(mlflow.pyfunc.PythonModel):
 def _load(directory: Path) -> Any:
     import tensorflow as tf
 
-    return tf.saved_model.load(str(directory))
+    with tempfile.TemporaryDirectory() as folder:  # TensorFlow would take [ in the path for a pattern
+        link = Path(folder, "model")
+        link.symlink_to(directory.absolute(), target_is_directory=True)
+        return tf.saved_model.load(str(link))
 
 
 set_model(ServedModel())

@@ -15,6 +15,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from components.export.plain_path import plain_path
+
 CLASSIFY = "classify"
 """The signature that TF Serving's Classify calls; it takes serialized `tf.train.Example`s as `inputs`."""
 
@@ -100,17 +102,18 @@ def structure_problems(
     problems = [
         f"assets/{name} is missing" for name in sorted(assets) if not (root / "assets" / name).is_file()
     ]
-    problems += _variable_problems(str(root / "variables" / "variables"), variables)
+    problems += _variable_problems(root / "variables", variables)
     absolute = sorted({os.path.abspath(path) for path in paths})
     problems += [f"saved_model.pb names {path}" for path in absolute if os.fsencode(path) in serialized]
     return problems
 
 
-def _variable_problems(checkpoint: str, variables: Sequence[tf.Variable]) -> list[str]:
+def _variable_problems(directory: Path, variables: Sequence[tf.Variable]) -> list[str]:
     """How the stored variables differ from the given ones, whatever their names."""
     try:
-        reader = tf.train.load_checkpoint(checkpoint)
-        digests = {name: _digest(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()}
+        with plain_path(directory) as path:
+            reader = tf.train.load_checkpoint(os.path.join(path, "variables"))
+            digests = {name: _digest(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()}
     except (tf.errors.OpError, ValueError, IndexError) as error:
         return [f"the variables cannot be read: {error}"]
     stored = Counter(

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .c_api import DTYPES, Output, SavedModelError, array, checked, string_tensor, tensorflow
+from .plain_path import plain_path
 from .wire import entries, fields
 
 __all__ = ["Inputs", "SavedModelError", "SavedModelSession", "Signature", "TensorInfo"]
@@ -58,11 +59,12 @@ class SavedModelSession:
         options, metagraph = api.TF_NewSessionOptions(), api.TF_NewBuffer()
         self._graph = api.TF_NewGraph()
         try:
-            self._session = checked(
-                api,
-                api.TF_LoadSessionFromSavedModel,
-                *(options, None, os.fsencode(directory), (c_char_p * 1)(b"serve"), 1, self._graph, metagraph),
-            )
+            with plain_path(directory) as path:
+                self._session = checked(
+                    api,
+                    api.TF_LoadSessionFromSavedModel,
+                    *(options, None, os.fsencode(path), (c_char_p * 1)(b"serve"), 1, self._graph, metagraph),
+                )
             buffer = metagraph.contents
             self._signatures = _signatures(ctypes.string_at(buffer.data, buffer.length))
         except SavedModelError:

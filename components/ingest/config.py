@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from components.ingest.advice import shorten
+from components.ingest.encodings import encoding_problem
 from components.strict import FIELDS, Split, Strict
+from components.text import is_utf8_path, printable
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Source = str | list[str] | dict[str, str]
 Format = Literal["tsv", "csv", "jsonl", "text", "parquet"]
 
 _COLUMNS = [field for fields in FIELDS.values() for field in fields]
+
+
+def _paths(given: object) -> Iterator[str]:
+    """Every path or glob, however they are nested."""
+    if isinstance(given, str):
+        yield given
+    else:
+        for inner in given.values() if isinstance(given, dict) else cast(list[object], given):
+            yield from _paths(inner)
 
 
 class IngestConfig(Strict):
@@ -24,6 +37,14 @@ class IngestConfig(Strict):
     each, the files being aligned line by line."""
     format: Format | Literal["auto"] = "auto"
     """`auto` goes by the file's name (.tsv, .csv, .jsonl, .parquet, each also with .gz)."""
+    encoding: str = "utf-8"
+    """How all files but Parquet are encoded: any name that Python knows, such as `utf-16` or `cp1252`."""
+    delimiter: str | None = None
+    """The character between the cells of TSV and CSV. Default: what a first line such as `sep=;` says, else
+    the tab in TSV and the comma in CSV."""
+    quoting: bool | None = None
+    """Whether a cell of TSV and CSV may stand in double quotes, and then hold delimiters and line ends (RFC
+    4180). Default: in CSV, but not in TSV, where a quote is a character as any other."""
     columns: dict[str, str | int] = Field(default_factory=dict)
     """From `text` and `label` (or `source` and `target`) to the column of that name in the files; a number is
     the position, from 0, in a file without a header line. Default: the same names."""
@@ -37,6 +58,37 @@ class IngestConfig(Strict):
     """Longer texts are rejected."""
     max_rejected: Annotated[int, Field(ge=0)] | Fraction = 0.05
     """How many records (a whole number) or which fraction of them may be rejected before the run stops."""
+
+    @field_validator("files")
+    @classmethod
+    def _utf8_names(
+        cls, given: dict[Split, Source] | str | list[str]
+    ) -> dict[Split, Source] | str | list[str]:
+        for path in _paths(given):
+            if not is_utf8_path(path):
+                glob = "".join(c if c.isprintable() else "?" for c in path)
+                raise ValueError(
+                    f"received {printable(path)!r}, which is not UTF-8, expected a name that is; give a "
+                    f"glob, such as {glob!r}, or rename the file"
+                )
+        return given
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, name: str) -> str:
+        if problem := encoding_problem(name):
+            raise ValueError(problem)
+        return name
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, delimiter: str | None) -> str | None:
+        if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
+            raise ValueError(
+                f"received {shorten(delimiter)!r}, expected one character that is no quote and no line end, "
+                'such as ";" or "\\t"'
+            )
+        return delimiter
 
     @model_validator(mode="after")
     def _check(self) -> IngestConfig:

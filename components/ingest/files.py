@@ -1,12 +1,11 @@
-"""Opens the files to read, and finds the columns in them."""
+"""Opens the files to read."""
 
 from __future__ import annotations
 
-import difflib
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
@@ -15,7 +14,7 @@ from upath import UPath
 
 from components import files
 from components.errors import UserError
-from components.strict import FIELDS
+from components.ingest.advice import shorten
 
 _BUFFER = 1 << 20
 
@@ -39,37 +38,7 @@ def open_file(place: UPath, name: str) -> Iterator[BinaryIO]:
                 yield raw if files.is_local(place) else io.BufferedReader(cast(io.RawIOBase, raw), _BUFFER)
     except (OSError, EOFError, zlib.error, pyarrow.ArrowException) as error:
         raise UserError(
-            f"ingest: cannot read {name}: {error}. Expected a whole, readable file of the format its name or "
-            f"`ingest.format` says. Check it, its permissions, and whether it arrived complete."
+            f"ingest: cannot read {name}: {shorten(str(error), 500)}. Expected a whole, readable file of "
+            f"the format its name or `ingest.format` says. Check it, its permissions, and whether it arrived "
+            f"complete."
         ) from error
-
-
-def find_columns(file: str, header: Sequence[str], columns: dict[str, str]) -> list[int]:
-    """Where in the header the columns stand.
-
-    Args:
-        file: for the error message.
-        header: the names the file has.
-        columns: by field, the name of its column.
-
-    Raises:
-        UserError: if one is missing or stands there twice.
-    """
-    for field, column in columns.items():
-        if header.count(column) == 1:
-            continue
-        names = ", ".join(map(repr, header))
-        if column in header:
-            problem = f"{header.count(column)} columns are called {column!r}"
-            advice = "Rename all but one of them"
-        else:
-            problem = f"there is no column {column!r}"
-            near = difflib.get_close_matches(
-                column.lower(), [name.lower() for name in header], n=1, cutoff=0.5
-            )
-            nearest = next((name for name in header if near == [name.lower()]), "...")
-            advice = f"Did you mean {nearest!r}? " if near else ""
-            section = "columns" if any(field in fields for fields in FIELDS.values()) else "keep"
-            advice += f"Set `ingest.{section}: {{{field}: {nearest}}}`"
-        raise UserError(f"ingest: {file}: {problem}, expected one for {field!r}. It has: {names}. {advice}.")
-    return [header.index(column) for column in columns.values()]

@@ -47,6 +47,7 @@ class Part:
         labels: how many examples have which label.
         unreadable: by kept column, what was left empty.
         examples: how many there are.
+        head: the label of the first record of the source, if it is here and the table is read by positions.
         files: the examples and, if columns are kept, those beside them; numbered within the source.
     """
 
@@ -58,6 +59,7 @@ class Part:
     labels: Counter[str] = field(default_factory=Counter)
     unreadable: dict[str, Unreadable] = field(default_factory=dict)
     examples: int = 0
+    head: str = ""
     files: tuple[FileRef, ...] = ()
 
     def leave_empty(self, column: str, line: int, reason: str) -> None:

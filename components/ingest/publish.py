@@ -11,12 +11,14 @@ from typing import Any
 from components.artifacts.artifact import FileRef, local_file
 from components.artifacts.examples import REJECTED, STATISTICS, kept_name, part_name
 from components.errors import UserError
+from components.ingest.advice import setting
 from components.ingest.config import IngestConfig
 from components.ingest.parts import Part, Rejections
 from components.ingest.splits import reads_train
 from components.ingest.statistics import Duplicates, make_statistics, merge_duplicates
 from components.reports import Progress, Warned, emit
 from components.strict import SPLITS, Task
+from components.text import NOT_UTF8
 from components.work import Attempt, Made, Work
 
 
@@ -96,13 +98,16 @@ def _problem(config: IngestConfig, parts: list[Part], rejected: list[Rejections]
     total = lost + sum(part.examples for part in parts)
     counted = isinstance(config.max_rejected, int)
     allowed = f"{config.max_rejected}" if counted else f"{config.max_rejected} of them"
+    undecodable = any(NOT_UTF8 in part.reasons for part in rejected)
+    other = f" If they are in another encoding: {setting('encoding', 'cp1252')}, or whichever it is."
+    advice = other if undecodable else ""
     if lost and (lost if counted else lost / total) > config.max_rejected:
         return (
             f"ingest: {lost:,} of {total:,} records were rejected, expected at most "
             f"{allowed} (`ingest.max_rejected`). Most frequent reasons:\n"
             f"{_reasons(rejected)}\n"
             f"All of them are in {path}. Correct the files, `ingest.format` or `ingest.columns`, or raise "
-            f"`ingest.max_rejected`."
+            f"`ingest.max_rejected`.{advice}"
         )
     if reads_train(config) and not any(part.split == "train" for part in parts):
         return (

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Any, NamedTuple
+
+from components.ingest.encodings import UTF8, is_utf8
+from components.text import NOT_UTF8, normal, to_label
 
 CUT = b"\xff" * 8  # ends what was too long to be read as a whole; in no encoding of Unicode text
 EMPTY_LINE = "empty line"
@@ -29,10 +35,20 @@ class Record(NamedTuple):
     field: str = ""
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for a value that cannot be read; `problem` says what it is and why."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        return self.problem
+
+
 def to_text(field: str, value: Any, max_characters: int) -> tuple[str, str]:
     """Checks one value.
 
-    White space around a label is no part of it; texts stay as they are.
+    A label is spelled as `to_label` has it; texts stay as they are.
 
     Args:
         field: what the value is to be.
@@ -51,22 +67,19 @@ def to_text(field: str, value: Any, max_characters: int) -> tuple[str, str]:
         value = json.dumps(value)
     if value is None:
         return "", f"{field} is null"
+    if isinstance(value, Unreadable):
+        return "", f"{field} is a {value.problem}"
     if not isinstance(value, str):
         return "", f"{field} is of type {type(value).__name__}, not a string"
     try:
         value.encode()
     except UnicodeEncodeError:  # JSON can spell half a character
         return "", "not valid Unicode"
-    stripped = value.strip()
-    if not stripped:
+    if not value.strip():
         return "", f"empty {field}"
     if len(value) > max_characters:
         return "", f"{field} longer than {max_characters} characters"
-    if field != "label":
-        return value, ""
-    if len(stripped.splitlines()) > 1:
-        return "", "label of several lines"
-    return stripped, ""
+    return to_label(value) if field == "label" else (value, "")
 
 
 def to_kept(name: str, value: Any, max_characters: int) -> tuple[str, str]:
@@ -78,14 +91,18 @@ def to_kept(name: str, value: Any, max_characters: int) -> tuple[str, str]:
         max_characters: the greatest length, in Unicode code points.
 
     Returns:
-        The text without white space around it, and why there is none although there is a value.
+        The text in NFC without white space around it, and why there is none although there is a value.
     """
     if value is None or (isinstance(value, str | bytes) and not value.strip()):
         return "", ""
     if isinstance(value, bool | int | float):
         return json.dumps(value), ""
+    if isinstance(value, date | time):
+        return value.isoformat(), ""
+    if isinstance(value, Decimal | timedelta):
+        return str(value), ""
     text, reason = to_text(name, value, max_characters)
-    return text.strip(), reason
+    return normal(text.strip()), reason
 
 
 def size_of(record: Record, values: int) -> int:
@@ -100,9 +117,11 @@ def size_of(record: Record, values: int) -> int:
     return sum(len(value) if isinstance(value, bytes | str) else 8 for value in record.values[:values])
 
 
-def undecodable(raw: bytes) -> str:
-    """Why these bytes are no text."""
-    return "line too long to be read" if raw.endswith(CUT) else "not UTF-8"
+def undecodable(raw: bytes, encoding: str = UTF8) -> str:
+    """Why these bytes are no text in an encoding."""
+    if raw.endswith(CUT):
+        return "line too long to be read"
+    return NOT_UTF8 if is_utf8(encoding) else f"not {encoding}"
 
 
 def shown(raw: bytes | tuple[Any, ...]) -> str:
@@ -110,6 +129,7 @@ def shown(raw: bytes | tuple[Any, ...]) -> str:
     if isinstance(raw, bytes):
         text = raw[: 4 * _SHOWN + 8].decode(errors="replace").rstrip("\r\n")
     else:
-        cells = [cell.decode(errors="replace") if isinstance(cell, bytes) else cell for cell in raw]
+        limit = 4 * _SHOWN + 8
+        cells = [cell[:limit].decode(errors="replace") if isinstance(cell, bytes) else cell for cell in raw]
         text = json.dumps(cells, ensure_ascii=False, default=str)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -13,9 +13,23 @@ from upath import UPath
 from components import files
 from components.errors import UserError
 from components.ingest.config import Format, IngestConfig
+from components.ingest.encodings import UTF8, is_utf8
+from components.patterns import why_unmatched
 from components.strict import FIELDS, SPLITS, Split, Task
+from components.text import printable
 
 _FORMATS: dict[str, Format] = {".tsv": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet"}
+
+
+class Dialect(NamedTuple):
+    """How text files are written; see `IngestConfig`. None: as is usual for the format."""
+
+    delimiter: str | None = None
+    quoting: bool | None = None
+    encoding: str = UTF8
+
+
+USUAL = Dialect()
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,7 @@ class Source:
         files: by field, where the file is that it is read from.
         names: by field, what people call that file: as they wrote it, so where relative paths were given,
             they are relative to where the command was given. Default: where it is.
+        dialect: how it is written.
     """
 
     index: int
@@ -36,6 +51,7 @@ class Source:
     format: Format
     files: Mapping[str, UPath]
     names: Mapping[str, str] = field(default_factory=dict)
+    dialect: Dialect = USUAL
 
     def place(self, of: str = "") -> UPath:
         """Returns where the file of a field is, by default that of the input text."""
@@ -71,6 +87,8 @@ def find_sources(config: IngestConfig, task: Task) -> list[Source]:
             patterns = [given] if isinstance(given, str) else given
             for file in _distinct(file for pattern in patterns for file in _match(split, pattern)):
                 named.append((split, _format(file.name, config), dict.fromkeys(FIELDS[task], file)))
+    dialect = Dialect(config.delimiter, config.quoting, config.encoding)
+    _check_dialect(dialect, {kind for _, kind, _ in named})
     return [
         Source(
             index,
@@ -78,9 +96,25 @@ def find_sources(config: IngestConfig, task: Task) -> list[Source]:
             kind,
             {name: file.place for name, file in chosen.items()},
             {name: file.name for name, file in chosen.items()},
+            dialect,
         )
         for index, (split, kind, chosen) in enumerate(named)
     ]
+
+
+def _check_dialect(dialect: Dialect, formats: set[Format]) -> None:
+    """Checks that there is a file that a setting is for."""
+    given = {
+        "delimiter": (dialect.delimiter is not None, {"tsv", "csv"}),
+        "quoting": (dialect.quoting is not None, {"tsv", "csv"}),
+        "encoding": (not is_utf8(dialect.encoding), {"tsv", "csv", "jsonl", "text"}),
+    }
+    for key, (is_set, suitable) in given.items():
+        if is_set and formats and not formats & suitable:
+            raise UserError(
+                f"ingest: received `ingest.{key}`, which is for {', '.join(sorted(suitable))}, but all files "
+                f"are {', '.join(sorted(formats))}. Remove it, or correct `ingest.format`."
+            )
 
 
 def _distinct(matches: Iterable[_Found]) -> list[_Found]:
@@ -152,10 +186,12 @@ def _match(split: Split, pattern: str) -> list[_Found]:
         ) from error
     if places:
         relative = "://" not in pattern and not os.path.isabs(os.path.expanduser(pattern))
-        return [_Found(os.path.relpath(str(place)) if relative else str(place), place) for place in places]
+        paths = [os.path.relpath(str(place)) if relative else str(place) for place in places]
+        return [_Found(printable(path), place) for path, place in zip(paths, places, strict=True)]
     near = difflib.get_close_matches(name, [sibling.name for sibling in siblings], n=1)
     advice = f"Did you mean {os.path.join(folder, near[0])!r}? " if near else ""
     raise UserError(
-        f"ingest: no file matches {pattern!r} (`files.{split}`; relative paths start in {os.getcwd()}). "
+        f"ingest: no file matches {pattern!r} (`files.{split}`; relative paths start in "
+        f"{printable(os.getcwd())}{why_unmatched(pattern)}). "
         f"{advice}Give the path or glob of at least one file."
     )

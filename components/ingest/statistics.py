@@ -143,6 +143,7 @@ def make_statistics(
         *(_missing(statistics) if trains else ()),
         *_shared(statistics),
         *(_labels(statistics) if trains else ()),
+        *_heads(statistics, parts),
         *_rejected(statistics),
         *_unreadable(statistics, parts),
     ]
@@ -196,6 +197,21 @@ def _labels(statistics: dict[str, Any]) -> Iterator[str]:
         if unknown:
             shown = ", ".join(unknown[:5]) + (" and others" if len(unknown) > 5 else "")
             yield f"Labels of {split} that do not occur in train: {shown}."
+
+
+def _heads(statistics: dict[str, Any], parts: Sequence[Part]) -> Iterator[str]:
+    """Names the labels that only first lines have, where every other label occurs again."""
+    labels = _total(Counter(entry.get("labels", {})) for entry in statistics["splits"].values())
+    heads = Counter(part.head for part in parts if part.head)
+    only_heads = sorted(label for label, count in heads.items() if labels[label] == count)
+    others = [count for label, count in labels.items() if label not in only_heads]
+    if others and min(others) > 1:
+        for label in only_heads:
+            name = next(part.name for part in parts if part.head == label)
+            yield (
+                f"The label {label!r} occurs in the first line alone (such as {name}). If that is a header "
+                f"line, `ingest.columns` must have the names of the columns and not positions."
+            )
 
 
 def _rejected(statistics: dict[str, Any]) -> Iterator[str]:

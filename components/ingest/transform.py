@@ -14,11 +14,12 @@ from components.errors import UserError
 from components.ingest.config import IngestConfig
 from components.ingest.parts import Part, PartWriter, Rejections
 from components.ingest.publish import publish
-from components.ingest.readers import Columns, read_records
+from components.ingest.readers import read_records
 from components.ingest.records import Record, shown, size_of, to_kept, to_text
 from components.ingest.sources import Source
 from components.ingest.splits import choose, hash64, held_out
 from components.ingest.statistics import FINGERPRINT, Duplicates, Fingerprint, find_duplicates, partition
+from components.ingest.tables import Columns
 from components.reports import Progress, emit
 from components.strict import FIELDS, SPLITS, Task
 from components.work import Made, Work
@@ -92,6 +93,7 @@ class WriteExamples(beam.DoFn):
         self._fields = tuple(column for column in columns if column not in config.keep)
         self._keep = tuple(config.keep)
         self._work = work
+        self._by_position = "label" in columns and any(isinstance(each, int) for each in columns.values())
         self._held_out = held_out(config)
         self._done = 0
         self._told = 0.0
@@ -104,7 +106,7 @@ class WriteExamples(beam.DoFn):
             PartWriter(attempt, source, self._fields, self._keep) as writer,
         ):
             for count, record in enumerate(read_records(source, self._columns), 1):
-                if fingerprint := self._write(source, record, writer):
+                if fingerprint := self._write(source, record, writer, count == 1):
                     fingerprints.append(fingerprint)
                 if not count % _CHUNK:
                     yield from _tagged(fingerprints)
@@ -113,7 +115,7 @@ class WriteExamples(beam.DoFn):
             yield from _tagged(fingerprints)
             yield from writer.finish()
 
-    def _write(self, source: Source, record: Record, writer: PartWriter) -> Fingerprint | None:
+    def _write(self, source: Source, record: Record, writer: PartWriter, first: bool) -> Fingerprint | None:
         """Writes a record where it belongs; returns the fingerprint if it is an example."""
         size = size_of(record, len(self._fields))
         writer.advance(size)
@@ -127,6 +129,8 @@ class WriteExamples(beam.DoFn):
         text = hash64(read)
         split = choose(text, self._held_out) if source.split == "train" else source.split
         part = writer.write(split, texts, kept, size)
+        if first and self._by_position:
+            part.head = texts[1]
         for column, problem in unreadable:
             part.leave_empty(column, record.line, problem)
         example = hash64(b"%d %b%b" % (len(read), read, texts[1].encode()))

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from components import files
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.metrics import metric_info, metric_names
 from components.ingest.config import IngestConfig
@@ -18,6 +19,7 @@ from components.models.attentions import ATTENTIONS
 from components.models.config import ModelConfig, readout_problem
 from components.models.decode import DecodeConfig
 from components.models.decoders import DecoderConfig
+from components.patterns import why_unmatched
 from components.strict import FIELDS, Task
 from components.tokenize.config import TokenizeConfig
 from components.train.config import TrainConfig
@@ -263,10 +265,11 @@ def missing_files(ingest: IngestConfig) -> Iterator[Problem]:
                 path, f"'{pattern}' is a directory; expected files, such as '{pattern.rstrip('/')}/*'"
             )
         elif glob.has_magic(pattern):
-            if not any(map(os.path.isfile, glob.iglob(pattern, recursive=True))):
-                yield Problem(path, f"'{pattern}' matches no file in {os.getcwd()}")
+            if not files.find(pattern):
+                why = why_unmatched(pattern)
+                yield Problem(path, f"'{pattern}' matches no file in {os.getcwd()}{why}")
         else:
-            hint = did_you_mean(pattern, glob.glob(os.path.join(os.path.dirname(pattern), "*")))
+            hint = did_you_mean(pattern, glob.glob(os.path.join(glob.escape(os.path.dirname(pattern)), "*")))
             yield Problem(path, f"there is no file '{pattern}' in {os.getcwd()}{hint}")
 
 

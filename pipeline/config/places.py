@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from upath import UPath
 
 from components import files
+from components.errors import UserError
 from components.ingest.sources import Source, find_sources
+from components.text import is_utf8_path, printable
 from pipeline.config.models import PipelineConfig
 
 
@@ -34,7 +36,17 @@ class Places:
             UserError: if an address cannot be used, or a file is not there.
         """
         return cls(
-            files.resolve(config.root),
-            files.resolve(config.export.directory),
+            _resolved("root", config.root),
+            _resolved("export.directory", config.export.directory),
             find_sources(config.ingest, config.task),
         )
+
+
+def _resolved(key: str, given: str) -> UPath:
+    place = files.resolve(given)
+    if not is_utf8_path(str(place)):
+        raise UserError(
+            f"{key}: received {given!r}, which is {printable(str(place))}, expected a path in UTF-8: "
+            f"TensorFlow and MLflow know no other. Rename the folder, or work in another one."
+        )
+    return place

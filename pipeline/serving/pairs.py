@@ -8,12 +8,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from components.errors import UserError
 from components.ingest.config import IngestConfig
-from components.ingest.readers import Columns, read_records
+from components.ingest.readers import read_records
 from components.ingest.records import EMPTY_LINE, Record, to_text
-from components.ingest.sources import Source, find_sources
+from components.ingest.sources import USUAL, Dialect, Source, find_sources
+from components.ingest.tables import Columns
 from components.strict import FIELDS, Task
+from components.text import without_end
 from pipeline.serving.predict import line_batches
 
 STANDARD_INPUT = "-"
@@ -43,7 +47,12 @@ def column_of(option: str | None) -> str | int | None:
 
 
 def read_tables(
-    pattern: str, task: Task, text: str | int | None, target: str | int | None, size: int
+    pattern: str,
+    task: Task,
+    text: str | int | None,
+    target: str | int | None,
+    size: int,
+    dialect: Dialect = USUAL,
 ) -> Iterator[list[Pair]]:
     """Reads tables as a run does, in batches. That there are any is checked at once.
 
@@ -53,6 +62,7 @@ def read_tables(
         text: the column of the texts: its name, or its position in files without a header line.
         target: the column of the targets, likewise.
         size: records of a batch, at most.
+        dialect: how the tables are written.
 
     Yields:
         The records, also the bad ones, without holding more than a batch.
@@ -69,7 +79,8 @@ def read_tables(
             "two positions for files without a header line. Give both."
         )
     with _as_options(fields):
-        sources = find_sources(IngestConfig(files=pattern, columns=columns), task)
+        config = IngestConfig(files=pattern, columns=columns, **dialect._asdict())
+        sources = find_sources(config, task)
     return _batches(sources, columns, fields, size)
 
 
@@ -103,7 +114,7 @@ def read_lines(lines: Iterable[bytes], task: Task, size: int) -> Iterator[list[P
 
 
 def _record(number: int, line: bytes) -> Record:
-    cells = line.removesuffix(b"\n").removesuffix(b"\r").split(b"\t")
+    cells = without_end(line).split(b"\t")
     if len(cells) == 2:
         return Record(number, line, tuple(cells))
     reason = EMPTY_LINE if cells == [b""] else f"{len(cells)} columns instead of 2"
@@ -113,7 +124,7 @@ def _record(number: int, line: bytes) -> Record:
 def _pair(name: str, record: Record, fields: Sequence[str]) -> Pair:
     place = f"{name}:{record.line}"
     if record.reason:
-        return Pair(place, "", "", record.reason)
+        return Pair(place, "", "", _in_options(record.reason, fields))
     checked = [
         to_text(field, value, _MAX_CHARACTERS) for field, value in zip(fields, record.values, strict=True)
     ]
@@ -131,22 +142,34 @@ def _as_options(fields: Sequence[str]) -> Iterator[None]:
     """Words ingest's advice, which is for the configuration of a run, for the command line."""
     try:
         yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = str(first["msg"]).removeprefix("Value error, ")
+        raise UserError(f"--{first['loc'][0]}: {message}") from error
     except UserError as error:
-        message = str(error)
-        for field, option in zip(fields, ("--text", "--target"), strict=True):
-            message = re.sub(rf"Set `ingest\.columns: {{{field}: (.*?)}}`", rf"Give {option} \1", message)
-        for pattern, words in _WORDS:
-            message = re.sub(pattern, words, message)
-        raise UserError(message) from error
+        raise UserError(_in_options(str(error), fields)) from error
+
+
+def _in_options(message: str, fields: Sequence[str]) -> str:
+    for field, option in zip(fields, ("--text", "--target"), strict=True):
+        setting = rf"Under `ingest`, set `columns: {{{field}: ([^,]*?)}}`"
+        message = re.sub(setting, rf"Give {option} \1", message)
+    for pattern, words in _WORDS:
+        message = re.sub(pattern, words, message)
+    return message
 
 
 _WORDS = (
-    (r"Give (--text|--target) \.\.\.", r"Give \1 NAME"),
     (r"\Aingest: ", ""),
     (r"`files\.train`: ", ""),
     (r" \(`files\.train`\)", ""),
     (r"\(`files\.train`; ", "("),
-    (r"give positions, as in `ingest\.columns: {.*?}`", "give positions: --text 0 --target 1"),
+    (r"give positions\. Under `ingest`, set `columns: {.*?}`", "give positions: --text 0 --target 1"),
+    (r"Under `ingest`, set `(delimiter|encoding): (.*?)`", r"Give --\1 \2"),
+    (r"Under `ingest`, set `quoting: true`", "Give --quoting"),
+    (r"Under `ingest`, set `quoting: false`", "Give --no-quoting"),
+    (r"`ingest\.(delimiter|encoding|quoting)`", r"--\1"),
+    (r", or correct `ingest\.\w+`", ""),
     (r"`ingest\.columns` or `ingest\.keep` received", "--text and --target received"),
     (r" of the format its name or `ingest\.format` says", " of the format its name says"),
     (r"Rename it or set `ingest\.format`", "Rename it"),

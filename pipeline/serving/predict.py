@@ -16,6 +16,7 @@ from components import files
 from components.errors import UserError
 from components.export.session import SavedModelError, SavedModelSession
 from components.export.wire import example
+from components.text import NOT_UTF8, first_line, without_end
 from pipeline.serving.versions import GRAPH, local_copy, versions
 
 _READ_BYTES = 1 << 16
@@ -80,7 +81,7 @@ def predict(
                 )
             asked, answered, problem = 0, 0, ""
             for batch in line_batches(lines, batch_size):
-                rows = [_decoded(line.removesuffix(b"\n").removesuffix(b"\r")) for line in batch]
+                rows = [_decoded(without_end(line)) for line in batch]
                 good = [row for row in rows if "error" not in row]
                 _fill(session, signature, good)
                 asked += len(rows)
@@ -124,8 +125,14 @@ def _is_model(place: UPath) -> bool:
 
 
 def line_batches(lines: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
-    """Returns lines in batches of at most `size`; those of a binary stream as they come."""
+    """Returns lines in batches of at most `size`, without a byte order mark.
+
+    Those of a binary stream are returned as they come.
+    """
+    begun = False
     for ready in _ready(lines, size):
+        if not begun:
+            ready[0], begun = first_line(ready[0]), True
         for start in range(0, len(ready), size):
             yield ready[start : start + size]
 
@@ -196,4 +203,4 @@ def _decoded(line: bytes) -> dict[str, Any]:
         return {"input": line.decode()}
     except UnicodeDecodeError as error:
         readable = line.decode(errors="backslashreplace")
-        return {"input": readable, "error": f"not UTF-8: {error.reason} at byte {error.start + 1}"}
+        return {"input": readable, "error": f"{NOT_UTF8}: {error.reason} at byte {error.start + 1}"}

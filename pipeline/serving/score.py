@@ -15,6 +15,7 @@ from rich.console import Console
 
 from components.errors import UserError
 from components.export.session import SavedModelError, SavedModelSession
+from components.ingest.sources import USUAL, Dialect
 from components.strict import Task
 from pipeline.serving.pairs import STANDARD_INPUT, Pair, column_of, read_lines, read_tables
 from pipeline.serving.predict import find_model, plain
@@ -82,6 +83,7 @@ def score(
     target: str | None = None,
     batch_size: int = 64,
     console: Console | None = None,
+    dialect: Dialect = USUAL,
 ) -> Iterator[str]:
     """Scores the targets of records in their order.
 
@@ -94,6 +96,7 @@ def score(
         target: the column of the targets, likewise. Default: `target`, or `label` for a classifier.
         batch_size: the most records scored at once.
         console: where bad records, progress and a summary are printed; standard error by default.
+        dialect: how the tables are written.
 
     Yields:
         For each record that could be scored a JSON object with `input` and `target`; of a classifier
@@ -106,10 +109,11 @@ def score(
     """
     console = console or Console(stderr=True)
     columns = column_of(text), column_of(target)
-    if columns != (None, None) and set(tables) <= {STANDARD_INPUT}:
+    if (columns != (None, None) or dialect != USUAL) and set(tables) <= {STANDARD_INPUT}:
         raise UserError(
-            "received --text or --target without a file, whose columns they name; lines of standard input "
-            "are a text, a tab and its target. Name a file, or leave them out."
+            "received --text, --target or how a table is written, expected a file to which that applies; "
+            "lines of standard input are a text, a tab and its target, in UTF-8. Name a file, or leave them "
+            "out."
         )
     directory = find_model(model)
     totals = _Totals()
@@ -119,7 +123,7 @@ def score(
             inputs = [
                 read_lines(lines, task, batch_size)
                 if name == STANDARD_INPUT
-                else read_tables(name, task, *columns, batch_size)
+                else read_tables(name, task, *columns, batch_size, dialect)
                 for name in tables or [STANDARD_INPUT]
             ]
             for batch in itertools.chain.from_iterable(inputs):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from upath import UPath
 
+from components.addresses import file_path
 from components.artifacts.exported_model import ModelId
 from components.errors import UserError
 from pipeline.serving.versions import Content, damage, local_copy
@@ -80,9 +79,8 @@ class Champion:
     def _downloaded(self, directory: Path) -> Path:
         from mlflow.artifacts import download_artifacts
 
-        address = urlsplit(self.uri)
-        if address.scheme == "file":
-            return Path(url2pathname(address.path))
+        if (path := file_path(self.uri)) is not None:
+            return path
         try:
             directory.mkdir(parents=True, exist_ok=True)
             return Path(

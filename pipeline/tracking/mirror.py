@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from components import files
+from components.addresses import file_address
 from components.errors import UserError
 from pipeline.run.folder import RunFolder
 from pipeline.run.record import RunRecord
@@ -163,7 +164,7 @@ class Mirror:
             database = database_path(self.uri)
             folder = database.parent / "mlartifacts" / clean_name(name) if database else None
             try:
-                return str(client.create_experiment(name, folder and folder.as_uri()))
+                return str(client.create_experiment(name, folder and file_address(folder)))
             except MlflowException:  # another process was quicker
                 experiment = client.get_experiment_by_name(name)
                 if experiment is None:

@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.addresses import sqlite_address, sqlite_path
 from components.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,13 +51,12 @@ def quiet_mlflow() -> None:
 def absolute_uri(uri: str) -> str:
     """The tracking URI with a relative database path meant from the working directory of this moment."""
     database = database_path(uri)
-    return f"sqlite:///{database}" if database else uri
+    return sqlite_address(database) if database else uri
 
 
 def database_path(uri: str) -> Path | None:
     """Returns the absolute path of the file behind a SQLite address; None for any other address."""
-    scheme, separator, path = uri.partition(":///")
-    return Path(path.partition("?")[0]).absolute() if separator and scheme.startswith("sqlite") else None
+    return sqlite_path(uri)
 
 
 def open_client(uri: str) -> MlflowClient:
@@ -154,6 +154,6 @@ def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]
             f"{database} does not exist; expected the database of earlier runs (tracking.uri: {uri}), which "
             "the first `rnnpipe run` makes."
         )
-    store = f"sqlite:///{database}" if database else uri
+    store = absolute_uri(uri)
     options = ["--backend-store-uri", store, "--host", host, "--port", str(port)]
     return [sys.executable, "-m", "mlflow", "ui", *options]

@@ -236,7 +236,7 @@ def test_columns_are_kept_by_position(folder):
 
 def test_a_column_to_keep_that_is_not_there(folder):
     Path("a.tsv").write_text("text\tlabel\tabout\nx\ta\tart\n")
-    with pytest.raises(UserError, match=r"no column 'abuot'.*Set `ingest.keep: {topic: about}`"):
+    with pytest.raises(UserError, match=r"no column 'abuot'.*Under `ingest`, set `keep: {topic: about}`"):
         ingest({"files": "a.tsv", "keep": {"topic": "abuot"}})
 
 

@@ -97,6 +97,8 @@ def test_every_line_has_its_answer_in_order(model, batches):
         (b"\n", [""]),
         (b"a", ["a"]),
         (b"a\n\nb\r\n", ["a", "", "b"]),
+        (b"\xef\xbb\xbfa\r\n\xef\xbb\xbfb\n", ["a", "\ufeffb"]),
+        (b"\xef\xbb\xbf", [""]),
         (b"a\rb\xc2\x85c\xe2\x80\xa8d \n", ["a\rb\x85c\u2028d "]),
         (b"x" * 200_000 + b"\ny", ["x" * 200_000, "y"]),
     ],

@@ -21,6 +21,7 @@ from rich.console import Console
 from components.errors import UserError
 from components.export.saved_model import export_saved_model
 from components.export.session import SavedModelSession
+from components.ingest.sources import Dialect
 from pipeline.serving import pairs
 from pipeline.serving.predict import predict
 from pipeline.serving.score import score
@@ -92,6 +93,21 @@ def ask(said):
         return [json.loads(row) for row in score(model, tables, lines, console=console, **arguments)]
 
     return run
+
+
+@pytest.mark.parametrize("as_lines", [False, True])
+def test_tables_and_lines_are_read_as_ingest_reads_them(ask, classifier, tmp_path, as_lines):
+    rows = b"abc\tla\xcc\x88nger\r\r\na\t kurz\x00\na\t kurz \n"
+    table = tmp_path / "a.tsv"
+    table.write_bytes(b"\xef\xbb\xbftext\tlabel\n" + rows)
+    if as_lines:
+        found = ask(classifier, lines=io.BytesIO(b"\xef\xbb\xbf" + rows))
+    else:
+        found = ask(classifier, str(table))
+    assert [(row["input"], row["target"], row["probability"]) for row in found] == [
+        ("abc", "l\u00e4nger", 0.75),
+        ("a", "kurz", 0.75),
+    ]
 
 
 def test_labels(ask, said, classifier, tmp_path):
@@ -265,7 +281,8 @@ HAS = "It has: 'text', 'iso', 'number'."
         (
             ["a.tsv"],
             {},
-            f"a.tsv: there is no column 'source', expected one for 'source'. {HAS} Give --text NAME.",
+            f"a.tsv: there is no column 'source', expected one for 'source'. {HAS} Give --text text, "
+            "or another one of these.",
         ),
         (
             ["a.tsv"],
@@ -278,6 +295,22 @@ HAS = "It has: 'text', 'iso', 'number'."
             {},
             "none.tsv: received nothing in the first line, expected the names of the columns, in UTF-8. Add "
             "such a line, or give positions: --text 0 --target 1.",
+        ),
+        (
+            ["semicolons.csv"],
+            {},
+            "semicolons.csv: received 'source;target' in line 1, expected the names of the columns, with ',' "
+            'between them. Give --delimiter ";".',
+        ),
+        (
+            ["a.tsv"],
+            {"dialect": Dialect(encoding="utf-61")},
+            "--encoding: received 'utf-61', expected an encoding that Python knows; did you mean 'utf_16'?",
+        ),
+        (
+            ["a.jsonl"],
+            {"dialect": Dialect(delimiter=";")},
+            "received --delimiter, which is for csv, tsv, but all files are jsonl. Remove it.",
         ),
         (
             ["a.tsv", "b.tsv"],
@@ -318,8 +351,9 @@ HAS = "It has: 'text', 'iso', 'number'."
         (
             ["-"],
             {"text": "a"},
-            "received --text or --target without a file, whose columns they name; lines of standard input "
-            "are a text, a tab and its target. Name a file, or leave them out.",
+            "received --text, --target or how a table is written, expected a file to which that applies; "
+            "lines of standard input are a text, a tab and its target, in UTF-8. Name a file, or leave them "
+            "out.",
         ),
     ],
     ids=str,
@@ -330,6 +364,7 @@ def test_what_cannot_be_read_is_told_in_the_words_of_the_command(
     monkeypatch.chdir(tmp_path)
     write(Path("a.tsv"), READ, ("text", "iso", "number"))
     write(Path("a.jsonl"), READ, ("text", "iso", "number"))
+    Path("semicolons.csv").write_text("source;target\na;b\n")
     Path("none.tsv").touch()
     Path("a.txt").touch()
     Path("a.csv.gz").write_bytes(b"no gzip")
@@ -410,6 +445,10 @@ def test_the_command(rewriter, tmp_path):
     code, rows, errors = command("score", rewriter, tmp_path / "a.tsv", "--text=question", "--target=answer")
     assert (code, [row["target"] for row in rows]) == (0, ["bc", "é"])
     assert errors.startswith("2 of 2 records scored, mean log probability ")
+    (tmp_path / "b.csv").write_bytes('"source";target\r\nein "s;bc\r\n'.encode("utf-16"))
+    options = ("--encoding=utf-16", "--delimiter=;", "--no-quoting", '--text="source"')
+    code, rows, errors = command("score", rewriter, tmp_path / "b.csv", *options)
+    assert (code, [(row["input"], row["target"]) for row in rows]) == (0, [('ein "s', "bc")])
     code, rows, errors = command("score", rewriter, lines="één\tx\nbad\n")
     assert (code, [row["input"] for row in rows]) == (0, ["één"])
     assert errors.startswith("skipped standard input:2: 1 columns instead of 2\n1 of 2 records scored")
