@@ -10,9 +10,10 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.evaluate.saved_model import SavedModelAnswers
 from components.export import c_api
 from components.export import session as session_module
-from components.export.saved_model import export_saved_model
+from components.export.saved_model import export_saved_model, structure_problems
 from components.export.session import SavedModelError, SavedModelSession, TensorInfo
 
 
@@ -109,6 +110,21 @@ def test_memory_is_given_back(directory):
         for _ in range(30):
             session.run([text] * 10)
         assert resident() - before < 150, "MiB, after 30 calls with 10 MiB in and 30 MiB out"
+
+
+@pytest.mark.parametrize("name", ["[v1]", "[ ]/[!a]", "x*y?", "a\\b", "a%2Fb"])
+def test_a_folder_may_be_called_like_a_pattern(tmp_path, name):
+    weight = tf.Variable([2.0, 3.0])
+
+    def first(text):
+        return {"score": tf.fill(tf.shape(text), weight[0])}
+
+    model = tmp_path / name / "model"
+    variables = export_saved_model({"serving_default": first}, [], str(model))
+    assert structure_problems(str(model), variables) == []
+    with SavedModelSession(model) as session:
+        assert session.run(["a"])["score"].tolist() == [2.0]
+    assert SavedModelAnswers(str(model))(tf.constant(["a"]))["score"].numpy().tolist() == [2.0]
 
 
 def test_a_model_that_is_not_there(tmp_path):
