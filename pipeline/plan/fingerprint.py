@@ -17,7 +17,7 @@ from typing import Any
 
 from upath import UPath
 
-from components import files
+from components import files, own_files
 from components.ingest.sources import Source
 
 PACKAGES = ("components", "layers")
@@ -62,9 +62,8 @@ class FileFingerprints:
 
     def _read(self) -> dict[str, tuple[str, str]]:
         if self._cache is not None:
-            with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
-                cached = json.loads(self._cache.read_text(encoding="utf-8"))
-                return {path: (signature, digest) for path, (signature, digest) in cached.items()}
+            with contextlib.suppress(OSError):
+                return own_files.salvage(files.resolve(self._cache), dict[str, tuple[str, str]]) or {}
         return {}
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from upath import UPath
 
-from components import files
+from components import files, own_files
 from components.artifacts.artifact import Artifact, artifact_folder
 from components.artifacts.evaluation import Evaluation
 from components.artifacts.examples import REJECTED, Examples
@@ -132,7 +132,10 @@ def _load(node: NodeRecord, store: Store) -> Artifact | None:
         artifact: Artifact = stage_named(node.stage).kind.load(node.reference)
     except UserError:
         return None
-    return None if store.damage(artifact) else artifact
+    if damaged := store.damage(artifact):
+        own_files.name(own_files.DamagedError(artifact.reference.manifest, damaged))
+        return None
+    return artifact
 
 
 def measurements(evaluation: Evaluation) -> Measured | None:

@@ -17,7 +17,8 @@ from components import files
 from components.errors import UserError
 from pipeline.serving import served as served_module
 from pipeline.serving import versions as versions_module
-from pipeline.serving.claims import CLOSED, Claim
+from pipeline.serving.claims import CLOSED, PUSHED, Claim
+from pipeline.serving.rollback import roll_back
 from pipeline.serving.served import Served
 from pipeline.serving.versions import Content, damage, local_copy, read_note, versions
 
@@ -396,19 +397,36 @@ def test_a_remote_version_is_copied_to_this_machine_once(root, monkeypatch):
         local_copy(served.base / "2")
 
 
-def test_a_claim_that_is_none_is_told(served, root):
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{}", b'{"content": []}', b"[" * 100_000])
+def test_what_is_served_goes_on_without_a_damaged_claim_or_note(served, root, content, caplog):
     pushed(served, make_export(root, "a"))
+    pushed(served, make_export(root, "b"))
     late = Served(served.directory, served.name)
-    for broken in (b"", b"[]", b"{}"):
-        files.write(served.directory / "my model.rnnpipe" / "1.json", broken)
-        with pytest.raises(UserError, match=r"1\.json cannot be read: .* Remove the file"):
-            late.claims.of(1)
-    files.delete([served.directory / "my model.rnnpipe" / "1.json"])
-    assert late.claims.of(1) is None
-    assert late.content(1, served.base / "1").model == model_id("a")  # a copy still says what it is
-    files.write(served.base / "1" / "assets.extra" / "rnnpipe.json", b"[]")
-    with pytest.raises(UserError, match=r"rnnpipe\.json cannot be read: .* Remove the file"):
-        late.content(1, served.base / "1")
+    claims, note = served.directory / "my model.rnnpipe", served.base / "2" / "assets.extra" / "rnnpipe.json"
+    files.write(claims / "2.json", content)
+    assert f"{claims / '2.json'}: " in _warned(lambda: late.claims.of(2), None, caplog)
+    assert late.content(2, served.base / "2").model == model_id("b")  # a copy still says what it is
+    files.write(note, content)
+    assert f"{note}: " in _warned(lambda: late.content(2, served.base / "2"), None, caplog)
+    files.write(claims / "1.done.json", content)
+    assert f"{claims / '1.done.json'}: " in _warned(lambda: late.claims.state(1), PUSHED, caplog)
+    pushed(late, make_export(root, "c"))
+    assert late.look().newest == 3
+
+
+def _warned(call, expected, caplog):
+    caplog.clear()
+    assert call() == expected
+    return caplog.text
+
+
+def test_a_model_that_was_rolled_back_stays_so_without_the_claim(served, root):
+    for name in ("a", "b"):
+        pushed(served, make_export(root, name))
+    roll_back(str(served.base))
+    files.write(served.directory / "my model.rnnpipe" / "3.json", b"")
+    late = Served(served.directory, served.name)
+    assert late.given_up(late.look()) == (model_id("b"),)
 
 
 def test_marks_are_made_once_and_for_all(served, root):
