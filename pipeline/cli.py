@@ -17,6 +17,7 @@ from rich.console import Console
 
 from components.errors import UserError
 from pipeline.cli_options import ConfigFile, Force, Overrides, Root, ServerName, SignatureName, Until
+from pipeline.output import drop_output, prepare_output, steady_output
 
 app = typer.Typer(
     name="rnnpipe",
@@ -47,7 +48,7 @@ def run(
     overrides = set_ or []
     code = run_pipeline(
         load_config(config, overrides),
-        Console(),
+        Console(file=steady_output()),
         str(config),
         overrides,
         until=until,
@@ -128,7 +129,8 @@ def evaluate(
     """Measure a model on new labelled files, as its run measured it; nothing is trained."""
     from pipeline.run.evaluation import evaluate_model
 
-    raise typer.Exit(evaluate_model(model, paths, Console(), against, root, set_ or [], verbose))
+    console = Console(file=steady_output())
+    raise typer.Exit(evaluate_model(model, paths, console, against, root, set_ or [], verbose))
 
 
 @app.command()
@@ -215,11 +217,11 @@ def pull(
 @app.command()
 def runs(root: Root = "runs") -> None:
     """List the runs and their metrics."""
-    from components import files
+    from pipeline.config.places import root_of
     from pipeline.run.console import runs_table
     from pipeline.run.observe import read_records
 
-    records = read_records(files.resolve(root))
+    records = read_records(root_of(root))
     if not records:
         raise UserError(f"No runs under {root}. Start one with `rnnpipe run`, or name another --root.")
     Console().print(runs_table(records))
@@ -271,10 +273,10 @@ def clean(
     ] = None,
 ) -> None:
     """Delete what no run needs, and is older than a day: unfinished attempts, artifacts that were rebuilt."""
-    from components import files
+    from pipeline.config.places import root_of
     from pipeline.store.clean import clean as clean_root
 
-    print(clean_root(files.resolve(root), keep))
+    print(clean_root(root_of(root), keep))
 
 
 @app.command()
@@ -301,13 +303,14 @@ def _versions_of(name: str, directory: str) -> str:
 
 def main() -> None:
     """Runs the command line; errors meant for the user are printed without a traceback."""
+    prepare_output()
     try:
         app()
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        sys.stderr.close()
+        drop_output()
         sys.exit(1)
     except OSError as error:  # a full disk, no permission, a store that cannot be reached
         print(error, file=sys.stderr)

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from upath import UPath
 
 from components import files
+from components.errors import UserError
 from components.ingest.sources import Source, find_sources
 from pipeline.config.models import PipelineConfig
+
+
+def root_of(root: str | os.PathLike[str] | UPath) -> UPath:
+    """Resolves the root of a pipeline, which need not be there yet.
+
+    Raises:
+        UserError: if it is a file, is below one, or is an address that cannot be used.
+    """
+    place = files.resolve(root)
+    if files.is_local(place):
+        for path in (files.local(place), *files.local(place).parents):
+            if path.exists():
+                if not path.is_dir():
+                    raise UserError(
+                        f"received the root {root}, but {path} is a file; expected a directory, which is "
+                        "made if it is not there."
+                    )
+                break
+    return place
 
 
 @dataclass(frozen=True)
@@ -34,7 +55,7 @@ class Places:
             UserError: if an address cannot be used, or a file is not there.
         """
         return cls(
-            files.resolve(config.root),
+            root_of(config.root),
             files.resolve(config.export.directory),
             find_sources(config.ingest, config.task),
         )

@@ -20,6 +20,7 @@ from components.artifacts.tokens import Tokens
 from components.artifacts.trained_model import TrainedModel
 from components.errors import UserError
 from pipeline.config import flatten
+from pipeline.config.places import root_of
 from pipeline.run.folder import RunFolder, run_folders
 from pipeline.run.observe import Observer
 from pipeline.run.record import DONE, NodeRecord, RunRecord
@@ -167,7 +168,7 @@ def find_runs(
     Raises:
         UserError: if a name means no run or several, or there is none.
     """
-    place = files.resolve(root)
+    place = root_of(root)
     store = Store(place)
     folders = run_folders(place)
     if not folders:

@@ -121,6 +121,13 @@ class RunFolder:
             if entry.path in own or entry.path.is_relative_to(self.place / "work")
         ]
 
+    def is_gone(self) -> bool:
+        """Whether somebody has removed it since the run began; False where that cannot be known."""
+        try:
+            return not files.exists(self.place / START)
+        except OSError:
+            return False
+
     def begun(self) -> Start | None:
         """Returns what start.json holds; None if it is not there, or is damaged."""
         return own_files.salvage(self.place / START, Start)
