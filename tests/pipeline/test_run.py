@@ -354,10 +354,10 @@ def test_output_that_cannot_be_written_is_no_failure_of_a_run(copy, tmp_path, ca
     reading, closed = os.pipe()
     os.close(reading)
     serving = tmp_path / "日本"
+    command = [sys.executable, "-m", "pipeline", "run", copy / "pipeline.yaml"]
     with open(tmp_path / "log" if case == "ascii" else closed, "wb") as log:
         done = subprocess.run(
-            [sys.executable, "-m", "pipeline", "run", copy / "pipeline.yaml"]
-            + [f"--set=export.directory={serving}"],
+            [*command, f"--set=export.directory={serving}"],
             cwd=REPOSITORY,
             stdout=log,
             stderr=subprocess.PIPE,
