@@ -9,17 +9,18 @@ import errno
 import functools
 import logging
 import os
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from pydantic import TypeAdapter, ValidationError
 from upath import UPath
 
 from components import files
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 Shape = TypeVar("Shape")
 
-_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
 _UNREADABLE = (errno.EISDIR, errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP)
 _log = logging.getLogger("rnnpipe")
 _log.setLevel(logging.WARNING)  # the libraries' level, which may be higher, does not count
@@ -73,10 +74,12 @@ def parse(data: bytes, shape: type[Shape], place: UPath | str = "") -> Shape:
     Raises:
         DamagedError: if it holds something else.
     """
+    from pydantic import ValidationError
+
     if not data:
         raise DamagedError(place, "it is empty")
     try:
-        read: Shape = _adapter(shape).validate_json(data)
+        read: Shape = _reader(cast(Hashable, shape)).validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -111,3 +114,10 @@ def name(damage: DamagedError) -> None:
     if str(damage) not in _named:
         _named.add(str(damage))
         _log.warning("passed over a damaged file: %s", damage)
+
+
+@functools.cache
+def _reader(shape: Hashable) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter  # takes as long as all else that a command imports to ask a model
+
+    return TypeAdapter(cast(Any, shape))

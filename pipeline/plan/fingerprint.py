@@ -24,7 +24,7 @@ PACKAGES = ("components", "layers")
 
 
 class FileFingerprints:
-    """SHA-256 of files, remembered with their signatures so that big files are read once.
+    """SHA-256 of files, remembered with their signatures so that big files are read once; small ones always.
 
     Args:
         cache: JSON file on this machine to remember them in; it may be lost at any time. None: they are not.
@@ -44,6 +44,8 @@ class FileFingerprints:
         signature = files.signature(path)
         if not files.is_local(path):
             return signature
+        if files.is_small(signature):
+            return files.sha256(path)
         if self._known is None:
             self._known = self._read()
         known = self._known.get(str(path))

@@ -17,7 +17,7 @@ from pathlib import Path
 from components import files
 from components.errors import UserError
 from components.export.tf_serving import BINARY, has_binary, has_docker, start_command
-from pipeline.serving.versions import versions
+from pipeline.serving.versions import local_copy, versions
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def serving(
         wanted: which server; None for the first that is there.
 
     Raises:
-        UserError: if there is no version, it is not on this machine, or there is no such server.
+        UserError: if there is no version, it is not on this machine, the newest is damaged, or there is no
+            such server.
     """
     place = files.resolve(base)
     if not files.is_local(place):
@@ -94,11 +95,12 @@ def serving(
             f"{base} holds no version of a model; expected the directory that models are pushed to, such as "
             "serving/<name>: give the name, or --directory."
         )
+    newest = local_copy(existing[max(existing)])
     server, why = choose_server(wanted)
     directory = files.local(place)
     if server == "mlflow":
         with tempfile.TemporaryDirectory(prefix="rnnpipe-serve-") as folder:
-            yield _mlflow(directory, files.local(existing[max(existing)]), Path(folder), port, why)
+            yield _mlflow(directory, newest, Path(folder), port, why)
         return
     name, body = place.name, '{"instances": ["your text"]}'
     address = f"http://127.0.0.1:{port}/v1/models/{name}"

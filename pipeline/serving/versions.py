@@ -147,7 +147,7 @@ def load_note(place: UPath) -> Note | None:
 def damage(place: UPath, content: Content) -> str:
     """Says which file of a version is not what was pushed; empty if all are.
 
-    Files are read again only if their signature has changed since they were last read on this machine.
+    Big files are read again only if their signature has changed since they were last read on this machine.
     """
     checksums = _Checksums(place)
     try:
@@ -194,14 +194,19 @@ def publish(source: Path, place: UPath, note: Note, wanted: Callable[[], bool]) 
 
 
 def local_copy(place: UPath) -> Path:
-    """Returns a version's directory on this machine; what is remote is copied into the cache, and checked.
+    """Returns a version's directory on this machine, checked; what is remote is copied into the cache.
 
     Raises:
         UserError: if a file of it is missing, or not what was pushed.
     """
-    if files.is_local(place):
-        return files.local(place)
     note = read_note(place)
+    if files.is_local(place):
+        if note is not None and (problem := damage(place, note.content)):
+            raise UserError(
+                f"{place} is damaged: {problem}. `rnnpipe run` pushes its model again, `rnnpipe rollback "
+                f"{place.parent} --version ...` an earlier one."
+            )
+        return files.local(place)
     content = note.content if note else Content.of_files(place)
     copy = cache_folder() / "served" / content.digest
     if copy.is_dir() and damage(UPath(copy), content):  # somebody has cleaned there
@@ -326,6 +331,8 @@ class _Checksums:
 
     def of(self, name: str) -> str:
         signature = files.signature(self._place / name)
+        if files.is_local(self._place) and files.is_small(signature):
+            return files.sha256(self._place / name)
         known = self._known.get(name)
         if known is None or known[0] != signature:
             known = self._known[name] = (signature, files.sha256(self._place / name))

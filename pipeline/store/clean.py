@@ -131,7 +131,7 @@ def clean_cheaply(root: UPath) -> None:
         now, cleaned = files.clock(root), root / "artifacts" / _CLEANED
         if not files.local(cleaned.parent).is_dir():
             return
-        if files.exists(cleaned) and now - files.local(cleaned).stat().st_mtime < DAY:
+        if files.exists(cleaned) and 0 <= now - files.local(cleaned).stat().st_mtime < DAY:
             return
         files.write(cleaned, b"")
         folders, _ = _look(root)

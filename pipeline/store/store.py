@@ -116,7 +116,8 @@ class Store:
     def damage(self, artifact: Artifact, thorough: bool = False) -> str:
         """Says what has become of the first file that is not as it was made; empty if all are.
 
-        Local files are read again only where their signature has changed, remote ones when they are opened.
+        Big local files are read again only where their signature has changed, remote ones when they are
+        opened.
 
         Args:
             artifact: one that was found.
@@ -135,7 +136,8 @@ class Store:
                 if thorough:
                     same = files.sha256(place) == entry.sha256
                 else:
-                    same = signature == entry.signature or self.fingerprints.of(place) == entry.sha256
+                    unchanged = signature == entry.signature and not files.is_small(signature)
+                    same = unchanged or self.fingerprints.of(place) == entry.sha256
                 if not same:
                     return f"{entry.name} was changed after it was made"
             except (FileNotFoundError, NotADirectoryError):

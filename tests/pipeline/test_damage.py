@@ -110,7 +110,8 @@ def test_a_damaged_manifest_is_named_and_what_it_lists_is_rebuilt(root, content,
 
 
 @pytest.mark.parametrize("content", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_cache_of_fingerprints_costs_time_only(root, content, caplog):
+def test_a_damaged_cache_of_fingerprints_costs_time_only(root, content, caplog, monkeypatch):
+    monkeypatch.setattr(files, "_SMALL", -1)
     config = files.local(root.parent) / "pipeline.yaml"
     before = [node.key for node in _planned(config)]
     _put(root / "fingerprints.json", content)

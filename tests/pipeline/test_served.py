@@ -18,8 +18,10 @@ from components.errors import UserError
 from pipeline.serving import served as served_module
 from pipeline.serving import versions as versions_module
 from pipeline.serving.claims import CLOSED, PUSHED, Claim
+from pipeline.serving.predict import find_model
 from pipeline.serving.rollback import roll_back
 from pipeline.serving.served import Served
+from pipeline.serving.server import serving
 from pipeline.serving.versions import Content, damage, local_copy, read_note, versions
 
 
@@ -368,7 +370,32 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path, root):
         served.claim(served.look(), claim_of(make_export(root, "a")))
 
 
-def test_damage_is_named_and_files_are_read_once(served, root, monkeypatch):
+@pytest.mark.parametrize("content", [b"", b"THE GRAPH", None])
+def test_a_served_version_is_known_by_its_files_and_not_by_its_note(tmp_path, root, content):
+    served = Served(files.resolve(tmp_path / "serving"), "m")
+    exported = make_export(root, "a")
+    pushed(served, exported, rules="{}")
+    digest = exported.manifest.digests["model"]
+    assert served.is_settled(digest, "{}", "")
+    graph = served.base / "1" / "saved_model.pb"
+    name = "saved_model.pb"
+    if content is None:  # another file of the tree, with its size and time
+        name = next(each for each in exported.model_files() if each != name)
+        graph = served.base / "1" / name
+        content = files.read(graph)[::-1]
+    stat = files.local(graph).stat()
+    files.local(graph).write_bytes(content)
+    os.utime(files.local(graph), ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert not served.is_settled(digest, "{}", "")
+    problem = f"m/1 is damaged: {name} was changed after it was pushed"
+    with pytest.raises(UserError, match=problem):
+        find_model(str(served.base))
+    with pytest.raises(UserError, match=problem), serving(str(served.base)):
+        pass
+
+
+def test_damage_is_named_and_big_files_are_read_once(served, root, monkeypatch):
+    monkeypatch.setattr(files, "_SMALL", -1)
     pushed(served, make_export(root, "a", FILES))
     assert served.damage(served.look()) == ""
     read, sha256 = [], files.sha256
