@@ -36,6 +36,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 _NEEDS = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")}
 _BLOCK = 1 << 20
+_SMALL = 1 << 18  # bytes that are read as quickly as it is found out whether they need to be
 _memory = threading.Lock()
 
 
@@ -283,6 +284,11 @@ def signature(path: UPath) -> str:
         if info.get(name):
             return f"{info['size']}|{info[name]}"
     return f"{info['size']}|{stores.modified(info)}"
+
+
+def is_small(signature: str) -> bool:
+    """Whether reading a file costs so little that its signature need not be believed."""
+    return int(signature.partition("|")[0]) <= _SMALL
 
 
 def sha256(path: UPath | Path) -> str:

@@ -19,6 +19,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
+from typing_extensions import TypedDict
 from upath import UPath
 
 from components import files
@@ -54,6 +55,35 @@ class Warned:
     """Something the user should know, that does not stop the run."""
 
     stage: str
+    message: str
+
+
+class Status(TypedDict):
+    """What a process reports of a node: a status object.
+
+    `state` is running or idle, `began` and the epochs' `at` are in seconds since 1970, `epochs` is how many
+    there are to be, `history` holds their metrics, `unexpected` says that `error` was not meant for the user.
+    """
+
+    node: str
+    state: str
+    began: float
+    step: str
+    attempts: int
+    progress: ProgressMade | None
+    epochs: int
+    history: list[dict[str, float]]
+    warnings: list[str]
+    error: str
+    unexpected: bool
+    traceback: str
+
+
+class ProgressMade(TypedDict):
+    """How far a node is, as in `Progress`."""
+
+    done: int
+    total: int | None
     message: str
 
 
@@ -131,7 +161,7 @@ class _Reporter:
         self._lock = threading.Lock()
         self._written = 0.0
         self._lost = False
-        self._status: dict[str, Any] = {
+        self._status: Status = {
             "node": node,
             "state": "running",
             "began": time.time(),
@@ -183,7 +213,7 @@ class _Reporter:
             self._put(at_once=True)
 
     def _set(self, **changes: Any) -> None:
-        self._status.update(changes)
+        self._status.update(changes)  # type: ignore[typeddict-item]
 
     def _put(self, at_once: bool = False) -> None:
         now = time.time()

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from components.errors import UserError
 from pipeline.cli_options import ConfigFile, Force, Overrides, Root, ServerName, SignatureName, Until
+from pipeline.output import drop_output, prepare_output, steady_output
 
 app = typer.Typer(
     name="rnnpipe",
@@ -43,17 +44,20 @@ def run(
     from pipeline.config import load_config
     from pipeline.run.interrupt import EXIT_CODE as INTERRUPTED
     from pipeline.run.pipeline import run_pipeline
+    from pipeline.temporary import temporary_folder
 
     overrides = set_ or []
-    code = run_pipeline(
-        load_config(config, overrides),
-        Console(),
-        str(config),
-        overrides,
-        until=until,
-        force=force or [],
-        verbose=verbose,
-    )
+    loaded = load_config(config, overrides)
+    with temporary_folder():
+        code = run_pipeline(
+            loaded,
+            Console(file=steady_output()),
+            str(config),
+            overrides,
+            until=until,
+            force=force or [],
+            verbose=verbose,
+        )
     if code == INTERRUPTED:
         # Everything is written; the libraries' threads would take another second or two to wind down.
         sys.stdout.flush()
@@ -127,8 +131,12 @@ def evaluate(
 ) -> None:
     """Measure a model on new labelled files, as its run measured it; nothing is trained."""
     from pipeline.run.evaluation import evaluate_model
+    from pipeline.temporary import temporary_folder
 
-    raise typer.Exit(evaluate_model(model, paths, Console(), against, root, set_ or [], verbose))
+    console = Console(file=steady_output())
+    with temporary_folder():
+        code = evaluate_model(model, paths, console, against, root, set_ or [], verbose)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -172,8 +180,8 @@ def score(
 @app.command()
 def serve(
     name: Annotated[str, typer.Argument(help="The model's name, or the directory of its versions.")],
-    port: Annotated[int, typer.Option(help="HTTP port.")] = 8501,
-    grpc_port: Annotated[int, typer.Option(help="gRPC port of TensorFlow Serving.")] = 8500,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="HTTP port.")] = 8501,
+    grpc_port: Annotated[int, typer.Option(min=1, max=65535, help="gRPC port of TensorFlow Serving.")] = 8500,
     with_: Annotated[
         ServerName | None, typer.Option("--with", help="Which server. Default: the first that is there.")
     ] = None,
@@ -184,9 +192,10 @@ def serve(
     TensorFlow Serving's binary listens on all interfaces, the others on 127.0.0.1.
     """
     from pipeline.serving.server import run_server, serving
+    from pipeline.temporary import temporary_folder
 
     wanted = with_.value if with_ else None
-    with serving(_versions_of(name, directory), port, grpc_port, wanted) as ready:
+    with temporary_folder(), serving(_versions_of(name, directory), port, grpc_port, wanted) as ready:
         print(f"{name} by {ready.server}: {ready.why}\n{ready.address}\nask it: {ready.example}", flush=True)
         code = run_server(ready)
     raise typer.Exit(code)
@@ -223,11 +232,11 @@ def pull(
 @app.command()
 def runs(root: Root = "runs") -> None:
     """List the runs and their metrics."""
-    from components import files
+    from pipeline.config.places import root_of
     from pipeline.run.console import runs_table
     from pipeline.run.observe import read_records
 
-    records = read_records(files.resolve(root))
+    records = read_records(root_of(root))
     if not records:
         raise UserError(f"No runs under {root}. Start one with `rnnpipe run`, or name another --root.")
     Console().print(runs_table(records))
@@ -279,27 +288,31 @@ def clean(
     ] = None,
 ) -> None:
     """Delete what no run needs, and is older than a day: unfinished attempts, artifacts that were rebuilt."""
-    from components import files
+    from pipeline.config.places import root_of
     from pipeline.store.clean import clean as clean_root
+    from pipeline.temporary import remove_abandoned
 
-    print(clean_root(files.resolve(root), keep))
+    print(clean_root(root_of(root), keep))
+    if removed := remove_abandoned():
+        print(f"deleted the temporary files of {removed} commands that were killed")
 
 
 @app.command()
 def ui(
     config: ConfigFile = DEFAULT,
     set_: Overrides = None,
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
     """Open the MLflow UI on the pipeline's runs."""
-    import subprocess
-
     from pipeline.config import load_config
+    from pipeline.ports import check_port
+    from pipeline.serving.server import run_until_ended
     from pipeline.tracking.mlflow_client import ui_command
 
     command = ui_command(load_config(config, set_ or []).tracking.uri, port=port)
+    check_port(port, "--port")
     print(f"MLflow UI on http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
-    raise typer.Exit(subprocess.call(command))
+    raise typer.Exit(run_until_ended(command))
 
 
 def _versions_of(name: str, directory: str) -> str:
@@ -309,13 +322,14 @@ def _versions_of(name: str, directory: str) -> str:
 
 def main() -> None:
     """Runs the command line; errors meant for the user are printed without a traceback."""
+    prepare_output()
     try:
         app()
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        sys.stderr.close()
+        drop_output()
         sys.exit(1)
     except OSError as error:  # a full disk, no permission, a store that cannot be reached
         print(error, file=sys.stderr)

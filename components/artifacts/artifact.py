@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from upath import UPath
 
-from components import files
+from components import files, own_files
 from components.errors import UserError
 
 _checked: set[Path] = set()  # copies of remote files that this process has read
@@ -116,14 +116,9 @@ class Manifest:
         """Reads what `as_bytes` wrote.
 
         Raises:
-            ValueError: if it is something else.
+            DamagedError: if it is something else.
         """
-        try:
-            values = json.loads(data)
-            listed = {name: FileRef(**fields) for name, fields in values.pop("files").items()}
-            return cls(**values, files=listed)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"it is no manifest: {error!r}") from error
+        return own_files.parse(data, cls)
 
 
 class Artifact:
@@ -152,14 +147,14 @@ class Artifact:
             UserError: if it has been removed or replaced, or cannot be read.
         """
         try:
-            manifest = Manifest.of(files.read(reference.manifest))
+            manifest = own_files.load(reference.manifest, Manifest)
         except FileNotFoundError as error:
             raise UserError(
                 f"{reference.manifest} was removed while the run went on. Run again: it is rebuilt."
             ) from error
-        except ValueError as error:
+        except own_files.DamagedError as error:
             raise UserError(
-                f"{reference.manifest} cannot be read: {error}. Run again: what it lists is rebuilt."
+                f"{reference.manifest} cannot be read: {error.problem}. Run again: what it lists is rebuilt."
             ) from error
         # A run may have slept for weeks, and its artifact was cleaned and made again, with other weights.
         if reference.digests and reference.digests != manifest.digests:

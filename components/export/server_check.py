@@ -21,6 +21,7 @@ from typing import Any
 
 from components.export.signature_checks import Answer, agree, close
 from components.export.tf_serving import BINARY, Kind, has_binary, has_docker, has_image, image, start_command
+from components.processes import owned_process
 
 _NAME = "checked"
 _NOT_UP = "the server did not make the model available"
@@ -141,9 +142,8 @@ def _served(kind: Kind, model: Path) -> Iterator[tuple[int, int]]:
         port, rest_port = _free_port(), _free_port()
         log = ending.enter_context((Path(folder) / "log").open("w+b"))
         command = start_command(kind, base, port, rest_port)
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        process = ending.enter_context(owned_process(command, output=log))
         _running[folder] = process
-        ending.callback(_end, process)
         deadline = time.monotonic() + _PATIENCE
         while not _is_available(rest_port):
             if process.poll() is not None or time.monotonic() > deadline:
@@ -152,17 +152,6 @@ def _served(kind: Kind, model: Path) -> Iterator[tuple[int, int]]:
                 raise _ServerError(f"{_NOT_UP}; it said: {said}")
             time.sleep(0.1)
         yield port, rest_port
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _free_port() -> int:

@@ -17,14 +17,14 @@ from typing import Any
 
 from upath import UPath
 
-from components import files
+from components import files, own_files
 from components.ingest.sources import Source
 
 PACKAGES = ("components", "layers")
 
 
 class FileFingerprints:
-    """SHA-256 of files, remembered with their signatures so that big files are read once.
+    """SHA-256 of files, remembered with their signatures so that big files are read once; small ones always.
 
     Args:
         cache: JSON file on this machine to remember them in; it may be lost at any time. None: they are not.
@@ -44,6 +44,8 @@ class FileFingerprints:
         signature = files.signature(path)
         if not files.is_local(path):
             return signature
+        if files.is_small(signature):
+            return files.sha256(path)
         if self._known is None:
             self._known = self._read()
         known = self._known.get(str(path))
@@ -62,9 +64,8 @@ class FileFingerprints:
 
     def _read(self) -> dict[str, tuple[str, str]]:
         if self._cache is not None:
-            with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
-                cached = json.loads(self._cache.read_text(encoding="utf-8"))
-                return {path: (signature, digest) for path, (signature, digest) in cached.items()}
+            with contextlib.suppress(OSError):
+                return own_files.salvage(files.resolve(self._cache), dict[str, tuple[str, str]]) or {}
         return {}
 
 

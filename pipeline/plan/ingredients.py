@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 KEY_LENGTH = 16  # hexadecimal characters: 64 bits, no clash within one root
 
 
@@ -68,9 +70,12 @@ class Ingredients:
         return asdict(self)
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Ingredients:
-        """Reads what `as_json` gave."""
-        return cls(**values)
+    def of(cls, values: Mapping[str, Any]) -> Ingredients | None:
+        """Reads what `as_json` gave; None for anything else, such as what another version noted."""
+        try:
+            return TypeAdapter(cls).validate_python(values)
+        except ValidationError:
+            return None
 
     def likeness(self, other: Ingredients) -> int:
         """Counts what is the same in both."""

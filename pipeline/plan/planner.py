@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from components.artifacts.artifact import Artifact, inputs_hash
+from components.own_files import DamagedError
 from pipeline.config import PipelineConfig, flatten
 from pipeline.plan.fingerprint import DataState
 from pipeline.plan.ingredients import Ingredients
@@ -90,7 +91,7 @@ class Planner:
         """The artifact if it is there and whole; else what is damaged, or nothing."""
         try:
             artifact = self.store.find(stage.kind, key, inputs, number)
-        except ValueError as error:
+        except DamagedError as error:
             return None, f"the artifact is damaged: its manifest cannot be read: {error}"
         if artifact is None:
             return None, ""
@@ -128,15 +129,12 @@ class Planner:
             if running:
                 return f"{running[0]} runs, and may give other files"
             return "what it reads was rebuilt, with other files"
+        known = (Ingredients.of(artifact.manifest.ingredients) for artifact in self.store.recent(stage.kind))
         task = ingredients.settings.get("task")
-        recent = [
-            (artifact, Ingredients.of(artifact.manifest.ingredients))
-            for artifact in self.store.recent(stage.kind)
-            if artifact.manifest.ingredients.get("settings", {}).get("task") == task
-        ]
+        recent = [other for other in known if other is not None and other.settings.get("task") == task]
         if not recent:
             return "first run"
-        _, nearest = max(recent, key=lambda pair: ingredients.likeness(pair[1]))
+        nearest = max(recent, key=ingredients.likeness)
         changed = ingredients.differences(nearest)
         shown = "; ".join(changed[:3])
         more = f"and {len(changed) - 3} more" if len(changed) > 3 else ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from upath import UPath
 
-from components import files
+from components import files, own_files
 from components.artifacts.artifact import Artifact, artifact_folder
 from components.artifacts.evaluation import Evaluation
 from components.artifacts.examples import REJECTED, Examples
@@ -20,6 +20,7 @@ from components.artifacts.tokens import Tokens
 from components.artifacts.trained_model import TrainedModel
 from components.errors import UserError
 from pipeline.config import flatten
+from pipeline.config.places import root_of
 from pipeline.run.folder import RunFolder, run_folders
 from pipeline.run.observe import Observer
 from pipeline.run.record import DONE, NodeRecord, RunRecord
@@ -132,7 +133,10 @@ def _load(node: NodeRecord, store: Store) -> Artifact | None:
         artifact: Artifact = stage_named(node.stage).kind.load(node.reference)
     except UserError:
         return None
-    return None if store.damage(artifact) else artifact
+    if damaged := store.damage(artifact):
+        own_files.name(own_files.DamagedError(artifact.reference.manifest, damaged))
+        return None
+    return artifact
 
 
 def measurements(evaluation: Evaluation) -> Measured | None:
@@ -164,7 +168,7 @@ def find_runs(
     Raises:
         UserError: if a name means no run or several, or there is none.
     """
-    place = files.resolve(root)
+    place = root_of(root)
     store = Store(place)
     folders = run_folders(place)
     if not folders:

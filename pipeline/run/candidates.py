@@ -95,5 +95,8 @@ def _evaluation_of(
 
 
 def _measured_alike(evaluation: Evaluation, wanted: Ingredients) -> bool:
-    settings = Ingredients.of(evaluation.manifest.ingredients).reduced(without=_OF_CANDIDATE).settings
-    return settings == wanted.reduced(without=_OF_CANDIDATE).settings
+    ingredients = Ingredients.of(evaluation.manifest.ingredients)
+    if ingredients is None:
+        return False
+    settings = wanted.reduced(without=_OF_CANDIDATE).settings
+    return ingredients.reduced(without=_OF_CANDIDATE).settings == settings

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
-import traceback
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,12 +25,13 @@ from pipeline.plan.warm_start import INITIAL, RETAINED
 from pipeline.run.candidates import champion_node, measured_champion
 from pipeline.run.code_version import code_version
 from pipeline.run.console import RunDisplay
+from pipeline.run.failure import failure_of, kept
 from pipeline.run.folder import RunFolder
 from pipeline.run.interrupt import EXIT_CODE as INTERRUPTED
 from pipeline.run.interrupt import interruptible
 from pipeline.run.libraries import import_tensorflow
 from pipeline.run.observe import Observer
-from pipeline.run.record import DONE, RunRecord
+from pipeline.run.record import RunRecord
 from pipeline.run.summary import Outcome
 from pipeline.run.watch import Watcher
 from pipeline.serving.deployment import Deployed, Deployment, Sight, fetch_champion, standing
@@ -182,7 +181,13 @@ class Run:
         return Retained(own.measured(), initial.measured(), "the initial model on its test set")
 
     def _run_job(self, plan: Plan) -> None:
-        self._folder.start(self._config.name, resolved(self._config), code_version(), plan, self._subject)
+        try:
+            self._folder.start(self._config.name, resolved(self._config), code_version(), plan, self._subject)
+        except OSError as error:
+            raise UserError(
+                f"the run cannot be noted in {self._folder.place}: {error.strerror or error}; expected a "
+                "root that this user may write to, with room in it. Nothing was run."
+            ) from error
         self._start_tracking()
         if not any(node.in_job for node in plan):
             reused = f"all {len(self._plan)} stages are reused"
@@ -246,7 +251,7 @@ class Run:
         """What is known now; None where the store cannot be asked."""
         try:
             return self._observer.record()
-        except OSError:
+        except Exception:  # a failure is told as far as it can be
             return None
 
     def _start_tracking(self) -> None:
@@ -294,21 +299,11 @@ class Run:
             self._warn(f"no card: {error}")
 
     def _explain(self, error: Exception) -> str:
-        """What went wrong, for people: as the worker reported it, wherever that was."""
-        record = self._record()
-        node = record.at_work if record else None
-        if node is not None and node.error:
-            message, expected, trace = node.error, not node.unexpected, node.traceback
-        else:
-            # Beam's local runner appends the step, whose name says nothing to the user.
-            message = re.sub(r"\s*\[while running '[^']*'\]", "", str(error)).strip()
-            expected, trace = isinstance(error, UserError), traceback.format_exc()
-            message = message if expected else f"{type(error).__name__}: {message}"
+        """What went wrong, for people."""
+        failure = failure_of(error, self._record(), self._folder)
         if self._verbose:
-            self._console.print(escape(trace), highlight=False)
-        if expected or self._verbose:
-            return message
-        return f"{message.partition(chr(10))[0]}\n--verbose shows the traceback."
+            self._console.print(escape(failure.trace), highlight=False)
+        return failure.told(self._verbose)
 
     def _stop(self, status: str, message: str) -> None:
         if not self._stopping.acquire(blocking=False):
@@ -317,21 +312,16 @@ class Run:
 
         end_servers()
         record = self._record()
-        nodes = record.nodes if record else {}
         at_work = record.at_work.name if record and record.at_work else None
-        kept = [name for name, node in nodes.items() if node.state in DONE]
-        kept += [
-            f"{node.name} up to epoch {node.epochs}"
-            for node in nodes.values()
-            if node.state not in DONE and node.epochs
-        ]
         where = f" in {at_work}" if at_work else ""
         what = escape(message.removeprefix(f"{at_work}: "))
         self._console.print(f"[red]{status}{where}:[/] {what}", highlight=False, soft_wrap=True)
-        self._console.print(f"kept: {', '.join(kept) or 'nothing yet'}", highlight=False)
+        self._console.print(
+            f"kept: {', '.join(kept(record, self._folder)) or 'nothing yet'}", highlight=False
+        )
         self._console.print(f"go on: {escape(self._command)}", highlight=False, soft_wrap=True)
-        if record is None:
-            return  # it never came to begin
+        if record is None or self._folder.is_gone():
+            return  # it never came to begin, or nobody could find it again
         self._end(status, message)
         # After Ctrl-C nobody wants to wait.
         self._finish_tracking(timeout=1.0 if status == "interrupted" else 120.0)

@@ -11,11 +11,12 @@ from typing import Any
 
 from upath import UPath
 
-from components import files
+from components import files, own_files
+from components.reports import Status
 from pipeline.plan.node import Plan, Read
+from pipeline.run.noted import End, OfArtifact, OfNode, Start, Tracked
 
-TRACKING = "tracking.json"
-"""Where MLflow is, and which of its runs this is."""
+START, END = "start.json", "end.json"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class RunFolder:
     ) -> None:
         """Creates start.json: what the run is to do."""
         self._create(
-            "start.json",
+            START,
             {
                 "name": name,
                 "subject": subject,
@@ -89,7 +90,7 @@ class RunFolder:
         ended = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         end = {"status": status, "message": message, "ended": ended, "verdict": verdict, "served": served}
         with contextlib.suppress(FileExistsError):
-            self._create("end.json", end)
+            self._create(END, end)
 
     def note_tracking(self, uri: str, run: str, trial: str = "") -> str:
         """Settles which of MLflow's runs this is: of many processes one has its way.
@@ -102,40 +103,47 @@ class RunFolder:
         Returns:
             MLflow's id, as all processes have it from now on.
         """
-        name = f"tracking-{trial}.json" if trial else TRACKING
         with contextlib.suppress(FileExistsError):
-            self._create(name, {"uri": uri, "run": run})
+            self._create(_tracking(trial), {"uri": uri, "run": run})
         return self.tracked(trial) or run
 
     def tracked(self, trial: str = "") -> str:
         """Returns which of MLflow's runs this run is, or one of its trials; empty if that is not settled."""
-        noted = self.read(f"tracking-{trial}.json" if trial else TRACKING)
-        return str(noted["run"]) if noted else ""
+        noted = own_files.salvage(self.place / _tracking(trial), Tracked)
+        return noted["run"] if noted else ""
 
     def signs_of_life(self) -> list[float]:
         """When its launcher and its workers have last written something, by the clock of the store."""
-        own = [self.place / "start.json", self.heartbeat]
+        own = [self.place / START, self.heartbeat]
         return [
             entry.modified
             for entry in files.entries(self.place)
             if entry.path in own or entry.path.is_relative_to(self.place / "work")
         ]
 
-    def read(self, name: str) -> dict[str, Any] | None:
-        """Returns what one of these files holds; None if it is not there, or is none."""
+    def is_gone(self) -> bool:
+        """Whether somebody has removed it since the run began; False where that cannot be known."""
         try:
-            values: dict[str, Any] = json.loads(files.read(self.place / name))
-        except (FileNotFoundError, ValueError):
-            return None
-        return values
+            return not files.exists(self.place / START)
+        except OSError:
+            return False
 
-    def reports(self, node: str) -> list[dict[str, Any]]:
+    def begun(self) -> Start | None:
+        """Returns what start.json holds; None if it is not there, or is damaged."""
+        return own_files.salvage(self.place / START, Start)
+
+    def ended(self) -> End | None:
+        """Returns what end.json holds; None if it is not there, or is damaged."""
+        return own_files.salvage(self.place / END, End)
+
+    def tracking(self) -> Tracked | None:
+        """Returns what tracking.json holds; None if it is not there, or is damaged."""
+        return own_files.salvage(self.place / _tracking(), Tracked)
+
+    def reports(self, node: str) -> list[Status]:
         """Returns what the workers of a node have reported, by when they began."""
-        reports = []
-        for entry in files.entries(self.status(node)):
-            with contextlib.suppress(FileNotFoundError, ValueError):
-                reports.append(json.loads(files.read(entry.path)))
-        return sorted(reports, key=lambda report: report["began"])
+        found = (own_files.salvage(entry.path, Status) for entry in files.entries(self.status(node)))
+        return sorted((report for report in found if report), key=lambda report: report["began"])
 
     def _create(self, name: str, values: dict[str, Any]) -> None:
         data = json.dumps(values, indent=1, ensure_ascii=False).encode()
@@ -147,7 +155,12 @@ class RunFolder:
                 raise
 
 
-def _as_json(read: Read) -> dict[str, Any]:
+def _tracking(trial: str = "") -> str:
+    """Where it is noted which of MLflow's runs this run is, or one of its trials."""
+    return f"tracking-{trial}.json" if trial else "tracking.json"
+
+
+def _as_json(read: Read) -> OfNode | OfArtifact:
     """What a node reads: parts of another node's artifact, or digests of one that is there."""
     if read.artifact is None:
         return {"node": read.node, "parts": list(read.parts)}

@@ -7,14 +7,16 @@ in a report is not the last word, as engines try again.
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import Any
 
 from upath import UPath
 
+from components import own_files
 from components.artifacts.artifact import Artifact, Reference, inputs_hash
 from components.heartbeat import is_beating
+from components.reports import Status
 from pipeline.plan.node import node_name
-from pipeline.run.folder import TRACKING, RunFolder, run_folders
+from pipeline.run.folder import RunFolder, run_folders
+from pipeline.run.noted import End, OfArtifact, OfNode, Planned, Start
 from pipeline.run.record import NodeRecord, RunRecord
 from pipeline.stages import stage_named
 from pipeline.store.store import Store
@@ -33,15 +35,15 @@ class Observer:
         """Where it looks."""
         self._folder = folder
         self._store = store
-        self._start: dict[str, Any] | None = None
+        self._start: Start | None = None
         self._artifacts: dict[str, Artifact] = {}  # a manifest that is there does not change
 
     def record(self) -> RunRecord | None:
         """Returns what is known now; None if the run never came to begin."""
-        self._start = self._start or self._folder.read("start.json")
+        self._start = self._start or self._folder.begun()
         if self._start is None:
             return None
-        start, end = self._start, self._folder.read("end.json")
+        start, end, tracked = self._start, self._folder.ended(), self._folder.tracking()
         status = end["status"] if end else self._silent_or_running()
         ended = self._ended(start, end, status)
         nodes: dict[str, NodeRecord] = {}
@@ -62,7 +64,7 @@ class Observer:
             verdict=end["verdict"] if end else {},
             served=end["served"] if end else "",
             code=start["code"],
-            tracking=self._folder.read(TRACKING) or {},
+            tracking={"uri": tracked["uri"], "run": tracked["run"]} if tracked else {},
             message=end["message"] if end else "",
         )
 
@@ -70,7 +72,7 @@ class Observer:
         """Returns a node's artifact, once `record` has seen it."""
         return self._artifacts.get(node)
 
-    def _find(self, name: str, planned: dict[str, Any], ended: datetime) -> None:
+    def _find(self, name: str, planned: Planned, ended: datetime) -> None:
         """Looks for the manifest of what this run has read; what others made later is not of this run."""
         if name in self._artifacts:
             return
@@ -89,7 +91,8 @@ class Observer:
         try:
             kind = stage_named(planned["stage"]).kind
             artifact = self._store.find(kind, planned["key"], inputs, planned["number"])
-        except ValueError:
+        except own_files.DamagedError as error:
+            own_files.name(error)
             return
         if artifact is not None and (
             planned["reused"]
@@ -98,16 +101,14 @@ class Observer:
         ):
             self._artifacts[name] = artifact
 
-    def _digests(self, read: dict[str, Any]) -> dict[str, str]:
+    def _digests(self, read: OfNode | OfArtifact) -> dict[str, str]:
         """The digests of the parts that a node reads under one name."""
         if "node" not in read:
             return dict(read["digests"])
         digests = self._artifacts[read["node"]].manifest.digests
         return {part: digests[part] for part in read["parts"]}
 
-    def _node(
-        self, name: str, planned: dict[str, Any], reports: list[dict[str, Any]], status: str
-    ) -> NodeRecord:
+    def _node(self, name: str, planned: Planned, reports: list[Status], status: str) -> NodeRecord:
         artifact = self._artifacts.get(name)
         reference: Reference | None = None
         seconds = None
@@ -153,7 +154,7 @@ class Observer:
     def _silent_or_running(self) -> str:
         return "running" if is_beating(self._folder.heartbeat, unknown=True) else "killed"
 
-    def _ended(self, start: dict[str, Any], end: dict[str, Any] | None, status: str) -> datetime:
+    def _ended(self, start: Start, end: End | None, status: str) -> datetime:
         """When the run ended; of one that was killed its last sign of life, of one that runs now."""
         if end is not None:
             return _time(end["ended"])
@@ -167,7 +168,7 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _epochs(reports: list[dict[str, Any]]) -> dict[int, dict[str, float]]:
+def _epochs(reports: list[Status]) -> dict[int, dict[str, float]]:
     """Puts the epochs that several processes report together, each as it was reported last."""
     epochs = {int(epoch["epoch"]): epoch for report in reports for epoch in report["history"]}
     return dict(sorted(epochs.items()))

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from components.artifacts.artifact import Reference
+from components.reports import ProgressMade
 from pipeline.plan.node import FIRST, node_name
 
 DONE = ("finished", "reused")
@@ -50,7 +51,7 @@ class NodeRecord:
     reference: Reference | None = None
     seconds: float | None = None
     began: float | None = None
-    progress: dict[str, Any] | None = None
+    progress: ProgressMade | None = None
     warnings: tuple[str, ...] = ()
     error: str = ""
     unexpected: bool = False

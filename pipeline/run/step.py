@@ -16,6 +16,7 @@ from apache_beam.pvalue import AsDict
 from components.artifacts.artifact import Manifest, Reference, inputs_hash, part_digests
 from components.errors import UserError
 from components.ingest.sources import Source
+from components.own_files import DamagedError
 from components.work import Made, Work
 from pipeline.plan.node import NodePlan
 from pipeline.run.folder import RunFolder
@@ -137,7 +138,7 @@ def begin(plan: NodePlan, work: Work, upstream: Mapping[str, Reference]) -> Begu
         try:
             artifact = store.find(plan.stage.kind, plan.key, inputs, plan.number)
             trouble = store.damage(artifact) if artifact else ""
-        except ValueError as error:
+        except DamagedError as error:
             trouble = f"its manifest cannot be read: {error}"
         if trouble:
             raise UserError(f"{plan.name}: the artifact is damaged: {trouble}. Run again: it is rebuilt.")

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import hashlib
 import json
@@ -21,9 +20,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from typing_extensions import TypedDict
 from upath import UPath
 
-from components import files
+from components import files, own_files
 from components.artifacts.artifact import Reference
 from components.artifacts.exported_model import ExportedModel, ModelId
 from components.errors import UserError
@@ -43,6 +43,16 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # in a container nobody may have a name
         return "somebody"
+
+
+class ArtifactName(TypedDict):
+    """What an artifact is called by, as data that JSON can hold."""
+
+    root: str
+    stage: str
+    key: str
+    inputs: str
+    number: int
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ class Claim:
 
     number: int
     content: Content
-    artifact: Mapping[str, Any] | None = None
+    artifact: ArtifactName | None = None
     champion: Mapping[str, Any] | None = None
     rules: str = ""
     tracking: str = ""
@@ -80,7 +90,7 @@ class Claim:
     @property
     def note(self) -> Note:
         """What is noted in the version."""
-        return Note(self.number, self.id, self.content)
+        return Note(self.number, self.id, self.content, self.given_up)
 
     def exported(self) -> ExportedModel:
         """Reads the artifact that it names.
@@ -90,9 +100,11 @@ class Claim:
         """
         if self.artifact is None:
             raise UserError(f"the claim of version {self.number} names no artifact")
-        named = dict(self.artifact)
-        root = files.resolve(named.pop("root"))
-        artifact: ExportedModel = ExportedModel.load(Reference(root, **named, digests={}))
+        named = self.artifact
+        reference = Reference(
+            files.resolve(named["root"]), named["stage"], named["key"], named["inputs"], named["number"], {}
+        )
+        artifact: ExportedModel = ExportedModel.load(reference)
         return artifact
 
     @property
@@ -111,19 +123,25 @@ class Claim:
         """Reads what `as_bytes` gave.
 
         Raises:
-            ValueError: if it is something else.
+            DamagedError: if it is something else.
         """
-        try:
-            values = json.loads(data)
-            content = Content.of(values.pop("content"))
-            given_up = tuple(ModelId(*value) for value in values.pop("given_up"))
-            return cls(content=content, given_up=given_up, **values)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"it is no claim: {error!r}") from error
+        return own_files.parse(data, cls)
 
 
-def described(reference: Reference) -> dict[str, Any]:
-    """What an artifact is called by, as data that JSON can hold."""
+class _End(TypedDict):
+    """How a claim has ended."""
+
+    state: str
+
+
+class _Meant(TypedDict):
+    """For which other registry a version is meant."""
+
+    meant: str
+
+
+def described(reference: Reference) -> ArtifactName:
+    """What an artifact is called by."""
     return {
         "root": str(reference.root),
         "stage": reference.stage,
@@ -174,29 +192,32 @@ class Claims:
         return True
 
     def of(self, number: int) -> Claim | None:
+        """The claim that a version came by; None if it did not, or the claim was closed, or is damaged."""
+        try:
+            return self.load(number)
+        except own_files.DamagedError as error:
+            own_files.name(error)
+            return None
+
+    def load(self, number: int) -> Claim | None:
         """The claim that a version came by; None if it did not, or the claim was closed.
 
         Raises:
-            UserError: if it cannot be read.
+            DamagedError: if it cannot be read.
         """
         if self.state(number) == CLOSED:
             return None
         if number not in self._read:
             try:
-                self._read[number] = Claim.of(files.read(self._path(number)))
+                self._read[number] = own_files.load(self._path(number), Claim)
             except FileNotFoundError:
                 return None
-            except ValueError as error:
-                raise UserError(
-                    f"{self._path(number)} cannot be read: {error}; expected the claim of a version. Remove "
-                    "the file, and the version counts as pushed by somebody else."
-                ) from error
         return self._read[number]
 
     def id_of(self, number: int) -> str | None:
         """The id in a claim, closed or not; None if it cannot be read."""
         try:
-            return Claim.of(files.read(self._path(number))).id
+            return own_files.load(self._path(number), Claim).id
         except (OSError, ValueError):
             return None
 
@@ -204,11 +225,12 @@ class Claims:
         """Whether a claim is PUSHED or CLOSED; empty while it is neither."""
         if number not in self._states:
             try:
-                values = json.loads(files.read(self._done(number)))
-                self._states[number] = CLOSED if values["state"] == CLOSED else PUSHED
+                state = own_files.load(self._done(number), _End)["state"]
+                self._states[number] = CLOSED if state == CLOSED else PUSHED
             except FileNotFoundError:
                 return ""
-            except (ValueError, TypeError, KeyError):
+            except own_files.DamagedError as error:
+                own_files.name(error)
                 self._states[number] = PUSHED  # it was there to be read, whatever has become of it
         return self._states[number]
 
@@ -254,9 +276,9 @@ class Claims:
         claim = self.of(number)
         registries = [claim.tracking] if claim is not None and claim.tracking else []
         for name in files.names(self._folder):
-            if name.startswith(f"{number}.meant-"):
-                with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError):
-                    registries.append(json.loads(files.read(self._folder / name))["meant"])
+            meant = name.startswith(f"{number}.meant-")
+            if meant and (noted := own_files.salvage(self._folder / name, _Meant)):
+                registries.append(noted["meant"])
         return list(dict.fromkeys(registries))
 
     def mark(self, number: int, kind: str, value: str) -> None:

@@ -8,9 +8,20 @@ from upath import UPath
 
 from components import files
 from components.errors import UserError
+from components.own_files import DamagedError
 from pipeline.serving.served import Served
 from pipeline.serving.serving_files import write_serving_files
-from pipeline.serving.versions import GRAPH, Note, damage, mirror, read_note, remove, remove_stale, versions
+from pipeline.serving.versions import (
+    GRAPH,
+    Note,
+    damage,
+    load_note,
+    mirror,
+    read_note,
+    remove,
+    remove_stale,
+    versions,
+)
 
 
 def pull(url: str, directory: str) -> Iterator[str]:
@@ -67,7 +78,7 @@ def _pull_model(source: UPath, target: UPath, damaged: list[str]) -> Iterator[st
     for number, place in sorted(there.items(), reverse=True):  # what answers comes first
         name = f"{source.name}/{number}"
         try:
-            note = read_note(place)
+            note = load_note(place)
             if note is None:
                 yield f"{name}  passed over: rnnpipe has not pushed it, and cannot know whether it is whole"
             elif _is_here(note, target / str(number)):
@@ -76,9 +87,11 @@ def _pull_model(source: UPath, target: UPath, damaged: list[str]) -> Iterator[st
                 mirror(place, files.local(target / str(number)), note)
                 size = sum(size for size, _ in note.content.files.values())
                 yield f"{name}  pulled, {size / 1e6:.1f} MB"
-        except UserError as error:
-            damaged.append(str(error))
-            yield f"{name}  not pulled: {error}"
+        except (UserError, DamagedError) as error:
+            unread = isinstance(error, DamagedError)
+            problem = f"what is noted of it cannot be read: {error}" if unread else str(error)
+            damaged.append(problem)
+            yield f"{name}  not pulled: {problem}"
     here = versions(target)
     for number, place in sorted(here.items())[:-1]:  # whatever happened there, something answers here
         if number not in there and read_note(place) is not None:
@@ -87,8 +100,5 @@ def _pull_model(source: UPath, target: UPath, damaged: list[str]) -> Iterator[st
 
 
 def _is_here(note: Note, place: UPath) -> bool:
-    try:
-        here = read_note(place) if files.exists(place / GRAPH) else None
-    except UserError:
-        return False
+    here = read_note(place) if files.exists(place / GRAPH) else None
     return here == note and not damage(place, note.content)

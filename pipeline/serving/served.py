@@ -20,6 +20,7 @@ from upath import UPath
 from components import files
 from components.artifacts.exported_model import ExportedModel, ModelId
 from components.errors import UserError
+from components.own_files import DamagedError
 from pipeline.serving.claims import ADVICE, CLOSED, PUSHED, Claim, Claims, described
 from pipeline.serving.versions import (
     GRAPH,
@@ -246,11 +247,7 @@ class Served:
                 remove(place)
 
     def content(self, number: int, place: UPath) -> Content | None:
-        """What the files of a version should be; None where rnnpipe has not pushed it.
-
-        Raises:
-            UserError: if what was noted of it cannot be read.
-        """
+        """What the files of a version should be; None where rnnpipe has not pushed it, or nothing says it."""
         claim = self.claims.of(number)
         if claim is not None:
             return claim.content
@@ -271,6 +268,9 @@ class Served:
             claim = self.claims.of(number)
             if claim is not None:  # each was made in sight of those before
                 return claim.given_up
+            note = read_note(self.base / str(number))
+            if note is not None and number in seen.versions:
+                return note.given_up
         return ()
 
     def whole(self, number: int, content: Content) -> Path:
@@ -288,8 +288,8 @@ class Served:
 
     def _complete_or_close(self, number: int) -> None:
         try:
-            claim = self.claims.of(number)
-        except UserError as error:
+            claim = self.claims.load(number)
+        except DamagedError as error:
             self.claims.end(number, CLOSED, str(error))
             return
         if claim is None:
@@ -322,8 +322,5 @@ class Served:
         """Whether a version came too late, when its claim had been closed."""
         if self.claims.state(number) != CLOSED:
             return False
-        try:
-            note = read_note(place)
-        except UserError:
-            return False
+        note = read_note(place)
         return note is not None and note.claim == self.claims.id_of(number)

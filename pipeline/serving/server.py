@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,9 @@ from pathlib import Path
 from components import files
 from components.errors import UserError
 from components.export.tf_serving import BINARY, has_binary, has_docker, start_command
-from pipeline.serving.versions import versions
+from components.processes import owned_process
+from pipeline.ports import check_port
+from pipeline.serving.versions import local_copy, versions
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def serving(
         wanted: which server; None for the first that is there.
 
     Raises:
-        UserError: if there is no version, it is not on this machine, or there is no such server.
+        UserError: if there is no version, it is not on this machine, the newest is damaged, there is no
+            such server, or a port is taken.
     """
     place = files.resolve(base)
     if not files.is_local(place):
@@ -94,11 +95,15 @@ def serving(
             f"{base} holds no version of a model; expected the directory that models are pushed to, such as "
             "serving/<name>: give the name, or --directory."
         )
+    newest = local_copy(existing[max(existing)])
     server, why = choose_server(wanted)
+    check_port(port, "--port", "0.0.0.0" if server == "binary" else "127.0.0.1")
+    if server != "mlflow":
+        check_port(grpc_port, "--grpc-port", "0.0.0.0" if server == "binary" else "127.0.0.1")
     directory = files.local(place)
     if server == "mlflow":
         with tempfile.TemporaryDirectory(prefix="rnnpipe-serve-") as folder:
-            yield _mlflow(directory, files.local(existing[max(existing)]), Path(folder), port, why)
+            yield _mlflow(directory, newest, Path(folder), port, why)
         return
     name, body = place.name, '{"instances": ["your text"]}'
     address = f"http://127.0.0.1:{port}/v1/models/{name}"
@@ -127,23 +132,24 @@ def _mlflow(base: Path, newest: Path, folder: Path, port: int, why: str) -> Serv
 
 
 def run_server(ready: Serving) -> int:
-    """Starts a server and waits for its end; Ctrl-C, SIGTERM and SIGHUP end it, with all its processes.
+    """Starts a server and waits for its end; see `run_until_ended`."""
+    return run_until_ended(ready.command, ready.environment)
+
+
+def run_until_ended(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
+    """Runs a program that serves; Ctrl-C, SIGTERM and SIGHUP end it, with all its processes.
+
+    Args:
+        command: what starts it.
+        environment: what it needs beside this process's environment.
 
     Returns:
         Its exit code; 0 if it was ended.
     """
     for asked in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(asked, signal.default_int_handler)
-    process = subprocess.Popen(ready.command, env={**os.environ, **ready.environment}, start_new_session=True)
     try:
-        return process.wait()
+        with owned_process(command, environment) as process:
+            return process.wait()
     except KeyboardInterrupt:
         return 0
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()

@@ -20,7 +20,7 @@ from typing import Any
 
 from upath import UPath
 
-from components import files
+from components import files, own_files
 from components.artifacts.artifact import cache_folder
 from components.artifacts.exported_model import ExportedModel, ModelId, model_digest
 from components.errors import UserError
@@ -51,6 +51,12 @@ class Content:
     digest: str
     files: Mapping[str, tuple[int, str]]
 
+    def __post_init__(self) -> None:
+        """Refuses names that no SavedModel has."""
+        for name in self.files:
+            if name.startswith("/") or ".." in name.split("/"):
+                raise ValueError(f"{name!r} leads out of the version's directory")
+
     @classmethod
     def of_export(cls, exported: ExportedModel) -> Content:
         """What an export artifact says of its SavedModel."""
@@ -68,16 +74,6 @@ class Content:
         digest = model_digest({name: sha256 for name, (_, sha256) in listed.items()})
         return cls(None, digest, listed)
 
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Content:
-        """Reads what `as_json` gave."""
-        model = ModelId(*values["model"]) if values["model"] else None
-        listed = {name: (size, sha256) for name, (size, sha256) in values["files"].items()}
-        for name in listed:
-            if name.startswith("/") or ".." in name.split("/"):
-                raise ValueError(f"{name!r} leads out of the version's directory")
-        return cls(model, values["digest"], listed)
-
     def as_json(self) -> dict[str, Any]:
         """As data that JSON can hold."""
         return {"model": self.model, "digest": self.digest, "files": self.files}
@@ -91,16 +87,28 @@ class Note:
         number: which version it was pushed as.
         claim: the id of the claim that it was pushed by.
         content: what its files are.
+        given_up: as in the claim, in case that is damaged one day.
     """
 
     number: int
     claim: str
     content: Content
+    given_up: tuple[ModelId, ...] = ()
 
     def as_bytes(self) -> bytes:
         """As JSON, for a file."""
-        values = {"number": self.number, "claim": self.claim, **self.content.as_json()}
+        values = {**vars(self), **self.content.as_json()}
+        values.pop("content")
         return json.dumps(values, indent=1).encode()
+
+
+@dataclass(frozen=True)
+class _NoteFile(Content):
+    """What `Note.as_bytes` gives."""
+
+    number: int
+    claim: str
+    given_up: tuple[ModelId, ...] = ()
 
 
 def versions(base: UPath) -> dict[int, UPath]:
@@ -114,27 +122,32 @@ def numbered(base: UPath) -> dict[int, UPath]:
 
 
 def read_note(place: UPath) -> Note | None:
+    """What was noted in a version; None if it was not pushed by rnnpipe, or the note is damaged."""
+    try:
+        return load_note(place)
+    except own_files.DamagedError as error:
+        own_files.name(error)
+        return None
+
+
+def load_note(place: UPath) -> Note | None:
     """What was noted in a version; None if it was not pushed by rnnpipe.
 
     Raises:
-        UserError: if the note is there, but is none.
+        DamagedError: if the note is there, but is none.
     """
     try:
-        values = json.loads(files.read(place / _NOTE))
-        return Note(values["number"], values["claim"], Content.of(values))
+        noted = own_files.load(place / _NOTE, _NoteFile)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"{place / _NOTE} cannot be read: {error!r}; expected what was noted of this version when it was "
-            "pushed. Remove the file, and the version counts as pushed by somebody else."
-        ) from error
+    content = Content(noted.model, noted.digest, noted.files)
+    return Note(noted.number, noted.claim, content, noted.given_up)
 
 
 def damage(place: UPath, content: Content) -> str:
     """Says which file of a version is not what was pushed; empty if all are.
 
-    Files are read again only if their signature has changed since they were last read on this machine.
+    Big files are read again only if their signature has changed since they were last read on this machine.
     """
     checksums = _Checksums(place)
     try:
@@ -181,14 +194,19 @@ def publish(source: Path, place: UPath, note: Note, wanted: Callable[[], bool]) 
 
 
 def local_copy(place: UPath) -> Path:
-    """Returns a version's directory on this machine; what is remote is copied into the cache, and checked.
+    """Returns a version's directory on this machine, checked; what is remote is copied into the cache.
 
     Raises:
         UserError: if a file of it is missing, or not what was pushed.
     """
-    if files.is_local(place):
-        return files.local(place)
     note = read_note(place)
+    if files.is_local(place):
+        if note is not None and (problem := damage(place, note.content)):
+            raise UserError(
+                f"{place} is damaged: {problem}. `rnnpipe run` pushes its model again, `rnnpipe rollback "
+                f"{place.parent} --version ...` an earlier one."
+            )
+        return files.local(place)
     content = note.content if note else Content.of_files(place)
     copy = cache_folder() / "served" / content.digest
     if copy.is_dir() and damage(UPath(copy), content):  # somebody has cleaned there
@@ -308,14 +326,16 @@ class _Checksums:
 
     def __init__(self, place: UPath) -> None:
         self._place = place
-        self._known: dict[str, list[str]] = self._all().get(str(place), {})
+        self._known = self._all().get(str(place), {})
         self._changed = False
 
     def of(self, name: str) -> str:
         signature = files.signature(self._place / name)
+        if files.is_local(self._place) and files.is_small(signature):
+            return files.sha256(self._place / name)
         known = self._known.get(name)
         if known is None or known[0] != signature:
-            known = self._known[name] = [signature, files.sha256(self._place / name)]
+            known = self._known[name] = (signature, files.sha256(self._place / name))
             self._changed = True
         return known[1]
 
@@ -330,9 +350,7 @@ class _Checksums:
     def _cache(self) -> UPath:
         return UPath(cache_folder()) / "served.json"
 
-    def _all(self) -> dict[str, Any]:
-        try:
-            remembered: dict[str, Any] = json.loads(files.read(self._cache))
-        except (OSError, ValueError):
-            return {}
-        return remembered
+    def _all(self) -> dict[str, dict[str, tuple[str, str]]]:
+        with contextlib.suppress(OSError):
+            return own_files.salvage(self._cache, dict[str, dict[str, tuple[str, str]]]) or {}
+        return {}

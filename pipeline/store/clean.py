@@ -8,25 +8,26 @@ that were deleted meanwhile makes a damaged artifact, which is named and rebuilt
 from __future__ import annotations
 
 import contextlib
-import json
-import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from typing_extensions import TypedDict
 from upath import UPath
 
-from components import files
+from components import files, own_files
 from components.artifacts.artifact import Manifest, artifact_folder
 from components.artifacts.trained_model import TrainedModel, checkpoint_place
 from components.errors import UserError
 from components.files import Entry
+from components.heartbeat import is_beating
+from pipeline.store.store import MANIFEST
 
-DAY = 24 * 3600.0
+HOUR = 3600.0
+DAY = 24 * HOUR
 SILENT = 7 * DAY  # a run without an end that has said nothing for so long does not go on
 
-_MANIFEST = re.compile(r"([^/]+)-(\d+)\.json")
 _CLEANED = ".cleaned"  # its date says when a local root was cleaned last
 
 Key = tuple[str, str]  # stage and key
@@ -60,6 +61,19 @@ class _Listed(NamedTuple):
     number: int
 
 
+class _Node(TypedDict):
+    """What a run has noted of a node that it works with."""
+
+    stage: str
+    key: str
+
+
+class _Start(TypedDict):
+    """What of start.json is needed here."""
+
+    nodes: list[_Node]
+
+
 @dataclass
 class _Folder:
     """What is in the folder of a key."""
@@ -71,7 +85,8 @@ class _Folder:
 def clean(root: UPath, keep: int | None, now: float | None = None) -> Cleaned:
     """Deletes attempts without a manifest, and artifacts that were rebuilt, older than a day.
 
-    Never what a run without an end refers to, unless it has been silent for a week, nor the newest checkpoint
+    Never what a run without an end refers to, unless it has been silent for a week, or for an hour where
+    nobody can read what it refers to; nor the newest checkpoint
     of a training that has not finished.
 
     Args:
@@ -80,7 +95,7 @@ def clean(root: UPath, keep: int | None, now: float | None = None) -> Cleaned:
         now: in seconds since 1970; None: what the store says.
 
     Raises:
-        UserError: if it cannot be read what a run works with that is not over.
+        UserError: if it cannot be read what a run works with that shows signs of life.
     """
     folders, checkpoints = _look(root)  # first: what is made from now on is not among it
     now = files.clock(root / "artifacts") if now is None else now
@@ -116,7 +131,7 @@ def clean_cheaply(root: UPath) -> None:
         now, cleaned = files.clock(root), root / "artifacts" / _CLEANED
         if not files.local(cleaned.parent).is_dir():
             return
-        if files.exists(cleaned) and now - files.local(cleaned).stat().st_mtime < DAY:
+        if files.exists(cleaned) and 0 <= now - files.local(cleaned).stat().st_mtime < DAY:
             return
         files.write(cleaned, b"")
         folders, _ = _look(root)
@@ -142,7 +157,7 @@ def _look(root: UPath) -> tuple[dict[Key, _Folder], dict[str, list[Entry]]]:
                 checkpoints[str(entry.path.parent)].append(entry)
             elif len(inside) > 1:
                 folders[stage, key].attempts[inside[0]].append(entry)
-            elif match := _MANIFEST.fullmatch(inside[0]):
+            elif match := MANIFEST.fullmatch(inside[0]):
                 folders[stage, key].manifests.append(_Listed(entry, match[1], int(match[2])))
     return dict(folders), dict(checkpoints)
 
@@ -159,17 +174,20 @@ def _in_use(root: UPath, now: float) -> set[Key]:
             continue
         # What is noted of it later, in tracking.json for one, is no sign of life.
         signs = [name for name in said if name in ("start.json", "heartbeat") or name.startswith("work/")]
-        if now - max(said[name].modified for name in signs) > SILENT:
+        newest = max(said[name].modified for name in signs)
+        if now - newest > SILENT:
             continue
         place = said["start.json"].path
         try:
-            start: dict[str, Any] = json.loads(files.read(place))
-            used |= {(node["stage"], node["key"]) for node in start["nodes"]}
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{place} cannot be read, so nobody knows what that run works with: {error!r}. Nothing was "
-                f"deleted. If the run is over, delete {place.parent}."
-            ) from error
+            used |= {(node["stage"], node["key"]) for node in own_files.load(place, _Start)["nodes"]}
+        except own_files.DamagedError as error:
+            heartbeat = place.parent / "heartbeat"
+            if now - newest < HOUR or is_beating(heartbeat, unknown=True):
+                raise UserError(
+                    f"{place} cannot be read, so nobody knows what that run works with: {error.problem}. "
+                    f"Nothing was deleted. If the run is over, delete {place.parent}."
+                ) from error
+            own_files.name(error)
     return used
 
 
@@ -203,10 +221,11 @@ def _listed_files(
         for listed in folder.manifests:
             goes = str(listed.entry.path) in gone
             try:
-                manifest = Manifest.of(files.read(listed.entry.path))
+                manifest = own_files.load(listed.entry.path, Manifest)
             except FileNotFoundError:  # somebody else is cleaning
                 continue
-            except ValueError:
+            except own_files.DamagedError as error:
+                own_files.name(error)
                 unreadable |= set() if goes else {key}
                 continue
             places = {str(root / file.path) for file in manifest.files.values()}
@@ -221,7 +240,7 @@ def _as_seen(root: UPath, key: Key, folder: _Folder) -> bool:
     """Whether no manifest has been created since the folder was listed: it may list any file there."""
     known = {listed.entry.path.name for listed in folder.manifests}
     there = files.names(artifact_folder(root, *key))
-    return all(name in known or not _MANIFEST.fullmatch(name) for name in there)
+    return all(name in known or not MANIFEST.fullmatch(name) for name in there)
 
 
 def _unlisted(folder: _Folder, wanted: Collection[str], now: float) -> list[Entry]:

@@ -8,13 +8,14 @@ deleted.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import NamedTuple
 
 from upath import UPath
 
-from components import files
+from components import files, own_files
 from components.artifacts.artifact import (
     Artifact,
     Manifest,
@@ -24,9 +25,10 @@ from components.artifacts.artifact import (
     damage_mark,
     manifest_path,
 )
-from components.errors import UserError
 from pipeline.plan.fingerprint import FileFingerprints
 
+MANIFEST = re.compile(r"([^-/]+)-([0-9]+)\.json")
+"""What a manifest is called: the hash of what was read, and a number."""
 _RECENT = 50  # manifests that are read to say what has changed
 
 
@@ -57,23 +59,24 @@ class Store:
         """Lists the artifacts of a key, damaged ones included."""
         listed = []
         for name in files.names(artifact_folder(self.root, stage, key)):
-            stem, _, extension = name.rpartition(".")
-            inputs, _, number = stem.partition("-")
-            if extension == "json" and inputs and number.isdecimal():
-                listed.append(Made(inputs, int(number)))
+            if match := MANIFEST.fullmatch(name):
+                listed.append(Made(match[1], int(match[2])))
         return listed
 
     def find(self, kind: type[Artifact], key: str, inputs: str, number: int) -> Artifact | None:
         """Returns an artifact; None if there is none.
 
         Raises:
-            ValueError: if its manifest is there but cannot be read.
+            DamagedError: if its manifest is there but cannot be read.
         """
+        place = manifest_path(self.root, kind.stage, key, inputs, number)
         try:
-            manifest = files.read(manifest_path(self.root, kind.stage, key, inputs, number))
+            manifest = own_files.load(place, Manifest)
         except FileNotFoundError:
             return None
-        return kind(self.root, Manifest.of(manifest))
+        if missing := sorted(kind.parts.keys() - manifest.digests.keys()):
+            raise own_files.DamagedError(place, f"it has no digest of {', '.join(missing)}")
+        return kind(self.root, manifest)
 
     def commit(self, kind: type[Artifact], manifest: Manifest, part_keys: Mapping[str, str]) -> Artifact:
         """Makes an artifact of what an attempt has written, unless another one was quicker.
@@ -113,7 +116,8 @@ class Store:
     def damage(self, artifact: Artifact, thorough: bool = False) -> str:
         """Says what has become of the first file that is not as it was made; empty if all are.
 
-        Local files are read again only where their signature has changed, remote ones when they are opened.
+        Big local files are read again only where their signature has changed, remote ones when they are
+        opened.
 
         Args:
             artifact: one that was found.
@@ -132,11 +136,14 @@ class Store:
                 if thorough:
                     same = files.sha256(place) == entry.sha256
                 else:
-                    same = signature == entry.signature or self.fingerprints.of(place) == entry.sha256
+                    unchanged = signature == entry.signature and not files.is_small(signature)
+                    same = unchanged or self.fingerprints.of(place) == entry.sha256
                 if not same:
                     return f"{entry.name} was changed after it was made"
             except (FileNotFoundError, NotADirectoryError):
                 return f"{entry.name} is missing"
+            except OSError as error:
+                return f"{entry.name} cannot be read: {error.strerror}"
         self.fingerprints.save()
         return ""
 
@@ -144,7 +151,7 @@ class Store:
         """Says why an artifact that was listed cannot be used; empty if it can."""
         try:
             artifact = self.find(kind, key, *made)
-        except ValueError as error:
+        except own_files.DamagedError as error:
             return f"its manifest cannot be read: {error}"
         return self.damage(artifact) if artifact is not None else "its manifest is missing"
 
@@ -154,12 +161,12 @@ class Store:
         manifests = [
             entry
             for entry in files.entries(folder)
-            if entry.path.suffix == ".json" and len(entry.path.relative_to(folder).parts) == 2
+            if MANIFEST.fullmatch(entry.path.name) and len(entry.path.relative_to(folder).parts) == 2
         ]
         artifacts = []
         for entry in sorted(manifests, key=lambda entry: entry.modified, reverse=True)[:_RECENT]:
-            with contextlib.suppress(ValueError, FileNotFoundError, UserError):
-                artifacts.append(kind(self.root, Manifest.of(files.read(entry.path))))
+            if manifest := own_files.salvage(entry.path, Manifest):
+                artifacts.append(kind(self.root, manifest))
         return sorted(artifacts, key=lambda artifact: artifact.manifest.made, reverse=True)
 
     def _remote_damage(self, artifact: Artifact) -> str:

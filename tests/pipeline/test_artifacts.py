@@ -121,7 +121,17 @@ def test_an_edit_that_keeps_size_and_time_is_noticed(tmp_path):
     assert store.damage(find(store)) == "folder/file.txt was changed after it was made"
 
 
-def test_unchanged_files_are_read_on_demand_only(tmp_path, monkeypatch):
+def test_small_files_are_known_by_their_content_alone(tmp_path, monkeypatch):
+    store = Store(files.resolve(tmp_path))
+    path = files.local(commit(store).place("folder/file.txt"))
+    (listed,) = (file for file in find(store).manifest.files.values() if file.name == "folder/file.txt")
+    monkeypatch.setattr(files, "signature", lambda place: listed.signature)  # as on disks without such times
+    path.write_bytes(b"hallo")
+    assert store.damage(find(store)) == "folder/file.txt was changed after it was made"
+
+
+def test_big_unchanged_files_are_read_on_demand_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_SMALL", -1)
     store = Store(files.resolve(tmp_path))
     made, read = commit(store), []
     monkeypatch.setattr(files, "sha256", lambda path: read.append(path) or "other")
@@ -131,6 +141,7 @@ def test_unchanged_files_are_read_on_demand_only(tmp_path, monkeypatch):
 
 
 def test_a_copied_root_is_read_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_SMALL", -1)
     commit(Store(files.resolve(tmp_path / "old")))
     (tmp_path / "old").rename(tmp_path / "new")
     path = files.local(find(Store(files.resolve(tmp_path / "new"))).place("rest"))

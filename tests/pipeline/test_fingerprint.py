@@ -1,5 +1,6 @@
 import gzip
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -21,7 +22,8 @@ def test_a_file_is_known_by_its_content(tmp_path):
     assert a == b != c
 
 
-def test_an_unchanged_file_is_not_read_again(tmp_path, monkeypatch):
+def test_a_big_unchanged_file_is_not_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_SMALL", -1)
     path = files.resolve(tmp_path / "data")
     files.write(path, b"one")
     known = FileFingerprints(tmp_path / "folder" / "cache.json")
@@ -34,7 +36,10 @@ def test_an_unchanged_file_is_not_read_again(tmp_path, monkeypatch):
     assert again.of(path) == "read"
 
 
-def test_an_edit_that_keeps_size_and_time_is_noticed(tmp_path):
+@pytest.mark.parametrize("small", [True, False])
+def test_an_edit_that_keeps_size_and_time_is_noticed(tmp_path, monkeypatch, small):
+    if not small:
+        monkeypatch.setattr(files, "_SMALL", -1)
     path = files.resolve(tmp_path / "data")
     files.write(path, b"one")
     known = FileFingerprints(tmp_path / "cache.json")
@@ -43,6 +48,28 @@ def test_an_edit_that_keeps_size_and_time_is_noticed(tmp_path):
     (tmp_path / "data").write_bytes(b"two")
     os.utime(tmp_path / "data", ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert known.of(path) != before
+
+
+def test_another_file_in_its_place_of_the_same_size_and_time_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_SMALL", -1)
+    for name, content in (("data", b"one"), ("other", b"two")):
+        (tmp_path / name).write_bytes(content)
+        os.utime(tmp_path / name, ns=(1, 1))
+    known = FileFingerprints(tmp_path / "cache.json")
+    before = known.of(files.resolve(tmp_path / "data"))
+    shutil.copy2(tmp_path / "other", tmp_path / "data.new")  # as `cp -p` and `tar` do
+    os.replace(tmp_path / "data.new", tmp_path / "data")
+    assert (tmp_path / "data").stat().st_mtime_ns == 1
+    assert known.of(files.resolve(tmp_path / "data")) != before
+
+
+def test_a_small_file_is_known_by_its_content_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "signature", lambda path: "3|1|1|1")  # as on disks without such times
+    known = FileFingerprints(tmp_path / "cache.json")
+    (tmp_path / "data").write_bytes(b"one")
+    before = known.of(files.resolve(tmp_path / "data"))
+    (tmp_path / "data").write_bytes(b"two")
+    assert known.of(files.resolve(tmp_path / "data")) != before
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "null", '{"a": 1}', '"text"'])

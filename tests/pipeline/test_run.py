@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 
-from components import files
+from components import disks, files
 from components.evaluate.metrics import metric_names
 from components.tokenize import encode
 from components.work import Attempt
@@ -300,6 +300,75 @@ def test_a_full_disk_is_told_and_costs_nothing_that_is_finished(copy, monkeypatc
     code, said = tiny.run(copy / "pipeline.yaml", "evaluate.resamples=99")
     assert code == 0, said
     assert ran(copy) == ["evaluate"]
+
+
+def test_a_root_without_room_for_a_run_is_told_before_anything_runs(copy, monkeypatch):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(disks, "written_aside", full)
+    code, said = tiny.run(copy / "pipeline.yaml", "evaluate.resamples=99")
+    assert code == 1
+    assert "failed: the run cannot be noted in " in said
+    assert "No space left on device; expected a root that this user may write to, with room in it" in said
+    assert "kept: nothing yet" in said
+    assert "Traceback" not in said
+
+
+def test_a_root_that_is_full_when_a_failure_is_told_is_told_as_well(copy, monkeypatch):
+    create = disks.written_aside
+
+    def full(path, data):
+        if path.name in ("end.json", "card.html"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return create(path, data)
+
+    monkeypatch.setattr(disks, "written_aside", full)
+    sgd = "train.optimizer={type: sgd, learning_rate: 1.0e+38}"
+    code, said = tiny.run(copy / "pipeline.yaml", sgd, "train.global_clipnorm=null")
+    assert code == 1
+    assert "The training loss became" in said
+    assert "kept: ingest, tokenize\n" in said
+    assert "the end of the run could not be noted: [Errno 28]" in said
+
+
+@pytest.mark.parametrize("gone", ["", "artifacts"])
+def test_a_root_that_is_removed_while_a_run_goes_on_is_named(copy, monkeypatch, gone):
+    def remove(*_):
+        shutil.rmtree(copy / "runs" / gone)
+        raise RuntimeError("Graph execution error")
+
+    monkeypatch.setattr(Attempt, "add", remove)
+    code, said = tiny.run(copy / "pipeline.yaml", "train.epochs=1")
+    assert code == 1
+    assert str(copy / "runs" / gone) in said
+    assert " was removed while the run went on" in said
+    assert "kept: nothing yet" in said
+    assert "Graph execution" not in said
+    if not gone:
+        assert not list(copy.glob("runs/runs/*/end.json"))
+
+
+@pytest.mark.parametrize("case", ["ascii", "closed"])
+def test_output_that_cannot_be_written_is_no_failure_of_a_run(copy, tmp_path, case):
+    reading, closed = os.pipe()
+    os.close(reading)
+    serving = tmp_path / "日本"
+    command = [sys.executable, "-m", "pipeline", "run", copy / "pipeline.yaml"]
+    with open(tmp_path / "log" if case == "ascii" else closed, "wb") as log:
+        done = subprocess.run(
+            [*command, f"--set=export.directory={serving}"],
+            cwd=REPOSITORY,
+            stdout=log,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (serving / "letters" / "1" / "saved_model.pb").is_file()
+    assert records(copy)[-1].status == "finished"
+    if case == "ascii":
+        assert rb"\u65e5\u672c/letters/1" in (tmp_path / "log").read_bytes()
 
 
 def test_a_failing_stage_keeps_the_ones_before(copy):

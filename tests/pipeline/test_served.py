@@ -17,8 +17,11 @@ from components import files
 from components.errors import UserError
 from pipeline.serving import served as served_module
 from pipeline.serving import versions as versions_module
-from pipeline.serving.claims import CLOSED, Claim
+from pipeline.serving.claims import CLOSED, PUSHED, Claim
+from pipeline.serving.predict import find_model
+from pipeline.serving.rollback import roll_back
 from pipeline.serving.served import Served
+from pipeline.serving.server import serving
 from pipeline.serving.versions import Content, damage, local_copy, read_note, versions
 
 
@@ -367,7 +370,32 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path, root):
         served.claim(served.look(), claim_of(make_export(root, "a")))
 
 
-def test_damage_is_named_and_files_are_read_once(served, root, monkeypatch):
+@pytest.mark.parametrize("content", [b"", b"THE GRAPH", None])
+def test_a_served_version_is_known_by_its_files_and_not_by_its_note(tmp_path, root, content):
+    served = Served(files.resolve(tmp_path / "serving"), "m")
+    exported = make_export(root, "a")
+    pushed(served, exported, rules="{}")
+    digest = exported.manifest.digests["model"]
+    assert served.is_settled(digest, "{}", "")
+    graph = served.base / "1" / "saved_model.pb"
+    name = "saved_model.pb"
+    if content is None:  # another file of the tree, with its size and time
+        name = next(each for each in exported.model_files() if each != name)
+        graph = served.base / "1" / name
+        content = files.read(graph)[::-1]
+    stat = files.local(graph).stat()
+    files.local(graph).write_bytes(content)
+    os.utime(files.local(graph), ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert not served.is_settled(digest, "{}", "")
+    problem = f"m/1 is damaged: {name} was changed after it was pushed"
+    with pytest.raises(UserError, match=problem):
+        find_model(str(served.base))
+    with pytest.raises(UserError, match=problem), serving(str(served.base)):
+        pass
+
+
+def test_damage_is_named_and_big_files_are_read_once(served, root, monkeypatch):
+    monkeypatch.setattr(files, "_SMALL", -1)
     pushed(served, make_export(root, "a", FILES))
     assert served.damage(served.look()) == ""
     read, sha256 = [], files.sha256
@@ -396,19 +424,36 @@ def test_a_remote_version_is_copied_to_this_machine_once(root, monkeypatch):
         local_copy(served.base / "2")
 
 
-def test_a_claim_that_is_none_is_told(served, root):
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{}", b'{"content": []}', b"[" * 100_000])
+def test_what_is_served_goes_on_without_a_damaged_claim_or_note(served, root, content, caplog):
     pushed(served, make_export(root, "a"))
+    pushed(served, make_export(root, "b"))
     late = Served(served.directory, served.name)
-    for broken in (b"", b"[]", b"{}"):
-        files.write(served.directory / "my model.rnnpipe" / "1.json", broken)
-        with pytest.raises(UserError, match=r"1\.json cannot be read: .* Remove the file"):
-            late.claims.of(1)
-    files.delete([served.directory / "my model.rnnpipe" / "1.json"])
-    assert late.claims.of(1) is None
-    assert late.content(1, served.base / "1").model == model_id("a")  # a copy still says what it is
-    files.write(served.base / "1" / "assets.extra" / "rnnpipe.json", b"[]")
-    with pytest.raises(UserError, match=r"rnnpipe\.json cannot be read: .* Remove the file"):
-        late.content(1, served.base / "1")
+    claims, note = served.directory / "my model.rnnpipe", served.base / "2" / "assets.extra" / "rnnpipe.json"
+    files.write(claims / "2.json", content)
+    assert f"{claims / '2.json'}: " in _warned(lambda: late.claims.of(2), None, caplog)
+    assert late.content(2, served.base / "2").model == model_id("b")  # a copy still says what it is
+    files.write(note, content)
+    assert f"{note}: " in _warned(lambda: late.content(2, served.base / "2"), None, caplog)
+    files.write(claims / "1.done.json", content)
+    assert f"{claims / '1.done.json'}: " in _warned(lambda: late.claims.state(1), PUSHED, caplog)
+    pushed(late, make_export(root, "c"))
+    assert late.look().newest == 3
+
+
+def _warned(call, expected, caplog):
+    caplog.clear()
+    assert call() == expected
+    return caplog.text
+
+
+def test_a_model_that_was_rolled_back_stays_so_without_the_claim(served, root):
+    for name in ("a", "b"):
+        pushed(served, make_export(root, name))
+    roll_back(str(served.base))
+    files.write(served.directory / "my model.rnnpipe" / "3.json", b"")
+    late = Served(served.directory, served.name)
+    assert late.given_up(late.look()) == (model_id("b"),)
 
 
 def test_marks_are_made_once_and_for_all(served, root):

@@ -154,7 +154,7 @@ class Protocol(RuleBasedStateMachine):
             assert self.place(work, run) in self.damaged()
             return multiple()
         if not to_do((name, begun)):
-            self.hand_on(run, name, begun.found)
+            self.hand_on(run, name, begun.reused)
             return multiple()
         read = ""
         for reference in begun.upstream.values():

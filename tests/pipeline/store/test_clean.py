@@ -10,6 +10,7 @@ from components import files
 from components.artifacts.artifact import Manifest, inputs_hash, manifest_path
 from components.artifacts.trained_model import checkpoint_name
 from components.errors import UserError
+from components.heartbeat import Heartbeat
 from components.work import Work
 from pipeline.run.folder import RunFolder
 from pipeline.store.clean import DAY, Cleaned, clean, clean_cheaply
@@ -201,7 +202,7 @@ def test_what_a_run_works_with_stays_until_it_ends_or_is_silent(root, aged, ende
         assert keys(root) == ["newest"]
 
 
-def test_a_run_that_cannot_be_read_stops_the_cleaning(root, aged):
+def test_a_run_that_cannot_be_read_stops_the_cleaning_while_it_shows_signs_of_life(root, aged, caplog):
     attempt(root)
     aged(30, root)
     folder = RunFolder(root, "broken")
@@ -209,8 +210,11 @@ def test_a_run_that_cannot_be_read_stops_the_cleaning(root, aged):
     with pytest.raises(UserError, match=r"start\.json cannot be read.*Nothing was deleted"):
         clean(root, None)
     assert left(root) == ["model.keras"]
-    aged(8, folder.place)
+    aged(0.1, folder.place)
+    with Heartbeat(folder.heartbeat), pytest.raises(UserError, match="Nothing was deleted"):
+        clean(root, None)
     assert clean(root, None).files == 1
+    assert f"passed over a damaged file: {folder.place / 'start.json'}: Invalid JSON" in caplog.text
 
 
 def test_the_newest_checkpoint_may_be_one_within_an_epoch(root, aged):

@@ -1,0 +1,83 @@
+"""What the files in a run's folder hold; see pipeline/run/folder.py."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, final
+
+from pydantic import AfterValidator
+from typing_extensions import TypedDict
+
+from pipeline.stages import STAGES
+
+
+def _moment(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("no time zone")
+    return text
+
+
+def _stage(name: str) -> str:
+    if name not in {stage.name for stage in STAGES}:
+        raise ValueError("no stage")
+    return name
+
+
+Moment = Annotated[str, AfterValidator(_moment)]
+"""ISO 8601 with a time zone."""
+
+
+@final
+class OfNode(TypedDict):
+    """Parts of another node's artifact."""
+
+    node: str
+    parts: list[str]
+
+
+@final
+class OfArtifact(TypedDict):
+    """Parts of an artifact that no node makes, by their digests."""
+
+    digests: dict[str, str]
+
+
+class Planned(TypedDict):
+    """A node that the run is to do or to reuse; its members are those of NodePlan."""
+
+    stage: Annotated[str, AfterValidator(_stage)]
+    trial: str
+    trials: list[str]
+    key: str
+    number: int
+    reason: str
+    reads: dict[str, OfNode | OfArtifact]
+    reused: str | None
+
+
+class Start(TypedDict):
+    """start.json: what the run is to do."""
+
+    name: str
+    subject: str
+    started: Moment
+    config: dict[str, Any]
+    code: dict[str, str]
+    nodes: list[Planned]
+
+
+class End(TypedDict):
+    """end.json: how the run ended."""
+
+    status: Literal["finished", "failed", "interrupted"]
+    message: str
+    ended: Moment
+    verdict: dict[str, Any]
+    served: str
+
+
+class Tracked(TypedDict):
+    """tracking.json: where MLflow is, and which of its runs this is."""
+
+    uri: str
+    run: str
