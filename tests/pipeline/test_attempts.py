@@ -63,7 +63,7 @@ class Steps:
 def try_again(steps, name):
     """Does the work of a node three times, and commits it in the wrong order and twice."""
     begun = steps.begin(name)
-    assert begun.found is None
+    assert begun.reused is None
     made, straggler = [], steps.make(name, begun)  # it has done its work, and is slow to commit
     if name in ("ingest", "tokenize", "evaluate"):
         threads = [threading.Thread(target=lambda: made.append(steps.make(name, begun))) for _ in range(2)]
@@ -82,7 +82,7 @@ def try_again(steps, name):
     assert steps.state(first) == state, name
     assert len(steps.store.made(name, first.key)) == 1
     again = steps.begin(name)
-    assert again.found == first
+    assert again.reused == first
     assert to_do((name, again)) == []
 
 
