@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, FiniteFloat, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
@@ -43,7 +43,7 @@ Metric = Annotated[str, _KnownMetric()]
 class SliceThreshold(Strict):
     """Bounds that a metric must keep in a slice."""
 
-    renamed: ClassVar = {"max_drop": "max_regression"}
+    renamed: ClassVar[Mapping[str, str]] = {"max_drop": "max_regression"}
 
     min: FiniteFloat | None = None
     """The least that is good enough."""

@@ -106,7 +106,7 @@ class MonotonicAttentionConfig(_AdditiveAttention):
     """Attention that reads the source from left to right, hard at inference (Raffel et al., 2017)."""
 
     type: Literal["monotonic"]
-    training_only: ClassVar = frozenset({"noise"})
+    training_only: ClassVar[frozenset[str]] = frozenset({"noise"})
     noise: float = Field(default=1.0, ge=0)
     """Standard deviation of the noise that makes the choices sharp in training."""
     score_bias: float = -4.0

@@ -7,6 +7,7 @@ the error messages and the models follow from it. Keras is imported only when a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -44,7 +45,7 @@ class RidgeReadoutConfig(Strict):
     Of `train`, only `batch_size` counts.
     """
 
-    renamed: ClassVar = {"ridges": "alphas"}
+    renamed: ClassVar[Mapping[str, str]] = {"ridges": "alphas"}
     type: Literal["ridge"]
     alphas: list[Annotated[float, Field(gt=0)]] = Field(default=[1e-6, 1e-4, 1e-2, 1.0, 100.0], min_length=1)
     """Penalties of the squared weights to choose from, by the squared error on the validation split."""
@@ -56,8 +57,8 @@ Readout = RidgeReadoutConfig
 class ModelConfig(Strict):
     """The network between tokens and answer."""
 
-    renamed: ClassVar = {"tied_embeddings": "tied_softmax"}
-    training_only: ClassVar = frozenset({"dropout", "train_embeddings"})
+    renamed: ClassVar[Mapping[str, str]] = {"tied_embeddings": "tied_softmax"}
+    training_only: ClassVar[frozenset[str]] = frozenset({"dropout", "train_embeddings"})
     embedding_size: Units = 64
     """Width of the token embeddings (tfidf and memory_network have their own)."""
     train_embeddings: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -19,7 +20,7 @@ CountOrOff = Annotated[int, Field(ge=0)]
 class DecodeConfig(Strict):
     """How a seq2seq model's answer is searched for, or drawn."""
 
-    renamed: ClassVar = {
+    renamed: ClassVar[Mapping[str, str]] = {
         "beam_width": "beam_size",
         "max_length": "max_decoding_length",
         "no_repeat_ngram": "no_repeat_ngram_size",

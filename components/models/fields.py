@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -50,8 +51,8 @@ Activation = Literal[
 class Recurrent(Strict):
     """What every stack of recurrent layers has."""
 
-    renamed: ClassVar = {"layers": "num_layers"}
-    training_only: ClassVar = frozenset({"dropout"})
+    renamed: ClassVar[Mapping[str, str]] = {"layers": "num_layers"}
+    training_only: ClassVar[frozenset[str]] = frozenset({"dropout"})
 
     units: Units = 128
     """Units of each layer, in each direction."""

@@ -23,7 +23,7 @@ _OF_ESTIMATOR = {
 class HardSelectionConfig(Strict):
     """How hard attention chooses and learns to."""
 
-    training_only: ClassVar = frozenset(
+    training_only: ClassVar[frozenset[str]] = frozenset(
         {"estimator", "soft_mixing", *(name for names in _OF_ESTIMATOR.values() for name in names)}
     )
     estimator: Literal["reinforce", "straight_through"] = "reinforce"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -26,7 +27,7 @@ class TokenizerConfig(Pluggable):
     `type: my_module:MyTokenizer`.
     """
 
-    renamed: ClassVar = {
+    renamed: ClassVar[Mapping[str, str]] = {
         "lowercase": "case_fold",
         "max_length": "max_sequence_length",
         "cut": "truncation_side, with left for start and right for end",
@@ -107,7 +108,7 @@ class WordPiece(TokenizerConfig):
 class SentencePiece(TokenizerConfig):
     """Pieces of text with their white space, reversible (Kudo and Richardson, 2018)."""
 
-    renamed: ClassVar = {**TokenizerConfig.renamed, "model": "model_type"}
+    renamed: ClassVar[Mapping[str, str]] = {**TokenizerConfig.renamed, "model": "model_type"}
     type: Literal["sentencepiece"]
     vocabulary_size: Size = 8_000
     """At most this many tokens, the four special ones included."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -56,7 +57,7 @@ class EverySteps(Strict):
 class TrainConfig(Strict):
     """How the model is fitted."""
 
-    renamed: ClassVar = {
+    renamed: ClassVar[Mapping[str, str]] = {
         "schedule": "learning_rate_schedule",
         "clip_norm": "global_clipnorm",
         "teacher_forcing": "teacher_forcing_ratio",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, model_validator
@@ -54,7 +55,7 @@ class PipelineConfig(Strict):
     means: the tokenizers, the decoder and its attention, the pooling, the metrics and the experiment.
     """
 
-    renamed: ClassVar = {"beam": "runner, with type instead of runner in it"}
+    renamed: ClassVar[Mapping[str, str]] = {"beam": "runner, with type instead of runner in it"}
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     """The model's name: of its directories, of the served model and of the MLflow experiment."""
     task: Task

@@ -10,6 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from components.models.fields import Activation
+from components.strict import Strict
 from pipeline.config import config_schema, load_config
 from pipeline.config.reference import MARK, PAGE, SCHEMA, page_text, schema_text
 from pipeline.config.schema import describe, key_paths, shape
@@ -101,3 +102,20 @@ def test_keras_knows_every_activation():
 
 def test_the_schema_is_plain_json():
     assert json.loads(schema_text()) == config_schema()
+
+
+def _classes(base):
+    for derived in base.__subclasses__():
+        yield derived
+        yield from _classes(derived)
+
+
+def test_class_variables_name_their_type():
+    """Pydantic cannot evaluate a bare `ClassVar` on Python 3.10."""
+    bare = [
+        f"{cls.__name__}.{name}"
+        for cls in _classes(Strict)
+        for name, of in cls.__annotations__.items()
+        if of == "ClassVar"
+    ]
+    assert not bare

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -49,7 +50,7 @@ class CNNLSTMEncoder(StackedEncoderConfig):
 class TextCNNEncoder(EncoderConfig):
     """Convolutions of several widths side by side; its final state is their maximum over time (Kim, 2014)."""
 
-    renamed: ClassVar = {"widths": "kernel_sizes"}
+    renamed: ClassVar[Mapping[str, str]] = {"widths": "kernel_sizes"}
     type: Literal["text_cnn"]
     filters: Units = 100
     """Outputs of each width."""

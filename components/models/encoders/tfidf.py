@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -39,8 +39,8 @@ class DocumentFrequencies:
 class TfIdfEncoder(EncoderConfig):
     """The baseline: tokens counted and weighted by their rarity, and a feed-forward network."""
 
-    renamed: ClassVar = {"layers": "num_layers", "buckets": "hash_bins"}
-    training_only: ClassVar = frozenset({"dropout"})
+    renamed: ClassVar[Mapping[str, str]] = {"layers": "num_layers", "buckets": "hash_bins"}
+    training_only: ClassVar[frozenset[str]] = frozenset({"dropout"})
     type: Literal["tfidf"]
     reads_tokens: ClassVar[bool] = True
     adapts: ClassVar[bool] = True
