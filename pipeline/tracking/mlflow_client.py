@@ -9,12 +9,12 @@ import re
 import sqlite3
 import sys
 import warnings
-from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.errors import UserError
+from pipeline.tracking.database import ready
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -60,32 +60,23 @@ def database_path(uri: str) -> Path | None:
 
 
 def open_client(uri: str) -> MlflowClient:
-    """Makes a client; processes that would both make the tables of a new SQLite database are kept apart."""
+    """Makes a client; a SQLite database is created first if it is not there.
+
+    Raises:
+        UserError: if MLflow cannot use the database.
+    """
     from mlflow import MlflowClient
 
-    with _alone(database_path(uri)):
+    with ready(database_path(uri)):
         return MlflowClient(absolute_uri(uri))
 
 
-@contextlib.contextmanager
-def _alone(database: Path | None) -> Iterator[None]:
-    if database is None:
-        yield
-        return
-    from filelock import FileLock
-
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{database}.lock", timeout=60):
-        # MLflow would try a file that is no database for minutes.
-        with contextlib.closing(sqlite3.connect(database)) as connection:
-            connection.execute("PRAGMA schema_version")
-        yield
-
-
 def one_line(error: Exception | None) -> str:
-    """What an error says, for a sentence."""
+    """What an error says, for a sentence; what others say is shortened."""
     text = without_password(" ".join(str(error or "").split())).rstrip(".")
-    return text if len(text) <= 300 else f"{text[:130]} … {text[-170:]}"  # causes stand at the end
+    return (
+        text if len(text) <= 300 or isinstance(error, UserError) else f"{text[:130]} … {text[-170:]}"
+    )  # causes stand at the end
 
 
 def without_password(text: str) -> str:
@@ -154,6 +145,8 @@ def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]
             f"{database} does not exist; expected the database of earlier runs (tracking.uri: {uri}), which "
             "the first `rnnpipe run` makes."
         )
+    with ready(database):  # MLflow's server would try an unfinished one for minutes
+        pass
     store = f"sqlite:///{database}" if database else uri
     options = ["--backend-store-uri", store, "--host", host, "--port", str(port)]
     return [sys.executable, "-m", "mlflow", "ui", *options]

@@ -53,6 +53,8 @@ def is_registered(uri: str, name: str, digest: str) -> bool:
     quiet_mlflow()
     try:
         return registered(open_client(uri), name, digest) is not None
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(unreachable(uri, error)) from error
 

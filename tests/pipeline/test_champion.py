@@ -202,7 +202,5 @@ def test_there_is_no_champion_where_nothing_was_registered(tmp_path):
 
 def test_a_broken_database_is_told(tmp_path):
     (tmp_path / "mlflow.db").write_text("no database" * 100)
-    with pytest.raises(
-        UserError, match=r"mlflow\.db cannot be asked for the champion: file is not a database"
-    ):
+    with pytest.raises(UserError, match=r"mlflow\.db cannot be read: file is not a database"):
         find_champion(f"sqlite:///{tmp_path}/mlflow.db", "letters")
