@@ -192,12 +192,14 @@ def rollback(
 ) -> None:
     """Serve an earlier version again, as the newest, and make it the champion."""
     from components import files
-    from pipeline.serving.rollback import roll_back
+    from pipeline.serving.rollback import RolledBack, roll_back
 
-    done = roll_back(_versions_of(name, directory), version)
-    place = files.relative(done.directory)
-    print(f"version {done.source} is served again, as {place}, in place of version {done.old}")
-    print(done.registry)
+    def tell(done: RolledBack) -> None:
+        place = files.relative(done.directory)
+        print(f"version {done.source} is served again, as {place}, in place of version {done.old}")
+        print(done.registry, flush=True)
+
+    roll_back(_versions_of(name, directory), version, tell)
 
 
 @app.command()

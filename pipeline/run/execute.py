@@ -106,6 +106,7 @@ class Run:
         place = self._deployment.place_of(exported)
         if self._deployment.is_settled(exported):
             self._deployed = Deployed(Verdict(True), place)
+            self._announce(self._deployed)  # the run that pushed may have been killed before
             return True
         sight = self._deployment.look()
         if self._needs_measuring(sight):

@@ -171,6 +171,7 @@ class Deployment:
                 return Deployed(verdict, self.place_of(exported))
             if not verdict.push:
                 self._served.accept(sight.seen, self._rules, self._registry)
+                self._served.prune(self._config.export.keep_versions)  # the run that pushed may not have
                 return Deployed(verdict, self.place_of(exported))
             pushed = self._push(exported, sight)
             if pushed is not None:

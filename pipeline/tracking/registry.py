@@ -200,23 +200,29 @@ def make_champion(
         model_id = log_model(client, run_id, name, local_copy(directory), example)
         version = register(client, name, content, model_id, run_id)
     if number == served.look().newest:  # another model may have followed
-        give_alias(client, name, version.version)
-        _follow(client, served, number, without_password(uri))
+        move_alias(client, served)
     served.claims.mark(number, "registered", without_password(uri))
 
 
-def _follow(client: MlflowClient, served: Served, number: int, registry: str) -> None:
-    """Gives the alias to what has been pushed and registered while it was given to an earlier version."""
-    seen = served.look()
-    newest = seen.newest
-    if newest is None or newest <= number or not served.claims.registered(newest, registry):
-        return
-    content = served.content(newest, seen.versions[newest])
-    version = registered(client, served.name, content.digest) if content else None
-    if version is not None:
-        give_alias(client, served.name, version.version)
+def move_alias(client: MlflowClient, served: Served) -> ModelVersion | None:
+    """Gives the alias to the newest served version, also if that is pushed at this very moment.
 
+    Whoever registers a newer version gives it the alias afterwards; so the last one to look sees it.
 
-def give_alias(client: MlflowClient, name: str, version: str) -> None:
-    """Gives a version the alias."""
-    client.set_registered_model_alias(name, CHAMPION, version)
+    Args:
+        client: of MLflow.
+        served: the model.
+
+    Returns:
+        The registry's version that has the alias now; None if it has no version of what is served.
+    """
+    while True:
+        seen = served.look()
+        newest = seen.newest
+        content = served.content(newest, seen.versions[newest]) if newest is not None else None
+        version = registered(client, served.name, content.digest) if content else None
+        if version is None:
+            return None
+        client.set_registered_model_alias(served.name, CHAMPION, version.version)
+        if served.look().newest == newest:
+            return version

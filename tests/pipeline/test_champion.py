@@ -19,7 +19,7 @@ from pipeline.serving.served import Served
 from pipeline.serving.versions import versions
 from pipeline.tracking.champion import find_champion
 from pipeline.tracking.registry import (
-    give_alias,
+    CHAMPION,
     log_model,
     make_champion,
     register,
@@ -162,7 +162,7 @@ def test_any_name_of_a_pipeline_can_be_registered(tmp_path, name):
     model_id = log_model(client, run.info.run_id, name, model, "hello")
     content = content_of(model, "m")
     version = register(client, name, content, model_id, run.info.run_id)
-    give_alias(client, name, version.version)
+    client.set_registered_model_alias(name, CHAMPION, version.version)
     found = find_champion(f"sqlite:///{tmp_path}/mlflow.db", name)
     assert (found.model, found.digest) == (content.model, content.digest)
     assert registered(client, name, content.digest).version == version.version

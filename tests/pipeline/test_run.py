@@ -141,6 +141,8 @@ def test_the_registered_model_has_a_defined_answer_to_any_text(champion, texts):
 
 def test_a_second_run_reuses_everything_and_imports_nothing_heavy(trained):
     folder, _ = trained
+    listed = (folder / "serving" / "models.config").read_text()
+    (folder / "serving" / "models.config").unlink()  # as if the run had been killed right after its push
     program = (
         "import sys; sys.argv = ['rnnpipe', 'run', sys.argv[1]]\n"
         "from pipeline.cli import main\n"
@@ -158,6 +160,7 @@ def test_a_second_run_reuses_everything_and_imports_nothing_heavy(trained):
     assert done.returncode == 0, done.stderr
     assert "nothing to do, all 5 stages are reused" in done.stdout
     assert f"model        {folder}/serving/letters/1" in done.stdout
+    assert (folder / "serving" / "models.config").read_text() == listed
     assert len(records(folder)) == 1
 
 

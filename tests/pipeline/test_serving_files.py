@@ -49,8 +49,30 @@ def test_changes_of_others_are_kept(serving):
     lines = (serving / "batching.config").read_text().splitlines(keepends=True)
     (serving / "batching.config").write_text("".join(lines[1:]))
     (serving / "models.config").write_text((serving / "models.config").read_text().splitlines()[0] + "\n")
-    assert write_serving_files(serving) == [name for name in FILES if name != "batching.config"]
+    assert write_serving_files(serving) == ["models.config"]
     assert "dates" in (serving / "models.config").read_text()
+
+
+def test_what_is_up_to_date_is_not_written_again(serving):
+    write_serving_files(serving)
+    assert write_serving_files(serving) == []
+
+
+def test_models_that_are_pushed_at_once_are_both_listed(serving, monkeypatch):
+    """Between one list of the models and its file another model is pushed, and its list written."""
+    write, pushed = files.write, []
+
+    def late(path, data):
+        if not pushed:
+            pushed.append(path)
+            (serving / "stories" / "1").mkdir(parents=True)
+            (serving / "stories" / "1" / "saved_model.pb").touch()
+            write_serving_files(serving)
+        write(path, data)
+
+    monkeypatch.setattr(files, "write", late)
+    assert write_serving_files(serving) == ["models.config"]
+    assert '"/models/stories"' in (serving / "models.config").read_text()
 
 
 def test_they_are_written_where_the_models_are():
