@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _RECORD, _PARENT, _TRIAL = "rnnpipe.run", "mlflow.parentRunId", "rnnpipe.trial"  # tags
+_TRIES = 8  # at creating what other processes create, too; with every failure one of them has succeeded
 
 
 class Mirror:
@@ -69,12 +70,7 @@ class Mirror:
             return True
         for part in self._left(parts):
             try:
-                if not self._runs:
-                    self._open(record, parts)
-                if part.of not in looked:
-                    self._runs[part.of].look()
-                    looked.add(part.of)
-                self._send(part)
+                self._deliver(part, looked, record, parts)
                 self._arrived[part.of, part.label] = part
             except Exception as error:
                 self.error, failure = error, failure_of(error)
@@ -100,6 +96,22 @@ class Mirror:
 
     def _left(self, parts: Sequence[Part]) -> list[Part]:
         return [part for part in parts if self._arrived.get((part.of, part.label)) != part]
+
+    def _deliver(self, part: Part, looked: set[str], record: RunRecord, parts: Sequence[Part]) -> None:
+        """Sends what a run lacks of a part; looks again where another process was quicker."""
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                if not self._runs:
+                    self._open(record, parts)
+                if part.of not in looked:
+                    self._runs[part.of].look()
+                    looked.add(part.of)
+                self._send(part)
+                return
+            except Exception as error:
+                if not tries_left or failure_of(error) is not Failure.CONFLICT:
+                    raise
+                looked.discard(part.of)
 
     def _send(self, part: Part) -> None:
         run = self._runs[part.of]

@@ -29,11 +29,16 @@ _ENVIRONMENT = {
 }
 
 
+# What databases say, through whatever server, where two have created the same row.
+_TAKEN = ("unique constraint", "duplicate key", "duplicate entry", "resource_already_exists")
+
+
 class Failure(Enum):
     """What an error says of the next try."""
 
     UNREACHABLE = "nobody answers: nothing else can be sent now either"
     TEMPORARY = "this was answered, but cannot be taken now"
+    CONFLICT = "another process has created the same thing at this moment: look again"
     PERMANENT = "this can never be sent"
 
 
@@ -105,6 +110,8 @@ def failure_of(error: Exception) -> Failure:
     chain = (error, error.__cause__, error.__context__)  # MLflow wraps what went wrong on the way
     if any(isinstance(cause, requests.exceptions.RetryError) for cause in chain):
         return Failure.TEMPORARY  # an answer that asks to come again
+    if any(words in str(error).lower() for words in _TAKEN):
+        return Failure.CONFLICT
     status = _status(error)
     if status is not None:
         return Failure.TEMPORARY if status == 429 or status >= 500 else Failure.PERMANENT

@@ -30,6 +30,7 @@ from pipeline.run.folder import RunFolder
 from pipeline.run.observe import read_records
 from pipeline.serving.deployment import Deployment
 from pipeline.store.store import Store
+from pipeline.tracking.registry import DIGEST
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -448,5 +449,8 @@ def test_two_runs_at_once_on_one_root_both_end_well(tmp_path):
         path for path in (tmp_path / "serving" / "letters").iterdir() if not path.name.startswith(".")
     ]
     assert all((version / "saved_model.pb").is_file() for version in versions)
-    runs = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_runs(["1"])
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    runs = client.search_runs(["1"])
     assert [run.info.status for run in runs] == ["FINISHED"] * 6  # each with a trial
+    digests = [version.tags[DIGEST] for version in client.search_model_versions("name = 'letters'")]
+    assert len(set(digests)) == len(digests) == 2
