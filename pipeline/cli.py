@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from components.errors import UserError
+from components.redaction import without_password
 from pipeline.cli_options import ConfigFile, Force, Overrides, Root, ServerName, SignatureName, Until
 
 app = typer.Typer(
@@ -291,9 +292,9 @@ def ui(
     from pipeline.config import load_config
     from pipeline.tracking.mlflow_client import ui_command
 
-    command = ui_command(load_config(config, set_ or []).tracking.uri, port=port)
+    command, environment = ui_command(load_config(config, set_ or []).tracking.uri, port=port)
     print(f"MLflow UI on http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
-    raise typer.Exit(subprocess.call(command))
+    raise typer.Exit(subprocess.call(command, env=environment))
 
 
 def _versions_of(name: str, directory: str) -> str:
@@ -306,11 +307,11 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(without_password(str(error)), file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:  # a full disk, no permission, a store that cannot be reached
-        print(error, file=sys.stderr)
+        print(without_password(str(error)), file=sys.stderr)
         sys.exit(1)

@@ -27,7 +27,9 @@ class TrackingConfig(Strict):
     enabled: bool = True
     """Whether runs are recorded in MLflow at all."""
     uri: str = "sqlite:///mlflow.db"
-    """MLflow's tracking URI: a database or a server."""
+    """MLflow's tracking URI: a database or a server. A password in it is used and never recorded: for
+    `rnnpipe track` set `MLFLOW_TRACKING_URI` to the whole address. A server's may also stand in
+    `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`."""
     experiment: str | None = None
     """The MLflow experiment. Default: `name`."""
 

@@ -19,6 +19,7 @@ from components.artifacts.exported_model import ExportedModel
 from components.errors import UserError
 from components.evaluate.verdict import Verdict
 from components.heartbeat import Heartbeat
+from components.redaction import without_password
 from components.reports import listening
 from pipeline.config import PipelineConfig, resolved
 from pipeline.config.places import Places
@@ -306,7 +307,7 @@ class Run:
             expected, trace = isinstance(error, UserError), traceback.format_exc()
             message = message if expected else f"{type(error).__name__}: {message}"
         if self._verbose:
-            self._console.print(escape(trace), highlight=False)
+            self._console.print(escape(without_password(trace)), highlight=False)
         if expected or self._verbose:
             return message
         return f"{message.partition(chr(10))[0]}\n--verbose shows the traceback."
@@ -327,7 +328,7 @@ class Run:
             if node.state not in DONE and node.epochs
         ]
         where = f" in {at_work}" if at_work else ""
-        what = escape(message.removeprefix(f"{at_work}: "))
+        what = escape(without_password(message).removeprefix(f"{at_work}: "))
         self._console.print(f"[red]{status}{where}:[/] {what}", highlight=False, soft_wrap=True)
         self._console.print(f"kept: {', '.join(kept) or 'nothing yet'}", highlight=False)
         self._console.print(f"go on: {escape(self._command)}", highlight=False, soft_wrap=True)

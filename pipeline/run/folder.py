@@ -12,6 +12,7 @@ from typing import Any
 from upath import UPath
 
 from components import files
+from components.redaction import redacted
 from pipeline.plan.node import Plan, Read
 
 TRACKING = "tracking.json"
@@ -122,10 +123,10 @@ class RunFolder:
         ]
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """Returns what one of these files holds; None if it is not there, or is none."""
+        """Returns what one of these files holds; None if it is not there, or cannot be read."""
         try:
             values: dict[str, Any] = json.loads(files.read(self.place / name))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, PermissionError, ValueError):
             return None
         return values
 
@@ -138,9 +139,12 @@ class RunFolder:
         return sorted(reports, key=lambda report: report["began"])
 
     def _create(self, name: str, values: dict[str, Any]) -> None:
-        data = json.dumps(values, indent=1, ensure_ascii=False).encode()
+        """Creates a file without passwords; where there were any, only its owner can read it."""
+        public = redacted(values)
+        private = json.dumps(public) != json.dumps(values)
+        data = json.dumps(public, indent=1, ensure_ascii=False).encode()
         try:
-            files.create(self.place / name, data)
+            files.create(self.place / name, data, private)
         except OSError:
             # An answer may be lost on its way: what is there decides.
             if not files.exists(self.place / name) or files.read(self.place / name) != data:

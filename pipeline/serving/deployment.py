@@ -16,11 +16,12 @@ from upath import UPath
 
 from components import files
 from components.errors import UserError
+from components.redaction import without_password
 from pipeline.config import PipelineConfig
 from pipeline.serving.served import Pushed, Seen, Served
 from pipeline.serving.verdict import ChampionStanding, Situation, decide
 from pipeline.tracking.champion import Champion, find_champion
-from pipeline.tracking.mlflow_client import absolute_uri, without_password
+from pipeline.tracking.mlflow_client import absolute_uri
 from pipeline.tracking.registry import is_registered
 
 if TYPE_CHECKING:

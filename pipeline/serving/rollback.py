@@ -11,10 +11,11 @@ from upath import UPath
 from components import files
 from components.artifacts.exported_model import ModelId
 from components.errors import UserError
+from components.redaction import without_password
 from pipeline.serving.claims import Claim
 from pipeline.serving.served import Seen, Served
 from pipeline.serving.versions import Content
-from pipeline.tracking.mlflow_client import one_line, open_client, quiet_mlflow, without_password
+from pipeline.tracking.mlflow_client import one_line, open_client, quiet_mlflow
 from pipeline.tracking.registry import move_alias, registered
 
 

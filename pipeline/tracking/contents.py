@@ -14,13 +14,13 @@ from components import files
 from components.artifacts.artifact import Artifact, Reference
 from components.artifacts.evaluation import Evaluation
 from components.errors import UserError
+from components.redaction import redacted
 from pipeline.config import flatten, yaml_text
 from pipeline.plan.node import FIRST
 from pipeline.run.folder import RunFolder
 from pipeline.run.record import DONE, NodeRecord, RunRecord
 from pipeline.stages import stage_named
 from pipeline.stages.log import DatasetFacts, StageLog, epochs_seconds
-from pipeline.tracking.mlflow_client import published
 
 Artifacts = Callable[[str], Artifact | None]
 """Gives a node's artifact, by the node's name."""
@@ -93,7 +93,7 @@ class Contents:
             record: the run's, as it is now.
             artifacts: gives those of its nodes.
         """
-        config = published(record.config)
+        config = redacted(record.config)
         trials = list(dict.fromkeys(trial for node in record.nodes.values() for trial in node.trials))
         rules = json.dumps(config.get("evaluate", {}).get("bless"))
         tags = _tags({"pipeline": record.name, "bless": rules, **record.code})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from components import files
 from components.errors import UserError
+from components.redaction import without_password
 from pipeline.run.folder import RunFolder
 from pipeline.run.record import RunRecord
 from pipeline.tracking.contents import PARAMETERS, RUN, Artifacts, Contents, Part, Point, clean_name
@@ -21,7 +22,6 @@ from pipeline.tracking.mlflow_client import (
     database_path,
     failure_of,
     open_client,
-    without_password,
 )
 from pipeline.tracking.mlflow_run import MlflowRun
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import sqlite3
 import sys
 import warnings
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components.errors import UserError
+from components.redaction import without_password
 from pipeline.tracking.database import ready
 
 if TYPE_CHECKING:
@@ -53,7 +53,14 @@ def quiet_mlflow() -> None:
 
 
 def absolute_uri(uri: str) -> str:
-    """The tracking URI with a relative database path meant from the working directory of this moment."""
+    """The tracking URI with a relative database path meant from the working directory of this moment.
+
+    Records hold no password: one that was read there is completed by MLFLOW_TRACKING_URI, if that is the same
+    address.
+    """
+    whole = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if whole != uri and without_password(whole) == uri:
+        return whole
     database = database_path(uri)
     return f"sqlite:///{database}" if database else uri
 
@@ -82,19 +89,6 @@ def one_line(error: Exception | None) -> str:
     return (
         text if len(text) <= 300 or isinstance(error, UserError) else f"{text[:130]} … {text[-170:]}"
     )  # causes stand at the end
-
-
-def without_password(text: str) -> str:
-    """The text without the user and password of the addresses in it."""
-    return re.sub(r"://[^/@\s]+@", "://", text)
-
-
-def published(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns a record's configuration without the password that MLflow's address may have."""
-    if "tracking" not in config:
-        return config
-    tracking = config["tracking"]
-    return {**config, "tracking": {**tracking, "uri": without_password(tracking["uri"])}}
 
 
 def failure_of(error: Exception) -> Failure:
@@ -133,8 +127,10 @@ def _status(error: Exception) -> int | None:
     return None
 
 
-def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]:
-    """Returns the command that shows the runs in a browser.
+def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> tuple[list[str], dict[str, str]]:
+    """Returns the command that shows the runs in a browser, and the environment it needs.
+
+    The address is passed in the environment: a command line is shown to everybody on the machine.
 
     Args:
         uri: where MLflow keeps its runs.
@@ -149,11 +145,11 @@ def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]
     database = database_path(uri)
     if database and not database.exists():
         raise UserError(
-            f"{database} does not exist; expected the database of earlier runs (tracking.uri: {uri}), which "
-            "the first `rnnpipe run` makes."
+            f"{database} does not exist; expected the database of earlier runs (tracking.uri: "
+            f"{without_password(uri)}), which the first `rnnpipe run` makes."
         )
     with ready(database):  # MLflow's server would try an unfinished one for minutes
         pass
     store = f"sqlite:///{database}" if database else uri
-    options = ["--backend-store-uri", store, "--host", host, "--port", str(port)]
-    return [sys.executable, "-m", "mlflow", "ui", *options]
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
+    return command, {**os.environ, "MLFLOW_BACKEND_STORE_URI": store}

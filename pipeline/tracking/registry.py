@@ -14,6 +14,7 @@ import components.export
 from components import files
 from components.artifacts.evaluation import Evaluation
 from components.errors import UserError
+from components.redaction import without_password
 from pipeline.serving.served import Served
 from pipeline.serving.versions import Content, local_copy
 from pipeline.tracking.mlflow_client import (
@@ -21,7 +22,6 @@ from pipeline.tracking.mlflow_client import (
     one_line,
     open_client,
     quiet_mlflow,
-    without_password,
 )
 
 if TYPE_CHECKING:

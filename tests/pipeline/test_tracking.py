@@ -313,7 +313,7 @@ def test_a_password_stays_here(tmp_path, uri, monkeypatch):
     made = MadeRun(tmp_path, config=settings(NOWHERE)).end()
     following = follow(NOWHERE, made)
     assert following.finish(timeout=300) == []
-    assert made.record().config["tracking"]["uri"] == NOWHERE
+    assert made.record().config["tracking"]["uri"] == "http://127.0.0.1:9"
     assert made.record().tracking["uri"] == "http://127.0.0.1:9"
     run, trial = runs_of(uri, made)
     assert run.data.params["tracking.uri"] == "http://127.0.0.1:9"
@@ -375,7 +375,7 @@ def test_an_unreachable_server_only_costs_a_message(tmp_path):
     missing = "the run, its parameters, pipeline.yaml, ingest, epoch 1, the trial's figures, the end: "
     assert message.startswith(f"MLflow at http://127.0.0.1:9 did not get {missing}")
     assert "Connection refused" in message
-    assert f"`rnnpipe track {made.id}` sends it later." in message
+    assert f"`rnnpipe track {made.id}` sends it later, with the whole address" in message
     assert "secret" not in message
     assert made.record().tracking == {}
 
@@ -546,9 +546,10 @@ def test_database_path(tmp_path, monkeypatch):
 
 
 def test_ui_command(uri, tmp_path):
-    command = ui_command(uri, "0.0.0.0", 5001)
+    command, environment = ui_command(uri, "0.0.0.0", 5001)
     assert command[:4] == [sys.executable, "-m", "mlflow", "ui"]
-    assert command[4:] == ["--backend-store-uri", uri, "--host", "0.0.0.0", "--port", "5001"]
+    assert command[4:] == ["--host", "0.0.0.0", "--port", "5001"]
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == uri
 
 
 def test_ui_command_with_nothing_to_show(tmp_path):
