@@ -28,6 +28,7 @@ from components import files
 from components.artifacts.artifact import Reference
 from components.artifacts.exported_model import ExportedModel, ModelId
 from components.errors import UserError
+from pipeline.config.name_checks import CLAIMS
 from pipeline.serving.versions import Content, Note
 
 PUSHED, CLOSED = "pushed", "closed"
@@ -143,7 +144,7 @@ class Claims:
 
     def __init__(self, base: UPath) -> None:
         self._base = base
-        self._folder = base.parent / f"{base.name}.rnnpipe"
+        self._folder = base.parent / f"{base.name}{CLAIMS}"
         # What was created exclusively does not change.
         self._read: dict[int, Claim] = {}
         self._states: dict[int, str] = {}

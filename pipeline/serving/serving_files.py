@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from upath import UPath
 
 from components import files
+from pipeline.config.name_checks import SERVING_FILES
 from pipeline.serving.versions import versions
 
 _MARK = "# Written by rnnpipe at each push. Remove this line to keep your own changes.\n"
@@ -75,14 +76,9 @@ def _models(directory: UPath) -> list[str]:
 
 def _write(directory: UPath, models: Sequence[str]) -> list[str]:
     listed = "".join(_MODEL.format(name=name) for name in models)
-    contents = {
-        "models.config": f"model_config_list {{\n{listed}}}\n",
-        "batching.config": _BATCHING,
-        "monitoring.config": _MONITORING,
-        "docker-compose.yaml": _COMPOSE,
-    }
+    contents = (f"model_config_list {{\n{listed}}}\n", _BATCHING, _MONITORING, _COMPOSE)
     written = []
-    for name, content in contents.items():
+    for name, content in zip(SERVING_FILES, contents, strict=True):
         path, data = directory / name, (_MARK + content).encode()
         there = files.read(path) if files.exists(path) else None
         if there != data and (there is None or there.startswith(_MARK.encode())):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _RECORD, _PARENT, _TRIAL = "rnnpipe.run", "mlflow.parentRunId", "rnnpipe.trial"  # tags
+_FOLDER_LENGTH = 200  # bytes
 _TRIES = 8  # at creating what other processes create, too; with every failure one of them has succeeded
 
 
@@ -173,7 +174,9 @@ class Mirror:
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             database = database_path(self.uri)
-            folder = database.parent / "mlartifacts" / clean_name(name) if database else None
+            # In many letters a name of a folder has few characters; the ids of runs keep them apart.
+            short = clean_name(name).encode()[:_FOLDER_LENGTH].decode(errors="ignore")
+            folder = database.parent / "mlartifacts" / short if database else None
             try:
                 return str(client.create_experiment(name, folder and folder.as_uri()))
             except MlflowException:  # another process was quicker

@@ -12,6 +12,7 @@ from components import files
 from components.artifacts.evaluation import Evaluation
 from components.errors import UserError
 from components.export.saved_model import export_saved_model
+from pipeline.config.name_checks import LONGEST_NAME
 from pipeline.run import observe
 from pipeline.run.folder import RunFolder
 from pipeline.serving.rollback import roll_back
@@ -152,7 +153,7 @@ def test_a_champion_of_another_kind_is_told_before_anything_runs(foreign, tmp_pa
         found.fetch(tmp_path / "copy")
 
 
-@pytest.mark.parametrize("name", ["letters", "letters.v2"])
+@pytest.mark.parametrize("name", ["letters", "letters.v2", "x" * LONGEST_NAME])
 def test_any_name_of_a_pipeline_can_be_registered(tmp_path, name):
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     run = client.create_run(client.create_experiment("e", (tmp_path / "files").as_uri()))

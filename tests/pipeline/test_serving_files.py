@@ -6,6 +6,7 @@ from ruamel.yaml import YAML
 from tensorflow_serving.config import model_server_config_pb2
 
 from components import files
+from pipeline.config.name_checks import SERVING_FILES
 from pipeline.serving import serving_files
 
 FILES = ["models.config", "batching.config", "monitoring.config", "docker-compose.yaml"]
@@ -33,6 +34,10 @@ def test_every_model_is_served(serving):
         ("languages", "/models/languages"),
     ]
     assert not [path for path in serving.iterdir() if path.name.startswith(".")]
+
+
+def test_no_model_can_be_called_like_one_of_them(serving):
+    assert tuple(write_serving_files(serving)) == SERVING_FILES
 
 
 def test_the_composition_names_the_files_that_are_there(serving):

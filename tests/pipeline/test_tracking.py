@@ -290,6 +290,29 @@ def test_a_run_that_is_sent_again_keeps_its_trial(uri, tmp_path):
         assert losses(uri, each) == [(1, 0.5), (2, 0.25)]
 
 
+def test_columns_whose_names_mlflow_does_not_allow_stay_different(uri, tmp_path):
+    keep = {"a/b": "x", "a_b": "y", "语/言": "z", "c" * 300 + "1": "u", "c" * 300 + "2": "v"}
+    made = MadeRun(tmp_path, config={**settings(uri, experiment="词" * 250), "ingest": {"keep": keep}})
+    run, trial = finished(uri, made.make("ingest", "tokenize", "train", "evaluate"))
+    for found in (run.data.params, trial.data.params):
+        kept = {name: value for name, value in found.items() if name.startswith("ingest.keep.")}
+        assert sorted(kept.values()) == ["u", "v", "x", "y", "z"]
+        assert kept["ingest.keep.a_b"] == "y"
+        assert kept["ingest.keep.语_言"] == "z"
+    assert "pipeline.yaml" in listed(uri, run)  # in a folder whose name the disk takes
+
+
+def test_metrics_whose_names_mlflow_does_not_allow_stay_different(uri, tmp_path):
+    epochs = [{"epoch": 1, "a,b": 1.0, "a_b": 2.0, "a;b": 3.0, "d//e": 4.0, "seconds": 1.0}]
+    made = MadeRun(tmp_path, config=settings(uri), epochs=epochs).make("ingest", "tokenize")
+    made.train(1)
+    run, trial = finished(uri, made.make("train"))
+    for found in (run.data.metrics, trial.data.metrics):
+        alike = [value for name, value in found.items() if name.startswith("a_b")]
+        assert sorted(alike) == [1.0, 2.0, 3.0]
+        assert (found["a_b"], found["d/_/e"]) == (2.0, 4.0)
+
+
 def test_parameters_are_what_a_run_does_under_names_that_sort_well():
     config = {
         "seed": 7,
