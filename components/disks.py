@@ -31,13 +31,21 @@ class Entry(NamedTuple):
     modified: float
 
 
-def written_aside(path: Path, data: bytes) -> Path:
-    """Writes a file beside its place, from where it can be moved or linked there at once."""
+def written_aside(path: Path, data: bytes, private: bool = False) -> Path:
+    """Writes a file beside its place, from where it can be moved or linked there at once.
+
+    Args:
+        path: its place.
+        data: its content.
+        private: whether nobody but its owner may read it.
+    """
     for attempt in range(_TRIES):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{uuid.uuid4().hex}")
         try:
             with aside.open("xb") as file:
+                if private:
+                    os.fchmod(file.fileno(), 0o600)
                 file.write(data)
                 flush(file.fileno())
             return aside

@@ -126,10 +126,15 @@ def write(path: UPath, data: bytes) -> None:
         stores.patiently(path, lambda: path.fs.pipe_file(path.path, data))
 
 
-def create(path: UPath, data: bytes) -> None:
+def create(path: UPath, data: bytes, private: bool = False) -> None:
     """Puts a whole file where none has ever been; of many that try at the same time one succeeds.
 
     Where an answer is lost on its way, the file may be there although this fails: look whose it is.
+
+    Args:
+        path: where.
+        data: its content.
+        private: whether other users of this machine must not read it; a remote store has its own rules.
 
     Raises:
         FileExistsError: if there is one.
@@ -139,7 +144,7 @@ def create(path: UPath, data: bytes) -> None:
         with _memory if path.protocol == "memory" else contextlib.nullcontext():
             stores.patiently(path, lambda: path.fs.pipe_file(path.path, data, mode="create"))
         return
-    aside = disks.written_aside(local(path), data)
+    aside = disks.written_aside(local(path), data, private)
     try:
         os.link(aside, local(path))
         disks.sync_folder(local(path).parent)

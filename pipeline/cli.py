@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from components.errors import UserError
+from components.redaction import without_password
 from pipeline.cli_options import ConfigFile, Force, Overrides, Root, ServerName, SignatureName, Until
 from pipeline.output import drop_output, prepare_output, steady_output
 
@@ -209,12 +210,14 @@ def rollback(
 ) -> None:
     """Serve an earlier version again, as the newest, and make it the champion."""
     from components import files
-    from pipeline.serving.rollback import roll_back
+    from pipeline.serving.rollback import RolledBack, roll_back
 
-    done = roll_back(_versions_of(name, directory), version)
-    place = files.relative(done.directory)
-    print(f"version {done.source} is served again, as {place}, in place of version {done.old}")
-    print(done.registry)
+    def tell(done: RolledBack) -> None:
+        place = files.relative(done.directory)
+        print(f"version {done.source} is served again, as {place}, in place of version {done.old}")
+        print(done.registry, flush=True)
+
+    roll_back(_versions_of(name, directory), version, tell)
 
 
 @app.command()
@@ -309,10 +312,10 @@ def ui(
     from pipeline.serving.server import run_until_ended
     from pipeline.tracking.mlflow_client import ui_command
 
-    command = ui_command(load_config(config, set_ or []).tracking.uri, port=port)
+    command, environment = ui_command(load_config(config, set_ or []).tracking.uri, port=port)
     check_port(port, "--port")
     print(f"MLflow UI on http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
-    raise typer.Exit(run_until_ended(command))
+    raise typer.Exit(run_until_ended(command, environment))
 
 
 def _versions_of(name: str, directory: str) -> str:
@@ -326,11 +329,11 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(without_password(str(error)), file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         drop_output()
         sys.exit(1)
     except OSError as error:  # a full disk, no permission, a store that cannot be reached
-        print(error, file=sys.stderr)
+        print(without_password(str(error)), file=sys.stderr)
         sys.exit(1)

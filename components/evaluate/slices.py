@@ -42,7 +42,7 @@ class Slicing:
         """Sorts the names of groups: by length, or by the alphabet with the other values at the end."""
         if self.column == LENGTH:
             return int(name.partition("-")[0]), name
-        return int(name == OTHERS), name
+        return int(name == self._others), name
 
     def _names(self, answers: Answers) -> Iterator[str]:
         if self.column == LENGTH:
@@ -53,8 +53,20 @@ class Slicing:
             }
             yield from (by_length[len(text)] for text in answers.inputs)
             return
+        others, empty = self._others, _free(EMPTY, self.values)
         values = answers.expected if self.column == LABEL else answers.columns[self.column]
-        yield from ((value or EMPTY) if value in self.values else OTHERS for value in values)
+        yield from ((value or empty) if value in self.values else others for value in values)
+
+    @property
+    def _others(self) -> str:
+        return _free(OTHERS, self.values)
+
+
+def _free(name: str, values: frozenset[str]) -> str:
+    """A name for a group that is no value of the data."""
+    while name in values:
+        name = f"({name})"
+    return name
 
 
 def make_slicing(column: str, counts: Counter[int] | Counter[str]) -> Slicing:

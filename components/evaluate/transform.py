@@ -16,6 +16,7 @@ from components.artifacts.artifact import FileRef, Reference
 from components.artifacts.evaluation import join_answers, plot_name, write_figures
 from components.artifacts.examples import Examples
 from components.artifacts.tokens import Tokens
+from components.distinct import distinct
 from components.errors import UserError
 from components.evaluate.answers import Answers
 from components.evaluate.candidates import Candidate, Trained
@@ -216,7 +217,7 @@ class _Write(beam.DoFn):
             plots.calibration(report["calibration"], path("calibration"))
         if report["metrics"]:
             metric = next(iter(report["metrics"]))
+            columns = distinct(report["slices"], lambda column: re.sub(r"[^0-9A-Za-z_.-]", "_", column), 100)
             for column, slices in report["slices"].items():
-                name = f"by_{re.sub(r'[^0-9A-Za-z_.-]', '_', column)}"
-                plots.quality_by_slice(column, slices, metric, path(name))
-        return [attempt.add(name) for name in dict.fromkeys(names)]  # two columns may be spelled alike
+                plots.quality_by_slice(column, slices, metric, path(f"by_{columns[column]}"))
+        return [attempt.add(name) for name in names]

@@ -23,6 +23,7 @@ from components.patterns import why_unmatched
 from components.strict import FIELDS, Task
 from components.tokenize.config import TokenizeConfig
 from components.train.config import TrainConfig
+from pipeline.config.name_checks import check_experiment, check_name
 from pipeline.config.problems import KeyPath, Problem, did_you_mean, joined, quoted, shown
 from pipeline.config.train_checks import check_readout, check_train, check_validation
 
@@ -238,6 +239,10 @@ def misfits(task: Task, sections: Mapping[str, Any]) -> list[Problem]:
     problems = [
         problem for name, check in _CHECKS if name in sections for problem in check(task, sections[name])
     ]
+    if "tracking" in sections and sections["tracking"].experiment is not None:
+        problems += check_experiment(sections["tracking"].experiment)
+    if {"name", "root", "export"} <= sections.keys():
+        problems += check_name(sections["name"], sections["root"], sections["export"].directory)
     if {"ingest", "train"} <= sections.keys():
         problems += check_validation(sections["ingest"], sections["train"])
     if {"model", "train"} <= sections.keys():

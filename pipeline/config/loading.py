@@ -107,9 +107,14 @@ def _validated(data: dict[str, Any], look_for_files: bool) -> tuple[PipelineConf
 
 def _sound_sections(data: dict[str, Any], broken: set[str | int]) -> dict[str, Any]:
     """Returns the values that are valid by themselves, as the configuration would hold them."""
-    fields = PipelineConfig.model_fields
-    return {
+    fields, filled = PipelineConfig.model_fields, fill_defaults(data)
+    defaults = {
+        name: field.get_default(call_default_factory=True, validated_data={})
+        for name, field in fields.items()
+        if name not in filled and not field.is_required()
+    }
+    return defaults | {
         name: TypeAdapter(fields[name].rebuild_annotation()).validate_python(value)
-        for name, value in fill_defaults(data).items()
+        for name, value in filled.items()
         if name in fields and name not in broken
     }

@@ -28,9 +28,11 @@ class TrackingConfig(Strict):
     enabled: bool = True
     """Whether runs are recorded in MLflow at all."""
     uri: str = "sqlite:///mlflow.db"
-    """MLflow's tracking URI: a database or a server."""
+    """MLflow's tracking URI: a database or a server. A password in it is used and never recorded: for
+    `rnnpipe track` set `MLFLOW_TRACKING_URI` to the whole address. A server's may also stand in
+    `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`."""
     experiment: str | None = None
-    """The MLflow experiment. Default: `name`."""
+    """The MLflow experiment, of at most 400 characters. Default: `name`."""
 
 
 class LocalRunner(Strict):
@@ -57,7 +59,8 @@ class PipelineConfig(Strict):
 
     renamed: ClassVar[Mapping[str, str]] = {"beam": "runner, with type instead of runner in it"}
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-    """The model's name: of its directories, of the served model and of the MLflow experiment."""
+    """The model's name: of its directories, of the served model and of the MLflow experiment. At most 200
+    characters, and none of the names of what lies beside the models, such as `models.config`."""
     task: Task
     """`classification` (text to label) or `seq2seq` (text to text)."""
     root: str = "runs"

@@ -19,6 +19,7 @@ from components.artifacts.exported_model import ExportedModel
 from components.artifacts.tokens import Tokens
 from components.artifacts.trained_model import TrainedModel
 from components.errors import UserError
+from components.redaction import redacted
 from pipeline.config import flatten
 from pipeline.config.places import root_of
 from pipeline.run.folder import RunFolder, run_folders
@@ -89,7 +90,7 @@ class RunFacts:
 
     def parameters(self) -> dict[str, Any]:
         """Returns the configuration, flat."""
-        return flatten(self.record.config)
+        return flatten(redacted(self.record.config))
 
     def measured(self) -> Measured | None:
         """Reads what was measured; None if the run did not come to that, or its artifact is gone."""

@@ -14,12 +14,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from components import files
 from components.artifacts.trained_model import CURVES
 from components.evaluate.metrics import shown
+from components.redaction import redacted
 from pipeline.config import yaml_text
 from pipeline.report.compare import Comparison
 from pipeline.report.facts import RunFacts, evaluated_examples, measurements
 from pipeline.report.standings import Standing, standing
 from pipeline.run.console import command_line
-from pipeline.tracking.mlflow_client import published
 
 _REJECTED = 20  # rows shown
 
@@ -49,7 +49,7 @@ def card_page(run: RunFacts) -> str:
         else [],
         rejected=list(itertools.islice(run.rejected(), _REJECTED)),
         commands=_commands(run) if record.served else "",
-        config=yaml_text(published(record.config)),
+        config=yaml_text(redacted(record.config)),
     )
 
 

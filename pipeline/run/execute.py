@@ -17,6 +17,7 @@ from components.artifacts.exported_model import ExportedModel
 from components.errors import UserError
 from components.evaluate.verdict import Verdict
 from components.heartbeat import Heartbeat
+from components.redaction import without_password
 from components.reports import listening
 from pipeline.config import PipelineConfig, resolved
 from pipeline.config.places import Places
@@ -105,6 +106,7 @@ class Run:
         place = self._deployment.place_of(exported)
         if self._deployment.is_settled(exported):
             self._deployed = Deployed(Verdict(True), place)
+            self._announce(self._deployed)  # the run that pushed may have been killed before
             return True
         sight = self._deployment.look()
         if self._needs_measuring(sight):
@@ -302,7 +304,7 @@ class Run:
         """What went wrong, for people."""
         failure = failure_of(error, self._record(), self._folder)
         if self._verbose:
-            self._console.print(escape(failure.trace), highlight=False)
+            self._console.print(escape(without_password(failure.trace)), highlight=False)
         return failure.told(self._verbose)
 
     def _stop(self, status: str, message: str) -> None:
@@ -314,7 +316,7 @@ class Run:
         record = self._record()
         at_work = record.at_work.name if record and record.at_work else None
         where = f" in {at_work}" if at_work else ""
-        what = escape(message.removeprefix(f"{at_work}: "))
+        what = escape(without_password(message).removeprefix(f"{at_work}: "))
         self._console.print(f"[red]{status}{where}:[/] {what}", highlight=False, soft_wrap=True)
         self._console.print(
             f"kept: {', '.join(kept(record, self._folder)) or 'nothing yet'}", highlight=False

@@ -12,6 +12,7 @@ from typing import Any
 from upath import UPath
 
 from components import files, own_files
+from components.redaction import redacted
 from components.reports import Status
 from pipeline.plan.node import Plan, Read
 from pipeline.run.noted import End, OfArtifact, OfNode, Start, Tracked
@@ -146,9 +147,12 @@ class RunFolder:
         return sorted((report for report in found if report), key=lambda report: report["began"])
 
     def _create(self, name: str, values: dict[str, Any]) -> None:
-        data = json.dumps(values, indent=1, ensure_ascii=False).encode()
+        """Creates a file without passwords; where there were any, only its owner can read it."""
+        public = redacted(values)
+        private = json.dumps(public) != json.dumps(values)
+        data = json.dumps(public, indent=1, ensure_ascii=False).encode()
         try:
-            files.create(self.place / name, data)
+            files.create(self.place / name, data, private)
         except OSError:
             # An answer may be lost on its way: what is there decides.
             if not files.exists(self.place / name) or files.read(self.place / name) != data:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from rich.console import Console
 
+from components.redaction import without_password
 from pipeline.config import PipelineConfig
 from pipeline.config.places import Places
 from pipeline.plan.planning import make_plan
@@ -59,8 +60,8 @@ def run_pipeline(
 def _command(
     config_file: str, overrides: Collection[str], until: str | None, force: Collection[str], verbose: bool
 ) -> str:
-    """The command that goes on with this run."""
-    options = [f"--set={override}" for override in overrides]
+    """The command that goes on with this run; passwords are left out, for logs keep what is printed."""
+    options = [f"--set={without_password(override)}" for override in overrides]
     options += [f"--until={until}"] if until else []
     options += [f"--force={stage}" for stage in force]
     options += ["--verbose"] if verbose else []

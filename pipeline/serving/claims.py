@@ -5,6 +5,7 @@
                            <N>.accepted-<hash>.json  good enough by other rules, too
                            <N>.meant-<hash>.json     meant for another registry, too
                            <N>.registered-<hash>.json
+                           <N>.complete.json         a rollback whose result was told
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from components import files, own_files
 from components.artifacts.artifact import Reference
 from components.artifacts.exported_model import ExportedModel, ModelId
 from components.errors import UserError
+from pipeline.config.name_checks import CLAIMS
 from pipeline.serving.versions import Content, Note
 
 PUSHED, CLOSED = "pushed", "closed"
@@ -160,7 +162,7 @@ class Claims:
 
     def __init__(self, base: UPath) -> None:
         self._base = base
-        self._folder = base.parent / f"{base.name}.rnnpipe"
+        self._folder = base.parent / f"{base.name}{CLAIMS}"
         # What was created exclusively does not change.
         self._read: dict[int, Claim] = {}
         self._states: dict[int, str] = {}
@@ -267,6 +269,18 @@ class Claims:
         meant = claim is not None and claim.tracking == registry
         return meant or files.exists(self._mark(number, "meant", registry))
 
+    def complete_rollback(self, number: int) -> None:
+        """Notes that a version was brought back, and that whoever asked for it knows.
+
+        Raises:
+            UserError: if it cannot be written.
+        """
+        self._note(self._complete(number), {"complete": "rollback"})
+
+    def is_complete_rollback(self, number: int) -> bool:
+        """Whether that was noted of a version."""
+        return files.exists(self._complete(number))
+
     def registered(self, number: int, registry: str) -> bool:
         """Whether this registry has a version."""
         return files.exists(self._mark(number, "registered", registry))
@@ -292,8 +306,11 @@ class Claims:
         Raises:
             UserError: if it cannot be written.
         """
+        self._note(self._mark(number, kind, value), {kind: value})
+
+    def _note(self, path: UPath, values: dict[str, Any]) -> None:
         try:
-            self._create(self._mark(number, kind, value), {kind: value})
+            self._create(path, values)
         except FileExistsError:
             pass
         except OSError as error:
@@ -308,6 +325,9 @@ class Claims:
 
     def _done(self, number: int) -> UPath:
         return self._folder / f"{number}.done.json"
+
+    def _complete(self, number: int) -> UPath:
+        return self._folder / f"{number}.complete.json"
 
     def _mark(self, number: int, kind: str, value: str) -> UPath:
         return self._folder / f"{number}.{kind}-{hashlib.sha256(value.encode()).hexdigest()[:12]}.json"

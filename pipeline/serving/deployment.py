@@ -16,11 +16,12 @@ from upath import UPath
 
 from components import files
 from components.errors import UserError
+from components.redaction import without_password
 from pipeline.config import PipelineConfig
 from pipeline.serving.served import Pushed, Seen, Served
 from pipeline.serving.verdict import ChampionStanding, Situation, decide
 from pipeline.tracking.champion import Champion, find_champion
-from pipeline.tracking.mlflow_client import absolute_uri, without_password
+from pipeline.tracking.mlflow_client import absolute_uri
 from pipeline.tracking.registry import is_registered
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ class Deployment:
                 return Deployed(verdict, self.place_of(exported))
             if not verdict.push:
                 self._served.accept(sight.seen, self._rules, self._registry)
+                self._served.prune(self._config.export.keep_versions)  # the run that pushed may not have
                 return Deployed(verdict, self.place_of(exported))
             pushed = self._push(exported, sight)
             if pushed is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from upath import UPath
@@ -10,11 +11,12 @@ from upath import UPath
 from components import files
 from components.artifacts.exported_model import ModelId
 from components.errors import UserError
+from components.redaction import without_password
 from pipeline.serving.claims import Claim
 from pipeline.serving.served import Seen, Served
 from pipeline.serving.versions import Content
-from pipeline.tracking.mlflow_client import one_line, open_client, quiet_mlflow, without_password
-from pipeline.tracking.registry import give_alias, registered
+from pipeline.tracking.mlflow_client import one_line, open_client, quiet_mlflow
+from pipeline.tracking.registry import move_alias, registered
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,63 @@ class RolledBack:
     registry: str
 
 
-def roll_back(base: str | os.PathLike[str], version: int | None = None) -> RolledBack:
+def roll_back(
+    base: str | os.PathLike[str],
+    version: int | None = None,
+    tell: Callable[[RolledBack], None] = lambda done: None,
+) -> RolledBack:
     """Pushes an earlier version again, as the newest, and makes it the champion.
 
-    The version that gave way stays where it is, but a run that makes the same model does not push it again.
+    It may be repeated: one that was killed is completed, and only the next goes further back. The version
+    that gave way stays where it is, but a run that makes the same model does not push it again.
 
     Args:
         base: the served model's directory, such as serving/dates.
         version: which one; None for the newest that is another model.
+        tell: is called with what was done, before it counts as complete.
 
     Raises:
         UserError: if there is no such version, or it cannot be copied.
     """
     directory = files.resolve(base)
     served = Served(directory.parent, directory.name)
+    seen = served.complete_unfinished()
+    claim = None
+    last = served.claims.of(seen.newest) if seen.newest is not None else None
+    if last is not None and _is_wanted(served, last, version):
+        version = last.brings_back
+        claim = None if served.damage(seen) else last
+    if claim is None:
+        claim = _push_again(served, base, version)
+    source = claim.brings_back
+    assert source is not None
+    sentences = []
+    for registry in dict.fromkeys(served.claims.registries(source) + served.claims.registries(claim.number)):
+        if not served.claims.meant(claim.number, registry):
+            served.claims.mark(claim.number, "meant", registry)
+        moved, sentence = _move_alias(served, claim, registry)
+        sentences.append(sentence)
+        if moved:
+            served.claims.mark(claim.number, "registered", registry)
+    old = max((number for number in served.look().versions if number < claim.number), default=source)
+    place = served.base / str(claim.number)
+    done = RolledBack(old, source, place, "; ".join(sentences) or "it is in no registry")
+    tell(done)
+    served.claims.complete_rollback(claim.number)
+    return done
+
+
+def _is_wanted(served: Served, last: Claim, version: int | None) -> bool:
+    """Whether what was claimed last is the rollback that is asked for now, by the same command."""
+    if last.brings_back is None:
+        return False
+    return last.brings_back == version or (
+        version is None and not served.claims.is_complete_rollback(last.number)
+    )
+
+
+def _push_again(served: Served, base: str | os.PathLike[str], version: int | None) -> Claim:
+    """Pushes an earlier version as the newest, and returns the claim by which it came."""
     while True:
         seen = served.complete_unfinished()
         if seen.newest is None:
@@ -79,17 +124,7 @@ def roll_back(base: str | os.PathLike[str], version: int | None = None) -> Rolle
         )
         claim = served.claim(seen, wanted)
         if claim is not None and served.complete(claim, files_there):
-            break
-    said = []
-    for registry in registries:
-        moved, sentence = _move_alias(served.name, content.digest, registry, source)
-        said.append(sentence)
-        if moved:
-            served.claims.mark(claim.number, "registered", registry)
-        if registry != claim.tracking:
-            served.claims.mark(claim.number, "meant", registry)
-    directory = served.base / str(claim.number)
-    return RolledBack(seen.newest, source, directory, "; ".join(said) or "it is in no registry")
+            return claim
 
 
 def _earlier(served: Served, seen: Seen) -> int:
@@ -125,29 +160,28 @@ def _given_up(served: Served, seen: Seen, content: Content) -> tuple[ModelId, ..
     return tuple(sorted(given_up - {content.model}))
 
 
-def _move_alias(name: str, digest: str, tracking: str, version: int) -> tuple[bool, str]:
-    """Moves the alias in the registry; whatever goes wrong there is said, for what is served is served."""
+def _move_alias(served: Served, claim: Claim, tracking: str) -> tuple[bool, str]:
+    """Moves the alias in a registry; a failure there is only reported, for the model is served."""
     quiet_mlflow()
+    mlflow = f"MLflow at {without_password(tracking)}"
+    again = f"rnnpipe rollback {served.name} --version {claim.brings_back}"
     try:
         client = open_client(tracking)
-        registered_version = registered(client, name, digest)
-        if registered_version is None:
-            where = f"MLflow at {without_password(tracking)}"
+        if registered(client, served.name, claim.content.digest) is None:
             return False, (
-                f"{where} has no version of it, and the alias stays where it was; runs are compared with "
+                f"{mlflow} has no version of it, and the alias stays where it was; runs are compared with "
                 "what is served"
             )
-        give_alias(client, name, registered_version.version)
+        champion = move_alias(client, served)
     except Exception as error:
         code = getattr(error, "error_code", "")
         if code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"):
             wanted = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-            return False, (
-                f"MLflow at {without_password(tracking)} wants a user: set {wanted}, then "
-                f"rnnpipe rollback {name} --version {version}"
-            )
+            return False, f"{mlflow} wants a user: set {wanted}, then {again}"
         return False, (
-            f"MLflow at {without_password(tracking)} could not be updated ({one_line(error)}): set the alias "
-            f"champion there by hand, or when it answers: rnnpipe rollback {name} --version {version}"
+            f"{mlflow} could not be updated ({one_line(error)}): set the alias champion there by hand, or "
+            f"when it answers: {again}"
         )
-    return True, f"version {registered_version.version} is the champion in MLflow"
+    if champion is None:
+        return False, f"{mlflow} has no version of what was pushed meanwhile; the alias stays where it was"
+    return True, f"version {champion.version} is the champion in MLflow"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from upath import UPath
 
 from components import files
+from pipeline.config.name_checks import SERVING_FILES
 from pipeline.serving.versions import versions
 
 _MARK = "# Written by rnnpipe at each push. Remove this line to keep your own changes.\n"
@@ -51,7 +54,7 @@ services:
 def write_serving_files(directory: UPath) -> list[str]:
     """Writes models.config, batching.config, monitoring.config and docker-compose.yaml beside the models.
 
-    Files that were changed by somebody, who has removed their first line, are left alone.
+    Files that are up to date, or were changed by somebody, who has removed their first line, are left alone.
 
     Args:
         directory: the one that holds a directory of versions for each model.
@@ -59,19 +62,26 @@ def write_serving_files(directory: UPath) -> list[str]:
     Returns:
         The names of the files that were written.
     """
-    models = [name for name in files.names(directory) if versions(directory / name)]
+    written: list[str] = []
+    while True:
+        models = _models(directory)
+        written += _write(directory, models)
+        if _models(directory) == models:  # another model may have been pushed, and its list overwritten
+            return list(dict.fromkeys(written))
+
+
+def _models(directory: UPath) -> list[str]:
+    return [name for name in files.names(directory) if versions(directory / name)]
+
+
+def _write(directory: UPath, models: Sequence[str]) -> list[str]:
     listed = "".join(_MODEL.format(name=name) for name in models)
-    contents = {
-        "models.config": f"model_config_list {{\n{listed}}}\n",
-        "batching.config": _BATCHING,
-        "monitoring.config": _MONITORING,
-        "docker-compose.yaml": _COMPOSE,
-    }
-    written = [name for name in contents if _is_ours(directory / name)]
-    for name in written:
-        files.write(directory / name, (_MARK + contents[name]).encode())  # whole: a server may be reading it
+    contents = (f"model_config_list {{\n{listed}}}\n", _BATCHING, _MONITORING, _COMPOSE)
+    written = []
+    for name, content in zip(SERVING_FILES, contents, strict=True):
+        path, data = directory / name, (_MARK + content).encode()
+        there = files.read(path) if files.exists(path) else None
+        if there != data and (there is None or there.startswith(_MARK.encode())):
+            files.write(path, data)  # whole: a server may be reading it
+            written.append(name)
     return written
-
-
-def _is_ours(path: UPath) -> bool:
-    return not files.exists(path) or files.read(path).startswith(_MARK.encode())

@@ -146,6 +146,8 @@ def find_champion(uri: str, name: str) -> Champion | None:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise UserError(unreachable(uri, error)) from error
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(unreachable(uri, error)) from error
     weights, _, decoding = version.tags.get(MODEL, "").partition("-")

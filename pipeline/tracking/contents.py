@@ -6,21 +6,22 @@ import json
 import math
 import numbers
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from components import files
 from components.artifacts.artifact import Artifact, Reference
 from components.artifacts.evaluation import Evaluation
+from components.distinct import distinct
 from components.errors import UserError
+from components.redaction import redacted
 from pipeline.config import flatten, yaml_text
 from pipeline.plan.node import FIRST
 from pipeline.run.folder import RunFolder
 from pipeline.run.record import DONE, NodeRecord, RunRecord
 from pipeline.stages import stage_named
 from pipeline.stages.log import DatasetFacts, StageLog, epochs_seconds
-from pipeline.tracking.mlflow_client import published
 
 Artifacts = Callable[[str], Artifact | None]
 """Gives a node's artifact, by the node's name."""
@@ -93,7 +94,7 @@ class Contents:
             record: the run's, as it is now.
             artifacts: gives those of its nodes.
         """
-        config = published(record.config)
+        config = redacted(record.config)
         trials = list(dict.fromkeys(trial for node in record.nodes.values() for trial in node.trials))
         rules = json.dumps(config.get("evaluate", {}).get("bless"))
         tags = _tags({"pipeline": record.name, "bless": rules, **record.code})
@@ -191,22 +192,31 @@ def params(config: Mapping[str, Any]) -> dict[str, str]:
     layers = {name: config.get("model", {}).get(name) for name in _LAYERS}
     short = {name: kind["type"] if isinstance(kind, dict) else kind for name, kind in layers.items() if kind}
     flat = {k: value for k, value in flatten(dict(config)).items() if not k.startswith("evaluate.bless")}
-    return {clean_name(key): str(value)[:_PARAMETER_LENGTH] for key, value in (short | flat).items()}
+    values = short | flat
+    names = _allowed(values)
+    return {names[key]: str(value)[:_PARAMETER_LENGTH] for key, value in values.items()}
 
 
 def clean_name(text: str) -> str:
-    """Returns a name that MLflow allows."""
-    cleaned = re.sub(r"[^\w.\- :]", "_", text)[:_NAME_LENGTH]
+    """Replaces what MLflow does not allow in a name."""
+    cleaned = re.sub(r"[^\w.\- :]", "_", text)
     return cleaned if cleaned.strip(".") else f"_{cleaned}"
 
 
+def _allowed(names: Iterable[str], clean: Callable[[str], str] = clean_name) -> dict[str, str]:
+    """Names that MLflow allows, by those that were chosen."""
+    return distinct(names, clean, _NAME_LENGTH)
+
+
 def _tags(values: Mapping[str, str]) -> dict[str, str]:
-    return {clean_name(key): value[:_TAG_LENGTH] for key, value in values.items() if value}
+    names = _allowed(values)
+    return {names[key]: value[:_TAG_LENGTH] for key, value in values.items() if value}
 
 
 def _points(values: Mapping[str, Any], time: int, step: int = 0) -> tuple[Point, ...]:
+    names = _allowed(values, lambda name: "/".join(map(clean_name, name.split("/"))))
     return tuple(
-        Point("/".join(map(clean_name, name.split("/"))), float(value), time, step)
+        Point(names[name], float(value), time, step)
         for name, value in values.items()
         if isinstance(value, numbers.Real) and math.isfinite(value)
     )

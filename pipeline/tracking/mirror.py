@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from components import files
 from components.addresses import file_address
 from components.errors import UserError
+from components.redaction import without_password
 from pipeline.run.folder import RunFolder
 from pipeline.run.record import RunRecord
 from pipeline.tracking.contents import PARAMETERS, RUN, Artifacts, Contents, Part, Point, clean_name
@@ -22,7 +23,6 @@ from pipeline.tracking.mlflow_client import (
     database_path,
     failure_of,
     open_client,
-    without_password,
 )
 from pipeline.tracking.mlflow_run import MlflowRun
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _RECORD, _PARENT, _TRIAL = "rnnpipe.run", "mlflow.parentRunId", "rnnpipe.trial"  # tags
+_FOLDER_LENGTH = 200  # bytes
+_TRIES = 8  # at creating what other processes create, too; with every failure one of them has succeeded
 
 
 class Mirror:
@@ -70,12 +72,7 @@ class Mirror:
             return True
         for part in self._left(parts):
             try:
-                if not self._runs:
-                    self._open(record, parts)
-                if part.of not in looked:
-                    self._runs[part.of].look()
-                    looked.add(part.of)
-                self._send(part)
+                self._deliver(part, looked, record, parts)
                 self._arrived[part.of, part.label] = part
             except Exception as error:
                 self.error, failure = error, failure_of(error)
@@ -101,6 +98,22 @@ class Mirror:
 
     def _left(self, parts: Sequence[Part]) -> list[Part]:
         return [part for part in parts if self._arrived.get((part.of, part.label)) != part]
+
+    def _deliver(self, part: Part, looked: set[str], record: RunRecord, parts: Sequence[Part]) -> None:
+        """Sends what a run lacks of a part; looks again where another process was quicker."""
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                if not self._runs:
+                    self._open(record, parts)
+                if part.of not in looked:
+                    self._runs[part.of].look()
+                    looked.add(part.of)
+                self._send(part)
+                return
+            except Exception as error:
+                if not tries_left or failure_of(error) is not Failure.CONFLICT:
+                    raise
+                looked.discard(part.of)
 
     def _send(self, part: Part) -> None:
         run = self._runs[part.of]
@@ -162,7 +175,9 @@ class Mirror:
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             database = database_path(self.uri)
-            folder = database.parent / "mlartifacts" / clean_name(name) if database else None
+            # In many letters a name of a folder has few characters; the ids of runs keep them apart.
+            short = clean_name(name).encode()[:_FOLDER_LENGTH].decode(errors="ignore")
+            folder = database.parent / "mlartifacts" / short if database else None
             try:
                 return str(client.create_experiment(name, folder and file_address(folder)))
             except MlflowException:  # another process was quicker

@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import sqlite3
 import sys
 import warnings
-from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components.addresses import sqlite_address, sqlite_path
 from components.errors import UserError
+from components.redaction import without_password
+from pipeline.tracking.database import ready
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,11 +30,16 @@ _ENVIRONMENT = {
 }
 
 
+# What databases say, through whatever server, where two have created the same row.
+_TAKEN = ("unique constraint", "duplicate key", "duplicate entry", "resource_already_exists")
+
+
 class Failure(Enum):
     """What an error says of the next try."""
 
     UNREACHABLE = "nobody answers: nothing else can be sent now either"
     TEMPORARY = "this was answered, but cannot be taken now"
+    CONFLICT = "another process has created the same thing at this moment: look again"
     PERMANENT = "this can never be sent"
 
 
@@ -49,7 +54,14 @@ def quiet_mlflow() -> None:
 
 
 def absolute_uri(uri: str) -> str:
-    """The tracking URI with a relative database path meant from the working directory of this moment."""
+    """The tracking URI with a relative database path meant from the working directory of this moment.
+
+    Records hold no password: one that was read there is completed by MLFLOW_TRACKING_URI, if that is the same
+    address.
+    """
+    whole = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if whole != uri and without_password(whole) == uri:
+        return whole
     database = database_path(uri)
     return sqlite_address(database) if database else uri
 
@@ -60,45 +72,23 @@ def database_path(uri: str) -> Path | None:
 
 
 def open_client(uri: str) -> MlflowClient:
-    """Makes a client; processes that would both make the tables of a new SQLite database are kept apart."""
+    """Makes a client; a SQLite database is created first if it is not there.
+
+    Raises:
+        UserError: if MLflow cannot use the database.
+    """
     from mlflow import MlflowClient
 
-    with _alone(database_path(uri)):
+    with ready(database_path(uri)):
         return MlflowClient(absolute_uri(uri))
 
 
-@contextlib.contextmanager
-def _alone(database: Path | None) -> Iterator[None]:
-    if database is None:
-        yield
-        return
-    from filelock import FileLock
-
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{database}.lock", timeout=60):
-        # MLflow would try a file that is no database for minutes.
-        with contextlib.closing(sqlite3.connect(database)) as connection:
-            connection.execute("PRAGMA schema_version")
-        yield
-
-
 def one_line(error: Exception | None) -> str:
-    """What an error says, for a sentence."""
+    """What an error says, for a sentence; what others say is shortened."""
     text = without_password(" ".join(str(error or "").split())).rstrip(".")
-    return text if len(text) <= 300 else f"{text[:130]} … {text[-170:]}"  # causes stand at the end
-
-
-def without_password(text: str) -> str:
-    """The text without the user and password of the addresses in it."""
-    return re.sub(r"://[^/@\s]+@", "://", text)
-
-
-def published(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns a record's configuration without the password that MLflow's address may have."""
-    if "tracking" not in config:
-        return config
-    tracking = config["tracking"]
-    return {**config, "tracking": {**tracking, "uri": without_password(tracking["uri"])}}
+    return (
+        text if len(text) <= 300 or isinstance(error, UserError) else f"{text[:130]} … {text[-170:]}"
+    )  # causes stand at the end
 
 
 def failure_of(error: Exception) -> Failure:
@@ -114,6 +104,8 @@ def failure_of(error: Exception) -> Failure:
     chain = (error, error.__cause__, error.__context__)  # MLflow wraps what went wrong on the way
     if any(isinstance(cause, requests.exceptions.RetryError) for cause in chain):
         return Failure.TEMPORARY  # an answer that asks to come again
+    if any(words in str(error).lower() for words in _TAKEN):
+        return Failure.CONFLICT
     status = _status(error)
     if status is not None:
         return Failure.TEMPORARY if status == 429 or status >= 500 else Failure.PERMANENT
@@ -135,8 +127,10 @@ def _status(error: Exception) -> int | None:
     return None
 
 
-def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]:
-    """Returns the command that shows the runs in a browser.
+def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> tuple[list[str], dict[str, str]]:
+    """Returns the command that shows the runs in a browser, and the environment it needs.
+
+    The address is passed in the environment: a command line is shown to everybody on the machine.
 
     Args:
         uri: where MLflow keeps its runs.
@@ -151,9 +145,10 @@ def ui_command(uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]
     database = database_path(uri)
     if database and not database.exists():
         raise UserError(
-            f"{database} does not exist; expected the database of earlier runs (tracking.uri: {uri}), which "
-            "the first `rnnpipe run` makes."
+            f"{database} does not exist; expected the database of earlier runs (tracking.uri: "
+            f"{without_password(uri)}), which the first `rnnpipe run` makes."
         )
-    store = absolute_uri(uri)
-    options = ["--backend-store-uri", store, "--host", host, "--port", str(port)]
-    return [sys.executable, "-m", "mlflow", "ui", *options]
+    with ready(database):  # MLflow's server would try an unfinished one for minutes
+        pass
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port)]
+    return command, {"MLFLOW_BACKEND_STORE_URI": absolute_uri(uri)}

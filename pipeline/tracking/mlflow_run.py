@@ -98,7 +98,6 @@ class MlflowRun:
 
     def _log_datasets(self, facts: Sequence[DatasetFacts]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
-        from mlflow.exceptions import MlflowException
 
         inputs = [
             DatasetInput(
@@ -114,13 +113,7 @@ class MlflowRun:
             for fact in facts
             if (f"{self._experiment}-{fact.context}", fact.digest) not in self._datasets
         ]
-        try:
-            if inputs:
-                self._client.log_inputs(self.id, inputs)
-        except MlflowException as error:
-            if error.error_code != "BAD_REQUEST":
-                raise
-            # Another run has made the same data set at the same moment; now it is there.
+        if inputs:
             self._client.log_inputs(self.id, inputs)
 
     def _log_files(self, wanted: Mapping[str, bytes | tuple[Artifact, str]]) -> None:

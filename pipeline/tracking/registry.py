@@ -14,6 +14,7 @@ import components.export
 from components import files
 from components.artifacts.evaluation import Evaluation
 from components.errors import UserError
+from components.redaction import without_password
 from pipeline.serving.served import Served
 from pipeline.serving.versions import Content, local_copy
 from pipeline.tracking.mlflow_client import (
@@ -21,7 +22,6 @@ from pipeline.tracking.mlflow_client import (
     one_line,
     open_client,
     quiet_mlflow,
-    without_password,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ def is_registered(uri: str, name: str, digest: str) -> bool:
     quiet_mlflow()
     try:
         return registered(open_client(uri), name, digest) is not None
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(unreachable(uri, error)) from error
 
@@ -83,8 +85,10 @@ def save_pyfunc(directory: Path, saved_model: Path, example: str) -> None:
     )
 
 
-def log_model(client: MlflowClient, run_id: str, name: str, served: Path, example: str) -> str:
-    """Logs a SavedModel with a run, as a pyfunc model.
+def log_model(
+    client: MlflowClient, run_id: str, name: str, served: Path, example: str, digest: str = ""
+) -> str:
+    """Logs a SavedModel with a run, as a pyfunc model, unless the run has it.
 
     Args:
         client: of MLflow.
@@ -92,30 +96,40 @@ def log_model(client: MlflowClient, run_id: str, name: str, served: Path, exampl
         name: what the model is called.
         served: its directory.
         example: a text to ask it.
+        digest: of its files, by which it is recognised; empty if it is not to be.
 
     Returns:
         MLflow's id of the model.
     """
     from mlflow.entities import LoggedModelOutput
 
+    experiment = client.get_run(run_id).info.experiment_id
+    if digest:  # it may have been logged by a process that was killed before it could register it
+        wanted = f"tags.`{DIGEST}` = '{digest}' AND source_run_id = '{run_id}'"
+        for logged in client.search_logged_models([experiment], wanted):
+            if logged.status == "READY" and client.list_logged_model_artifacts(logged.model_id):
+                return str(logged.model_id)
     with tempfile.TemporaryDirectory() as folder:
         directory, saved_model = Path(folder) / "pyfunc", Path(folder) / SAVED_MODEL.name
         shutil.copytree(served, saved_model)  # under this name it is found again
         save_pyfunc(directory, saved_model, example)
-        run = client.get_run(run_id)
         model = client.create_logged_model(
-            run.info.experiment_id,
+            experiment,
             name=re.sub(r"[^\w-]", "-", name),  # MLflow allows no dots here
             source_run_id=run_id,
+            tags={DIGEST: digest} if digest else {},
         )
         client.log_model_artifacts(model.model_id, str(directory))
-    client.finalize_logged_model(model.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
 
 
 def register(client: MlflowClient, name: str, content: Content, model_id: str, run_id: str) -> ModelVersion:
     """Makes a version of a logged model, and the registered model if it is the first.
+
+    Of processes that register the same files at once the first has its way; what the others have created
+    they delete.
 
     Args:
         client: of MLflow.
@@ -123,6 +137,9 @@ def register(client: MlflowClient, name: str, content: Content, model_id: str, r
         content: what its files are.
         model_id: MLflow's id of the logged model.
         run_id: the run it comes from.
+
+    Returns:
+        The version that has these files.
     """
     from mlflow.exceptions import MlflowException
 
@@ -131,20 +148,29 @@ def register(client: MlflowClient, name: str, content: Content, model_id: str, r
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
-        client.create_registered_model(name)
+        try:
+            client.create_registered_model(name)
+        except MlflowException as taken:  # another process was quicker
+            if taken.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
     model = client.get_logged_model(model_id)
     tags = {DIGEST: content.digest}
     if content.model is not None:
         tags[MODEL] = "-".join(content.model)
-    return client.create_model_version(
+    version = client.create_model_version(
         name, model.artifact_location, run_id=run_id, tags=tags, model_id=model_id
     )
+    first = registered(client, name, content.digest) or version
+    if int(first.version) < int(version.version):
+        client.delete_model_version(name, version.version)
+        client.delete_logged_model(model_id)
+    return first
 
 
 def registered(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
-    """The newest version of a registered model that has these files."""
+    """The first version of a registered model that has these files."""
     versions = client.search_model_versions(f"name = '{name}' and tags.`{DIGEST}` = '{digest}'")
-    return max(versions, key=lambda each: int(each.version), default=None)
+    return min(versions, key=lambda each: int(each.version), default=None)
 
 
 def register_served(
@@ -195,26 +221,32 @@ def make_champion(
         return  # it has been removed since
     version = registered(client, name, content.digest)
     if version is None:
-        model_id = log_model(client, run_id, name, local_copy(directory), example)
+        model_id = log_model(client, run_id, name, local_copy(directory), example, content.digest)
         version = register(client, name, content, model_id, run_id)
     if number == served.look().newest:  # another model may have followed
-        give_alias(client, name, version.version)
-        _follow(client, served, number, without_password(uri))
+        move_alias(client, served)
     served.claims.mark(number, "registered", without_password(uri))
 
 
-def _follow(client: MlflowClient, served: Served, number: int, registry: str) -> None:
-    """Gives the alias to what has been pushed and registered while it was given to an earlier version."""
-    seen = served.look()
-    newest = seen.newest
-    if newest is None or newest <= number or not served.claims.registered(newest, registry):
-        return
-    content = served.content(newest, seen.versions[newest])
-    version = registered(client, served.name, content.digest) if content else None
-    if version is not None:
-        give_alias(client, served.name, version.version)
+def move_alias(client: MlflowClient, served: Served) -> ModelVersion | None:
+    """Gives the alias to the newest served version, also if that is pushed at this very moment.
 
+    Whoever registers a newer version gives it the alias afterwards; so the last one to look sees it.
 
-def give_alias(client: MlflowClient, name: str, version: str) -> None:
-    """Gives a version the alias."""
-    client.set_registered_model_alias(name, CHAMPION, version)
+    Args:
+        client: of MLflow.
+        served: the model.
+
+    Returns:
+        The registry's version that has the alias now; None if it has no version of what is served.
+    """
+    while True:
+        seen = served.look()
+        newest = seen.newest
+        content = served.content(newest, seen.versions[newest]) if newest is not None else None
+        version = registered(client, served.name, content.digest) if content else None
+        if version is None:
+            return None
+        client.set_registered_model_alias(served.name, CHAMPION, version.version)
+        if served.look().newest == newest:
+            return version

@@ -11,11 +11,12 @@ import threading
 import time
 from dataclasses import replace
 
+from components.redaction import without_password
 from pipeline.run.folder import RunFolder
 from pipeline.run.record import RunRecord
 from pipeline.tracking.contents import Artifacts, Point
 from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.mlflow_client import one_line, quiet_mlflow, without_password
+from pipeline.tracking.mlflow_client import one_line, quiet_mlflow
 from pipeline.tracking.system_metrics import INTERVAL, SystemMetrics
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two syncs, and at most while MLflow fails
@@ -77,9 +78,12 @@ class Tracker:
         if not missing:
             return []
         error = one_line(self._mirror.error) or f"no answer in {timeout:g} s"
+        later = f"`rnnpipe track {self._run}` sends it later"
+        if without_password(self._mirror.uri) != self._mirror.uri:
+            later += ", with the whole address in MLFLOW_TRACKING_URI, for records hold no password"
         return [
             f"MLflow at {without_password(self._mirror.uri)} did not get {', '.join(missing)}: {error}. "
-            f"The artifacts are complete: `rnnpipe track {self._run}` sends it later."
+            f"The artifacts are complete: {later}."
         ]
 
     def _work(self) -> None:

@@ -244,6 +244,18 @@ class Choosing(Answering):
         }
 
 
+def test_every_column_has_a_picture_of_its_own(upstream):
+    """Also where their names are alike once they are names of files, or are too long for one."""
+    columns = ["a/b", "a_b", "语言", "来源", "x" * 300]
+    rows = [(text, answer, *"vwvwv") for text, answer in (("eins", "7"), ("drei", "3"))]
+    config = EvaluateConfig(batch_size=2, slices=columns)
+    evaluation, _ = run(upstream(rows, kept=columns), config=config)
+    assert list(evaluation.report()["slices"]) == columns
+    names = [name for name, _ in evaluation.plots()]
+    assert len(names) == 5
+    assert "by_a_b.png" in names
+
+
 def test_two_labels_have_a_curve_and_columns_have_slices(upstream):
     rows = [
         ("eins", "yes", "odd"),

@@ -51,6 +51,16 @@ def test_labels_and_columns():
     assert parts["war"].columns == {"topic": ["war", "war"]}
 
 
+def test_values_that_are_called_like_a_group_of_ours_are_groups_of_their_own():
+    values = ["(others)", "(empty)", "", "(others)", *(f"{number:02}" for number in range(47)), "zz"]
+    texts = ["x"] * len(values)
+    slicing = make_slicing("topic", Counter([*values, "(empty)", ""]))
+    found = sizes(slicing, Answers.of(texts, texts, texts, columns={"topic": values}))
+    assert (found["(others)"], found["(empty)"], found["((empty))"]) == (2, 1, 1)
+    assert list(found.items())[-1] == ("((others))", 1)
+    assert len(found) == 51
+
+
 @pytest.mark.parametrize("values", [51, 200])
 def test_rare_values_are_one_slice_at_the_end(values):
     topics = [f"{number:03}" for number in range(values)] + ["999"] * 2

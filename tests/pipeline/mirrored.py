@@ -14,7 +14,10 @@ READS = {
     "get_metric_history",
     "search_runs",
     "get_experiment_by_name",
+    "get_logged_model",
     "get_registered_model",
+    "list_logged_model_artifacts",
+    "search_logged_models",
     "search_model_versions",
     "get_model_version_by_alias",
 }

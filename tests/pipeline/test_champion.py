@@ -12,6 +12,7 @@ from components import files
 from components.artifacts.evaluation import Evaluation
 from components.errors import UserError
 from components.export.saved_model import export_saved_model
+from pipeline.config.name_checks import LONGEST_NAME
 from pipeline.run import observe
 from pipeline.run.folder import RunFolder
 from pipeline.serving.rollback import roll_back
@@ -19,7 +20,7 @@ from pipeline.serving.served import Served
 from pipeline.serving.versions import versions
 from pipeline.tracking.champion import find_champion
 from pipeline.tracking.registry import (
-    give_alias,
+    CHAMPION,
     log_model,
     make_champion,
     register,
@@ -152,7 +153,7 @@ def test_a_champion_of_another_kind_is_told_before_anything_runs(foreign, tmp_pa
         found.fetch(tmp_path / "copy")
 
 
-@pytest.mark.parametrize("name", ["letters", "letters.v2"])
+@pytest.mark.parametrize("name", ["letters", "letters.v2", "x" * LONGEST_NAME])
 def test_any_name_of_a_pipeline_can_be_registered(tmp_path, name):
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     run = client.create_run(client.create_experiment("e", (tmp_path / "files").as_uri()))
@@ -162,7 +163,7 @@ def test_any_name_of_a_pipeline_can_be_registered(tmp_path, name):
     model_id = log_model(client, run.info.run_id, name, model, "hello")
     content = content_of(model, "m")
     version = register(client, name, content, model_id, run.info.run_id)
-    give_alias(client, name, version.version)
+    client.set_registered_model_alias(name, CHAMPION, version.version)
     found = find_champion(f"sqlite:///{tmp_path}/mlflow.db", name)
     assert (found.model, found.digest) == (content.model, content.digest)
     assert registered(client, name, content.digest).version == version.version
@@ -202,7 +203,5 @@ def test_there_is_no_champion_where_nothing_was_registered(tmp_path):
 
 def test_a_broken_database_is_told(tmp_path):
     (tmp_path / "mlflow.db").write_text("no database" * 100)
-    with pytest.raises(
-        UserError, match=r"mlflow\.db cannot be asked for the champion: file is not a database"
-    ):
+    with pytest.raises(UserError, match=r"mlflow\.db cannot be read: file is not a database"):
         find_champion(f"sqlite:///{tmp_path}/mlflow.db", "letters")

@@ -35,6 +35,56 @@ def problems(text: str | bytes, *overrides: str) -> list[str]:
     return caught.value.problems
 
 
+BESIDE = "the name of a file that is written beside the models; expected another"
+CLAIMS = "but what ends in .rnnpipe is written beside the models; expected another"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("models.config", f"name: received 'models.config', {BESIDE}"),
+        ("batching.config", f"name: received 'batching.config', {BESIDE}"),
+        ("monitoring.config", f"name: received 'monitoring.config', {BESIDE}"),
+        ("docker-compose.yaml", f"name: received 'docker-compose.yaml', {BESIDE}"),
+        ("Models.Config", f"name: received 'Models.Config', {BESIDE}"),
+        ("dates.rnnpipe", f"name: received 'dates.rnnpipe', {CLAIMS}"),
+        ("x" * 300, "name: received 300 characters, expected at most 200"),
+    ],
+)
+def test_a_name_that_cannot_stand_beside_what_we_write(name: str, expected: str):
+    assert problems(CLASSIFICATION.replace("tiny", name)) == [f"run.yaml:1: {expected}"]
+    assert problems(CLASSIFICATION, f"name={name}") == [f"--set name={name}: {expected}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "root", "directory"),
+    [
+        ("runs", "runs", "."),
+        ("artifacts", "all", "all"),
+        ("runs", "s3://bucket/all/", "s3://bucket/all"),
+        ("models", "all", "all/runs"),
+    ],
+)
+def test_versions_do_not_stand_among_artifacts_and_runs(name: str, root: str, directory: str):
+    (problem,) = problems(CLASSIFICATION, f"name={name}", f"root={root}", f"export.directory={directory}")
+    assert f"name: received '{name}', but {directory}/{name}, where its versions would be, holds" in problem
+
+
+@pytest.mark.parametrize(
+    "overrides", [("name=runs",), ("root=all", "export.directory=all"), ("name=" + "x" * 200,)]
+)
+def test_names_that_meet_nothing(overrides: tuple[str, ...]):
+    Path("run.yaml").write_text(CLASSIFICATION)
+    load_config(Path("run.yaml"), overrides)
+
+
+@pytest.mark.parametrize(("experiment", "count"), [("x" * 401, 401), ("' '", 1)])
+def test_an_experiment_that_mlflow_would_not_take(experiment: str, count: int):
+    (problem,) = problems(CLASSIFICATION, f"tracking.experiment={experiment}")
+    expected = f"tracking.experiment: received {count} characters, expected 1 to 400, not only spaces"
+    assert problem.endswith(expected)
+
+
 def test_the_base_of_these_tests_is_sound():
     Path("run.yaml").write_text(CLASSIFICATION)
     load_config(Path("run.yaml"))

@@ -476,6 +476,22 @@ def test_versions_are_pruned_by_the_configuration(runs):
     assert sorted(runs.look().versions) == [4, 5]
 
 
+def test_versions_are_pruned_by_the_next_run_if_the_one_that_pushed_was_killed(runs, monkeypatch):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    runs(name="z")
+    for _ in range(2):
+        push(runs.made["z"][0].saved_model(), runs.base, "z")
+    with monkeypatch.context() as patched:
+        patched.setattr(Served, "prune", killed)
+        with pytest.raises(KeyboardInterrupt):
+            runs("export.keep_versions=2").push()
+    assert sorted(runs.look().versions) == [1, 2, 3]
+    assert runs("export.keep_versions=2").push() == runs.base / "3"
+    assert sorted(runs.look().versions) == [2, 3]
+
+
 @pytest.mark.parametrize(
     ("bless", "blessed", "reasons"),
     [

@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 from components import files
 from components.errors import UserError
 from pipeline.cli import app
-from pipeline.serving.claims import described
+from pipeline.serving import rollback
+from pipeline.serving.claims import Claims, described
 from pipeline.serving.rollback import roll_back
 from pipeline.serving.served import Served
 from pipeline.serving.versions import remove
 from pipeline.tracking.champion import find_champion
-from pipeline.tracking.registry import log_model, register
+from pipeline.tracking.registry import log_model, make_champion, register
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +143,90 @@ def test_a_rollback_that_was_killed_is_completed_by_the_next(base, monkeypatch):
     assert served(base).complete_unfinished().newest == 4
     assert contents(base / "4") == {"saved_model.pb": b"graph a"}
     assert given_up(base) == ["b"]
+
+
+class Killed(BaseException):
+    """The process is gone; nobody catches it."""
+
+
+def dies(*arguments, **named):
+    raise Killed
+
+
+@pytest.mark.parametrize(
+    ("step", "version"),
+    [*((step, None) for step in ("claim", "complete", "alias", "registered", "told")), ("alias", 3)],
+)
+def test_a_rollback_that_was_killed_at_any_step_goes_back_one_model_when_it_is_repeated(
+    base, models, uri, tmp_path, monkeypatch, step, version
+):
+    push(models("c"), base, "c")  # 4, after a, b, b
+    found, client = served(base), MlflowClient(uri)
+    run = client.create_run(client.create_experiment("e", (tmp_path / "files").as_uri()))
+    for number, name in ((1, "a"), (3, "b"), (4, "c")):
+        registered_model = log_model(client, run.info.run_id, "name", models(name), "hello")
+        register(client, "name", found.claims.of(number).content, registered_model, run.info.run_id)
+        found.claims.mark(number, "meant", uri)
+    with monkeypatch.context() as patched:
+        if step == "claim":
+            patched.setattr(Served, "complete", dies)
+        elif step == "complete":
+            patched.setattr(rollback, "open_client", dies)
+        elif step == "alias":
+            patched.setattr(MlflowClient, "set_registered_model_alias", dies)
+        elif step == "registered":
+            patched.setattr(Claims, "registered", dies)
+            patched.setattr(Claims, "mark", dies)
+        with pytest.raises(Killed):
+            roll_back(base, version, tell=dies)
+    done = roll_back(base, version)
+    assert (done.old, done.source, done.directory) == (4, 3, base / "5")
+    assert served(base).look().newest == 5
+    assert given_up(base) == ["c"]
+    assert find_champion(uri, "name").model == model_id("b")
+    assert served(base).claims.registered(5, uri)
+    done = roll_back(base)  # this is another one, and goes further back
+    assert (done.old, done.source, done.directory) == (5, 1, base / "6")
+    assert find_champion(uri, "name").model == model_id("a")
+
+
+def test_what_is_brought_back_already_only_moves_the_alias(base):
+    assert roll_back(base, 2) == roll_back(base, 2)
+    assert served(base).look().highest == 4
+
+
+def test_a_rollback_whose_files_were_damaged_is_repeated_from_the_same_version(base):
+    with pytest.raises(Killed):
+        roll_back(base, tell=dies)
+    files.write(base / "4" / "saved_model.pb", b"graph A!")
+    done = roll_back(base)
+    assert (done.source, done.directory) == (1, base / "5")
+    assert contents(base / "5") == {"saved_model.pb": b"graph a"}
+
+
+def test_the_alias_stays_at_what_is_pushed_while_a_model_is_brought_back(
+    base, models, uri, tmp_path, monkeypatch
+):
+    found, client = served(base), MlflowClient(uri)
+    run = client.create_run(client.create_experiment("e", (tmp_path / "files").as_uri()))
+    for number, name in ((1, "a"), (3, "b")):
+        logged = log_model(client, run.info.run_id, "name", models(name), "hello")
+        register(client, "name", found.claims.of(number).content, logged, run.info.run_id)
+        found.claims.mark(number, "meant", uri)
+    set_alias = MlflowClient.set_registered_model_alias
+
+    def late(client, name, alias, version):
+        """A run pushes and registers c, and gives it the alias, just before."""
+        patched.setattr(MlflowClient, "set_registered_model_alias", set_alias)
+        assert push(models("c"), base, "c", tracking=uri) == 5
+        make_champion(client, uri, run.info.run_id, str(base / "5"), "hello")
+        set_alias(client, name, alias, version)
+
+    with monkeypatch.context() as patched:
+        patched.setenv("RNNPIPE_CACHE", str(tmp_path / "cache"))
+        patched.setattr(MlflowClient, "set_registered_model_alias", late)
+        assert roll_back(base).registry == "version 3 is the champion in MLflow"
+    assert find_champion(uri, "name").model == model_id("c")
 
 
 def test_a_version_can_be_named(base):

@@ -30,6 +30,7 @@ from pipeline.run.folder import RunFolder
 from pipeline.run.observe import read_records
 from pipeline.serving.deployment import Deployment
 from pipeline.store.store import Store
+from pipeline.tracking.registry import DIGEST
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -141,6 +142,8 @@ def test_the_registered_model_has_a_defined_answer_to_any_text(champion, texts):
 
 def test_a_second_run_reuses_everything_and_imports_nothing_heavy(trained):
     folder, _ = trained
+    listed = (folder / "serving" / "models.config").read_text()
+    (folder / "serving" / "models.config").unlink()  # as if the run had been killed right after its push
     program = (
         "import sys; sys.argv = ['rnnpipe', 'run', sys.argv[1]]\n"
         "from pipeline.cli import main\n"
@@ -158,6 +161,7 @@ def test_a_second_run_reuses_everything_and_imports_nothing_heavy(trained):
     assert done.returncode == 0, done.stderr
     assert "nothing to do, all 5 stages are reused" in done.stdout
     assert f"model        {folder}/serving/letters/1" in done.stdout
+    assert (folder / "serving" / "models.config").read_text() == listed
     assert len(records(folder)) == 1
 
 
@@ -514,5 +518,8 @@ def test_two_runs_at_once_on_one_root_both_end_well(tmp_path):
         path for path in (tmp_path / "serving" / "letters").iterdir() if not path.name.startswith(".")
     ]
     assert all((version / "saved_model.pb").is_file() for version in versions)
-    runs = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_runs(["1"])
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    runs = client.search_runs(["1"])
     assert [run.info.status for run in runs] == ["FINISHED"] * 6  # each with a trial
+    digests = [version.tags[DIGEST] for version in client.search_model_versions("name = 'letters'")]
+    assert len(set(digests)) == len(digests) == 2

@@ -290,6 +290,29 @@ def test_a_run_that_is_sent_again_keeps_its_trial(uri, tmp_path):
         assert losses(uri, each) == [(1, 0.5), (2, 0.25)]
 
 
+def test_columns_whose_names_mlflow_does_not_allow_stay_different(uri, tmp_path):
+    keep = {"a/b": "x", "a_b": "y", "语/言": "z", "c" * 300 + "1": "u", "c" * 300 + "2": "v"}
+    made = MadeRun(tmp_path, config={**settings(uri, experiment="词" * 250), "ingest": {"keep": keep}})
+    run, trial = finished(uri, made.make("ingest", "tokenize", "train", "evaluate"))
+    for found in (run.data.params, trial.data.params):
+        kept = {name: value for name, value in found.items() if name.startswith("ingest.keep.")}
+        assert sorted(kept.values()) == ["u", "v", "x", "y", "z"]
+        assert kept["ingest.keep.a_b"] == "y"
+        assert kept["ingest.keep.语_言"] == "z"
+    assert "pipeline.yaml" in listed(uri, run)  # in a folder whose name the disk takes
+
+
+def test_metrics_whose_names_mlflow_does_not_allow_stay_different(uri, tmp_path):
+    epochs = [{"epoch": 1, "a,b": 1.0, "a_b": 2.0, "a;b": 3.0, "d//e": 4.0, "seconds": 1.0}]
+    made = MadeRun(tmp_path, config=settings(uri), epochs=epochs).make("ingest", "tokenize")
+    made.train(1)
+    run, trial = finished(uri, made.make("train"))
+    for found in (run.data.metrics, trial.data.metrics):
+        alike = [value for name, value in found.items() if name.startswith("a_b")]
+        assert sorted(alike) == [1.0, 2.0, 3.0]
+        assert (found["a_b"], found["d/_/e"]) == (2.0, 4.0)
+
+
 def test_parameters_are_what_a_run_does_under_names_that_sort_well():
     config = {
         "seed": 7,
@@ -313,7 +336,7 @@ def test_a_password_stays_here(tmp_path, uri, monkeypatch):
     made = MadeRun(tmp_path, config=settings(NOWHERE)).end()
     following = follow(NOWHERE, made)
     assert following.finish(timeout=300) == []
-    assert made.record().config["tracking"]["uri"] == NOWHERE
+    assert made.record().config["tracking"]["uri"] == "http://127.0.0.1:9"
     assert made.record().tracking["uri"] == "http://127.0.0.1:9"
     run, trial = runs_of(uri, made)
     assert run.data.params["tracking.uri"] == "http://127.0.0.1:9"
@@ -375,7 +398,7 @@ def test_an_unreachable_server_only_costs_a_message(tmp_path):
     missing = "the run, its parameters, pipeline.yaml, ingest, epoch 1, the trial's figures, the end: "
     assert message.startswith(f"MLflow at http://127.0.0.1:9 did not get {missing}")
     assert "Connection refused" in message
-    assert f"`rnnpipe track {made.id}` sends it later." in message
+    assert f"`rnnpipe track {made.id}` sends it later, with the whole address" in message
     assert "secret" not in message
     assert made.record().tracking == {}
 
@@ -546,9 +569,10 @@ def test_database_path(tmp_path, monkeypatch):
 
 
 def test_ui_command(uri, tmp_path):
-    command = ui_command(uri, "0.0.0.0", 5001)
+    command, environment = ui_command(uri, "0.0.0.0", 5001)
     assert command[:4] == [sys.executable, "-m", "mlflow", "ui"]
-    assert command[4:] == ["--backend-store-uri", uri, "--host", "0.0.0.0", "--port", "5001"]
+    assert command[4:] == ["--host", "0.0.0.0", "--port", "5001"]
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == uri
 
 
 def test_ui_command_with_nothing_to_show(tmp_path):
