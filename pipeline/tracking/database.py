@@ -99,9 +99,9 @@ def _usable(database: Path) -> bool:
             raise UserError(
                 f"{database} is not empty ({used}), but its tables are at revision {revision or 'none'}, and "
                 f"this MLflow expects {expected}: another version of MLflow has created it, or an upgrade "
-                f"was interrupted. Copy the file, then `mlflow db upgrade {sqlite_address(database)}`; if that "
-                "fails, install the MLflow that created it, or move the file away, and the next run creates "
-                "a new one."
+                f"was interrupted. Copy the file, then `mlflow db upgrade {sqlite_address(database)}`; if "
+                "that fails, install the MLflow that created it, or move the file away, and the next run "
+                "creates a new one."
             )
         # Somebody else, such as an MLflow server, may be creating it at this moment.
         before, state = state, _state(database)

@@ -15,6 +15,7 @@ from pipeline.cli import app
 from pipeline.report.facts import find_runs
 from pipeline.report.pages import card_page
 from pipeline.run.folder import RunFolder
+from pipeline.serving import server
 from pipeline.tracking.mlflow_client import absolute_uri, ui_command
 from pipeline.tracking.tracker import Tracker
 
@@ -92,13 +93,11 @@ def test_the_user_interface_is_given_its_address_in_the_environment(tmp_path, mo
     assert "sec" not in " ".join(command)
     assert environment["MLFLOW_BACKEND_STORE_URI"] == uri
     started = []
-    monkeypatch.setattr(
-        subprocess, "call", lambda command, env: started.append((command, env["MLFLOW_BACKEND_STORE_URI"]))
-    )
+    monkeypatch.setattr(server, "run_until_ended", lambda *given: started.append(given) or 0)
     config = tiny.make(tmp_path)
     done = CliRunner().invoke(app, ["ui", str(config), "--set", f"tracking.uri={uri}"])
     assert "sec" not in done.output
-    assert started == [(command, uri)]
+    assert started == [(command, environment)]
 
 
 def test_mlflow_takes_the_address_from_the_environment(uri):
@@ -112,7 +111,10 @@ def test_mlflow_takes_the_address_from_the_environment(uri):
         "mlflow.cli.cli()\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", check, *command[3:]], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", check, *command[3:]],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
     )
     assert done.stdout.splitlines()[-1:] == [uri], done.stderr
     assert environment.keys() - {"MLFLOW_BACKEND_STORE_URI"} <= os.environ.keys()
