@@ -85,7 +85,7 @@ def _usable(database: Path) -> bool:
     state, changed = None, time.monotonic()
     while True:
         try:
-            revision, used = _look(database)
+            revision, used = _look(database, expected)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):  # locked, or a disk that fails: not the content
                 raise
@@ -112,24 +112,26 @@ def _usable(database: Path) -> bool:
         time.sleep(_QUIET / 20)
 
 
-def _look(database: Path) -> tuple[str, str]:
-    """The revision of the tables, empty if there is none, and what of users they hold, for a sentence."""
+def _look(database: Path, expected: str) -> tuple[str, str]:
+    """The revision of the tables, empty if there is none; and what they hold unless it is as expected."""
     address = f"file:{quote(str(database))}?mode=rw"
     with contextlib.closing(sqlite3.connect(address, uri=True, timeout=20)) as connection:
         tables = {
             name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         }
-        revisions = (
-            "alembic_version" in tables
-            and connection.execute("SELECT version_num FROM alembic_version").fetchone()
-        )
+        revision = ""
+        if "alembic_version" in tables:
+            rows = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+            revision = rows[0][0] if rows else ""
+        if revision == expected:
+            return revision, ""
         counts = {
             table: connection.execute(f"SELECT count(*) FROM {table} {condition}").fetchone()[0]
             for table, condition in _OF_USERS.items()
             if table in tables
         }
     used = ", ".join(f"{table.replace('_', ' ')}: {count}" for table, count in counts.items() if count)
-    return (revisions[0] if revisions else ""), used
+    return revision, used
 
 
 def _state(database: Path) -> list[tuple[int, int]]:
