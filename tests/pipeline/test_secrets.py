@@ -64,7 +64,7 @@ def test_a_record_of_another_user_is_passed_over(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(files, "read", denied)
-    assert RunFolder(made.root, made.id).read("start.json") is None
+    assert RunFolder(made.root, made.id).begun() is None
 
 
 def test_what_was_not_sent_is_sent_with_the_address_of_the_environment(tmp_path, monkeypatch):
