@@ -256,14 +256,30 @@ def test_every_column_has_a_picture_of_its_own(upstream):
     assert "by_a_b.png" in names
 
 
+CHOSEN = [
+    ("eins", "yes", "odd"),
+    ("zwei", "yes", "even"),
+    ("drei", "no", "odd"),
+    ("vier", "no", "even"),
+    ("fünf", "no", "odd"),
+]
+
+
+def test_a_third_label_leaves_no_curve(upstream):
+    """It is neither positive nor negative; where it does not occur, there still is one."""
+    rows = [*CHOSEN[:4], ("fünf", "maybe", "odd")]
+    config = EvaluateConfig(batch_size=2, slices=["parity"])
+    evaluation, _ = run(upstream(rows, "classification", kept=["parity"]), "classification", config, Choosing)
+    report = evaluation.report()
+    assert "roc_auc" not in report["metrics"]
+    assert report["metrics"]["accuracy"] == pytest.approx(4 / 5)
+    parity = report["slices"]["parity"]
+    assert parity["even"]["metrics"]["roc_auc"] == 1.0
+    assert "roc_auc" not in parity["odd"]["metrics"]
+
+
 def test_two_labels_have_a_curve_and_columns_have_slices(upstream):
-    rows = [
-        ("eins", "yes", "odd"),
-        ("zwei", "yes", "even"),
-        ("drei", "no", "odd"),
-        ("vier", "no", "even"),
-        ("fünf", "no", "odd"),
-    ]
+    rows = CHOSEN
     config = EvaluateConfig(batch_size=2, slices=["parity", "label"], worst_examples=1)
     inputs = upstream(rows, "classification", kept=["parity"])
     evaluation, _ = run(inputs, "classification", config, Choosing)
