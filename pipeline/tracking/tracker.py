@@ -15,7 +15,7 @@ from pipeline.run.folder import RunFolder
 from pipeline.run.record import RunRecord
 from pipeline.tracking.contents import Artifacts, Point
 from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.mlflow_client import one_line, quiet_mlflow, without_password
+from pipeline.tracking.mlflow_client import Failure, failure_of, one_line, quiet_mlflow, without_password
 from pipeline.tracking.system_metrics import INTERVAL, SystemMetrics
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two syncs, and at most while MLflow fails
@@ -76,10 +76,13 @@ class Tracker:
             missing = self._mirror.missing(*self._newest)
         if not missing:
             return []
-        error = one_line(self._mirror.error) or f"no answer in {timeout:g} s"
+        error = self._mirror.error
+        told = one_line(error) or f"no answer in {timeout:g} s"
+        lasting = error is not None and failure_of(error) is Failure.PERMANENT
+        when = "once that is put right" if lasting else "later"
         return [
-            f"MLflow at {without_password(self._mirror.uri)} did not get {', '.join(missing)}: {error}. "
-            f"The artifacts are complete: `rnnpipe track {self._run}` sends it later."
+            f"MLflow at {without_password(self._mirror.uri)} did not get {', '.join(missing)}: {told}. "
+            f"The artifacts are complete: `rnnpipe track {self._run}` sends it {when}."
         ]
 
     def _work(self) -> None:

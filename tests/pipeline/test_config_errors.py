@@ -1,5 +1,6 @@
 """Every kind of mistake in a configuration, with its exact line and wording."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -875,6 +876,38 @@ def test_files_that_are_not_there(files: str, expected: str):
     Path("deep/er").mkdir(parents=True)
     (found,) = problems(CLASSIFICATION.replace("{train: train.tsv}", files))
     assert found == f"run.yaml:4: ingest.files{expected.format(cwd=Path.cwd())}"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ("link.tsv", "'link.tsv' is a link to 'gone/away.tsv', which leads to no file; {advice}"),
+        ("round.tsv", "'round.tsv' is a link to 'round.tsv', which leads to no file; {advice}"),
+        (
+            "'l*.tsv'",
+            "'l*.tsv' matches no file in {cwd}; 'link.tsv' is a link to 'gone/away.tsv', which leads to no"
+            " file; {advice}",
+        ),
+        ("pipe", "'pipe' is a pipe, a socket or a device; expected a file, which can be read twice"),
+        ("'[v1]/x.tsv'", "'[v1]/x.tsv' matches no file in {cwd}"),
+    ],
+)
+def test_what_is_there_is_not_called_missing(files: str, expected: str):
+    """Nor advised."""
+    Path("link.tsv").symlink_to("gone/away.tsv")
+    Path("round.tsv").symlink_to("round.tsv")
+    os.mkfifo("pipe")
+    (found,) = problems(CLASSIFICATION.replace("{train: train.tsv}", files))
+    expected = expected.format(cwd=Path.cwd(), advice="mend the link, or name the file itself")
+    assert found == f"run.yaml:4: ingest.files: {expected}"
+
+
+def test_a_configuration_that_is_a_broken_link():
+    Path("run.yaml").symlink_to("gone.yaml")
+    with pytest.raises(ConfigError) as caught:
+        load_config(Path("run.yaml"))
+    advice = "which leads to no file; mend the link, or name the file itself"
+    assert str(caught.value) == f"run.yaml: 'run.yaml' is a link to 'gone.yaml', {advice}"
 
 
 def test_a_configuration_that_is_not_there():
