@@ -22,8 +22,9 @@ class Answers:
         predictions: the texts or labels predicted.
         numbers: the place of each among all evaluated examples, from 0 [n].
         scores: of each prediction [n], float32.
-        probabilities: of two labels, that of the positive one [n], float32; None where there are others.
-        positives: of two labels, whether the positive one is expected [n]; None where there are others.
+        probabilities: of two labels, that of the positive one [n], float32; None for a model with others.
+        positives: of two labels, 1 where the positive one is expected, 0 where the other one is, and -1 where
+            neither is [n]; None for a model with others.
         columns: what else the data says about each example, by column.
     """
 

@@ -83,7 +83,8 @@ class EvaluateConfig(Strict):
 
     metrics: list[Metric] = Field(default_factory=list)
     """Default: all that fit the task. Those with a threshold in `bless` are measured as well; roc_auc is left
-    out unless there are two labels. A metric of your own is named as `my_module:my_metric`."""
+    out unless train and test have the same two labels. A metric of your own is named as
+    `my_module:my_metric`."""
     slices: list[str] = Field(default=["length"])
     """What the metrics are also measured by: `length` (characters of the input, in up to 8 ranges), `label`
     (classification) and columns of `ingest.keep` (their 50 most frequent values)."""

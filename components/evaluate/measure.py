@@ -24,6 +24,8 @@ from components.work import Work
 Array = np.ndarray[Any, Any]
 Report = dict[str, Any]
 
+_OTHERS = ("", "examples of a third label")
+
 
 @dataclass
 class Accumulated:
@@ -48,9 +50,9 @@ class Measure(beam.CombineFn):
     """Combines batches of Answers to a report.
 
     The report has `examples`, `metrics` (by name; one that is not defined on these examples, such as roc_auc
-    of one label, is left out), `intervals` (the middle 95 % of the resamples, by name) and `resampled` (the
-    metric in each resample, by name). With `confusion` also `classes` and `confusion`, and the details that
-    metrics add, such as `calibration`.
+    of one label or of three, is left out), `intervals` (the middle 95 % of the resamples, by name) and
+    `resampled` (the metric in each resample, by name). With `confusion` also `classes` and `confusion`, and
+    the details that metrics add, such as `calibration`.
 
     Args:
         metrics: which, in their order.
@@ -75,6 +77,8 @@ class Measure(beam.CombineFn):
     def add_input(self, accumulator: Accumulated, answers: Answers) -> Accumulated:
         """Adds a batch."""
         columns: dict[tuple[str, Hashable], Any] = {("", "examples"): [1] * len(answers.inputs)}
+        if answers.positives is not None:
+            columns[_OTHERS] = answers.positives < 0
         for info in self._metrics:
             metric = _computed(info)
             if info.two_labels and answers.probabilities is None:
@@ -122,6 +126,8 @@ class Measure(beam.CombineFn):
         return report
 
     def _scores(self, info: MetricInfo, accumulator: Accumulated, examples: Array) -> Array:
+        if info.two_labels and np.any(accumulator.sums.get(_OTHERS, 0)):
+            return np.nan * examples
         metric, sums = _computed(info), accumulator.of(info.name)
         rows = accumulator.ranked.get(info.name)
         with _naming(info):

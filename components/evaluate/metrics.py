@@ -87,7 +87,7 @@ class MetricInfo:
         range: the least and the greatest value; a bound in `evaluate.bless` outside of it is refused.
         title: what plots call it; by default the name, with spaces.
         format: how a value is shown, as in `format()`.
-        two_labels: whether it is defined only where there are two labels.
+        two_labels: whether it is defined only where the model has two labels, and the examples no third one.
     """
 
     name: str

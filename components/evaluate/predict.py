@@ -21,6 +21,7 @@ from components.evaluate.slices import LABEL, LENGTH
 from components.models.decode import DecodeConfig
 from components.reports import Progress, emit
 from components.strict import FIELDS, Task
+from components.text import normal
 from components.work import Attempt, Work
 
 
@@ -80,7 +81,7 @@ class Predict(beam.DoFn):
         read, expected = FIELDS[self._task]
         columns = kept_columns(self._config.slices)
         predictor = self._predictor(part.inputs)
-        positive = positive_label(predictor.labels)
+        ranked = ranked_labels(predictor.labels)
         explain = predictor.signatures.get("explain") if part.before < self._maps else None
         done = part.before
         writer = AnswerWriter(attempt, part.index, bool(columns))
@@ -90,7 +91,7 @@ class Predict(beam.DoFn):
                 for plot in self._draw_attention(explain, tf.constant(batch[read], tf.string), done, attempt):
                     yield TaggedOutput(self.PLOTS, plot)
             kept = {column: batch[column] for column in columns}
-            answers = answer(predictor, batch[read], batch[expected], positive, done, kept)
+            answers = answer(predictor, batch[read], batch[expected], ranked, done, kept)
             writer.write(answers)
             done += len(answers.inputs)
             emit(Progress(self._work.stage, done, part.total))
@@ -122,16 +123,19 @@ class Predict(beam.DoFn):
                 yield attempt.add(name)
 
 
-def positive_label(labels: Sequence[str]) -> str | None:
-    """Returns the greater of two labels, as scikit-learn has it; None if there are more, or none."""
-    return max(labels) if len(labels) == 2 else None
+def ranked_labels(labels: Sequence[str]) -> tuple[str, str] | None:
+    """Returns the negative and the positive one of two labels, None if there are more or fewer.
+
+    The greater one is the positive one, as scikit-learn has it.
+    """
+    return (min(labels), max(labels)) if len(labels) == 2 else None
 
 
 def answer(
     predictor: Answering,
     texts: Sequence[str],
     targets: Sequence[str],
-    positive: str | None,
+    ranked: tuple[str, str] | None,
     first: int = 0,
     columns: Mapping[str, list[str]] | None = None,
 ) -> Answers:
@@ -141,7 +145,7 @@ def answer(
         predictor: what is measured.
         texts: what it reads.
         targets: what is expected of it.
-        positive: as `positive_label` returns it.
+        ranked: as `ranked_labels` returns them.
         first: the place of the first among all evaluated examples.
         columns: what else the data says about each example.
     """
@@ -156,22 +160,23 @@ def answer(
         numbers=np.arange(first, first + len(predictions)),
         scores=answered["score"],
         columns=columns or {},
-        **_ranks(positive, targets, predictions, answered.get("probabilities")),
+        **_ranks(ranked, targets, predictions, answered.get("probabilities")),
     )
 
 
 def _ranks(
-    positive: str | None, expected: Sequence[str], predictions: list[str], probabilities: Any
+    ranked: tuple[str, str] | None, expected: Sequence[str], predictions: list[str], probabilities: Any
 ) -> dict[str, Any]:
     """What roc_auc needs to know, if there are two labels."""
-    if positive is None or probabilities is None or probabilities.shape[1] != 2:
+    if ranked is None or probabilities is None or probabilities.shape[1] != 2:
         return {}
     # Whatever the order of the labels in the model: the greater probability is that of its answer.
     both = np.sort(probabilities, axis=1)
-    says_positive = np.asarray([label == positive for label in predictions])
+    says_positive = np.asarray([label == ranked[1] for label in predictions], bool)
+    signs = {normal(label): sign for sign, label in enumerate(ranked)}
     return {
         "probabilities": np.where(says_positive, both[:, 1], both[:, 0]),
-        "positives": np.asarray([label == positive for label in expected]),
+        "positives": np.asarray([signs.get(normal(label), -1) for label in expected], np.int8),
     }
 
 

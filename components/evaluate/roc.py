@@ -29,7 +29,7 @@ class RocAuc(RankedMetric):
         rows = np.zeros(len(answers.inputs), RANKED)
         rows["number"] = answers.numbers
         rows["probability"] = answers.probabilities
-        rows["positive"] = answers.positives
+        rows["positive"] = answers.positives == 1
         return rows
 
     def score(self, rows: Array, resamples: int) -> Array:

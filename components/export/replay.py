@@ -5,10 +5,10 @@
 MODEL is a SavedModel that takes one string tensor and gives `prediction` and `score`; EXAMPLES holds a JSON
 object a line with `input`, `prediction` and `score`. N of them, spread over the file, are answered in
 batches, and some also alone and beside a very long or an empty text: an answer must not depend on the others
-in its batch. What the signatures `classify`, `n_best` and `explain` say, where there are any, must agree with
-that. The signature `score`, if there is one, is asked about the answers, and about each example's `target`,
-for which it must give the figures in `scored`. The model's own warm-up requests must be readable, ask every
-signature, and be answered.
+in its batch. A batch of no texts must have no answers. What the signatures `classify`, `n_best` and `explain`
+say, where there are any, must agree with that. The signature `score`, if there is one, is asked about the
+answers, and about each example's `target`, for which it must give the figures in `scored`. The model's own
+warm-up requests must be readable, ask every signature, and be answered.
 Prints a JSON report. Exit code 0: everything was answered as it was evaluated; 1: it was not.
 
 A prediction has to be equal. A score may differ by 1e-4, absolutely or relative to its size: more than the
@@ -97,10 +97,10 @@ def replay(
 
     Returns:
         The report: ok, replayed, mismatched, mismatches (the first ten), undefined (what is wrong with the
-        answer to a hard input, by its name), signatures (of each beside `serving_default`: how many texts it
-        answered, how many wrongly, and the faults of the first ten), warmup (how many requests, and what is
-        wrong with them), largest_score_difference, load_seconds, latency_milliseconds (by batch size) and
-        foreign_modules.
+        answer to a hard input or to an empty batch, by its name), signatures (of each beside
+        `serving_default`: how many texts it answered, how many wrongly, and the faults of the first ten),
+        warmup (how many requests, and what is wrong with them), largest_score_difference, load_seconds,
+        latency_milliseconds (by batch size) and foreign_modules.
 
     Raises:
         SavedModelError: If the model does not load, or cannot answer the examples.
@@ -136,6 +136,8 @@ def replay(
                 questions.append([(text, alone)])
             else:
                 undefined[name] = f"its score is {alone.score} alone and {together.score} in a batch"
+        if problem := _empty_batch_problem(session, checks, served):
+            undefined["an empty batch"] = problem
         signatures = {}
         for name, check in checks.CHECKS.items():
             if name in served.signatures:
@@ -213,6 +215,19 @@ def _inspect(
         "faulty": len(faults),
         "faults": [_shown(asked, fault) for asked, fault in faults[:_SHOWN]],
     }
+
+
+def _empty_batch_problem(session: ModuleType, checks: ModuleType, served: Any) -> str:
+    """What is wrong with the answers to no texts at all, which a client may send; nothing if all is well."""
+    for name in ("serving_default", *(name for name in checks.CHECKS if name in served.signatures)):
+        try:
+            outputs = served.run(dict.fromkeys(served.signature(name).inputs, ()), name)
+        except session.SavedModelError as error:
+            return f"the signature {name}: {error}"
+        for output, values in outputs.items():
+            if values.shape[:1] != (0,):
+                return f"the signature {name} gives {output} of the shape {values.shape} for 0 texts"
+    return ""
 
 
 def _asked(name: str, asked: list[Any]) -> Any:

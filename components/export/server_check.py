@@ -20,7 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from components.export.signature_checks import Answer, agree, close
-from components.export.tf_serving import BINARY, Kind, has_binary, has_docker, has_image, image, start_command
+from components.export.tf_serving import (
+    BINARY,
+    Kind,
+    docker_problem,
+    has_binary,
+    has_image,
+    image,
+    start_command,
+)
 from components.processes import owned_process
 
 _NAME = "checked"
@@ -63,8 +71,8 @@ def check_server(model: str, examples: Sequence[dict[str, Any]]) -> str:
     """
     kind: Kind = "binary"
     if not has_binary():
-        if not has_docker():
-            return f"not run: there is no {BINARY} on the path and no docker"
+        if problem := docker_problem():
+            return f"not run: there is no {BINARY} on the path, and {problem}"
         if not has_image():
             return f"not run: docker has no {image()}; `docker pull {image()}` brings it"
         kind = "docker"

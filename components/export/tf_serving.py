@@ -23,9 +23,11 @@ def has_binary() -> bool:
     return shutil.which(BINARY) is not None
 
 
-def has_docker() -> bool:
-    """Whether there is a docker that answers."""
-    return shutil.which("docker") is not None and succeeds("docker", "info")
+def docker_problem() -> str:
+    """Why docker cannot serve here, as `there is no docker`; empty if its daemon answers."""
+    if shutil.which("docker") is None:
+        return "there is no docker"
+    return "" if succeeds("docker", "info") else "docker is installed, without a daemon that answers"
 
 
 def has_image() -> bool:

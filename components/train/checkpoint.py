@@ -17,6 +17,7 @@ from components.artifacts.artifact import FileRef
 from components.artifacts.trained_model import CHECKPOINT, checkpoint_name, checkpoint_place
 from components.reports import Warned, emit
 
+_LISTS = ("epochs", "validations")  # of every history
 _KEPT = 2  # of an attempt's own; others may be reading the last but one
 
 
@@ -97,6 +98,8 @@ class Checkpoints:
     def restore(self, model: keras.Model, epochs: int) -> State | None:
         """Puts the newest whole state, of whatever attempt, back into the model and its optimizer.
 
+        What cannot be read, or is of another training, is passed over with a warning that names the file.
+
         Args:
             model: compiled and built.
             epochs: after which the training ends; what comes later is passed over.
@@ -106,13 +109,14 @@ class Checkpoints:
         """
         for place in self._found(epochs):
             try:
-                variables, state = _unpacked(files.read(place))
+                values, state = _unpacked(files.read(place))
+                _check_shapes(model, values)
             except FileNotFoundError:  # its attempt has gone on meanwhile
                 continue
-            except ValueError as error:
-                emit(Warned("train", f"{place} is left out: {error}"))
+            except Exception as error:  # whatever NumPy's readers raise at what is no checkpoint
+                emit(Warned("train", f"{place} is left out, and training goes back before it: {error}"))
                 continue
-            for variable, value in zip(_variables(model), variables, strict=True):
+            for variable, value in zip(_variables(model), values, strict=True):
                 variable.assign(value)
             return state
         return None
@@ -126,6 +130,15 @@ class Checkpoints:
 
 def _variables(model: keras.Model) -> list[Any]:
     return [*model.variables, *model.optimizer.variables]
+
+
+def _check_shapes(model: keras.Model, values: list[np.ndarray]) -> None:
+    """Checks all before any is assigned, so that a model never holds half of a state."""
+    expected = [tuple(variable.shape) for variable in _variables(model)]
+    if [value.shape for value in values] != expected:
+        raise ValueError(
+            f"it holds {len(values)} variables, not the {len(expected)} of this model and its shapes"
+        )
 
 
 def _packed(model: keras.Model, state: State) -> bytes:
@@ -156,4 +169,7 @@ def _unpacked(data: bytes) -> tuple[list[np.ndarray], State]:
             for kind in ("variable_", "best_", "mean_")
         )
         running = Running(int(arrays["steps"]), float(arrays["seconds"]), means) if means else None
-        return variables, State(best or None, json.loads(arrays["history"].tobytes()), running)
+        history = json.loads(arrays["history"].tobytes())
+    if not isinstance(history, dict) or not all(isinstance(history.get(key), list) for key in _LISTS):
+        raise ValueError("it holds no history of a training")
+    return variables, State(best or None, history, running)

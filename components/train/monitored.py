@@ -17,7 +17,7 @@ from components.artifacts.examples import Examples
 from components.artifacts.tokens import Tokens
 from components.errors import UserError
 from components.evaluate.measure import Measure
-from components.evaluate.predict import answer, positive_label
+from components.evaluate.predict import answer, ranked_labels
 from components.models.decode import DecodeConfig
 from components.predictor import Predictor
 from components.strict import FIELDS, Task
@@ -68,21 +68,21 @@ class Measuring:
             tokens.labels() if self.task == "classification" else [],
             self.decode,
         )
-        positive = positive_label(predictor.labels)
+        ranked = ranked_labels(predictor.labels)
 
         def measure() -> float:
             with _as_served():
-                return self._measured(predictor, examples, positive)
+                return self._measured(predictor, examples, ranked)
 
         return measure
 
-    def _measured(self, predictor: Predictor, examples: Examples, positive: str | None) -> float:
+    def _measured(self, predictor: Predictor, examples: Examples, ranked: tuple[str, str] | None) -> float:
         measure = Measure([self.metric], resamples=0)
         accumulator, done = measure.create_accumulator(), 0
         read, expected = FIELDS[self.task]
         for name in examples.parts_of("validation"):
             for batch in examples.batches(name, [read, expected], self.batch_size):
-                answers = answer(predictor, batch[read], batch[expected], positive, done)
+                answers = answer(predictor, batch[read], batch[expected], ranked, done)
                 accumulator = measure.add_input(accumulator, answers)
                 done += len(answers.inputs)
         metrics = measure.extract_output(accumulator)["metrics"]
@@ -90,7 +90,11 @@ class Measuring:
             raise UserError(
                 f"train.monitor received {self.metric}, which is not defined on the validation split's "
                 f"{done} examples; expected a metric that is"
-                + (", which takes examples of two labels" if self.metric == "roc_auc" else "")
+                + (
+                    ", which takes a model of two labels and examples of these"
+                    if self.metric == "roc_auc"
+                    else ""
+                )
                 + ". Set train.monitor to another one, or to loss."
             )
         return float(metrics[self.metric])

@@ -175,6 +175,22 @@ def zero_masked(memory: Tensor, mask: Tensor | None) -> Tensor:
     return ops.where(mask, memory, ops.zeros_like(memory))
 
 
+def project(dense: keras.layers.Dense, tensor: Tensor) -> Tensor:
+    """Applies a dense layer to the last axis, as one product of matrices whatever the other axes.
+
+    On its own, it turns axes of unknown size, and XLA cannot compile that within a loop.
+
+    Args:
+        dense: The layer.
+        tensor: Tensor of shape `(..., width)`.
+
+    Returns:
+        Tensor of shape `(..., units)`.
+    """
+    *leading, width = ops.shape(tensor)
+    return ops.reshape(dense(ops.reshape(tensor, (-1, width))), (*leading, dense.units))
+
+
 def linear_scores(score: Callable[[Tensor], Tensor], query: Tensor) -> Tensor:
     """Returns `score(query)`, dot products of the query, without overflow.
 

@@ -10,7 +10,7 @@ from keras import ops
 
 from layers._seeds import with_shifted_seed
 from layers._validation import positive_integer
-from layers.attention._attention import Attention
+from layers.attention._attention import Attention, project
 from layers.attention._masked_softmax import masked_softmax
 
 
@@ -117,9 +117,9 @@ class BahdanauAttention(Attention):
             query: Tensor of shape `(batch, queries, query_width)`.
             keys: What `project_keys` made of the memory, of shape `(batch, source, units)`.
         """
-        query = self.query_projection(query)
+        query = project(self.query_projection, query)
         hidden = ops.tanh(ops.expand_dims(query, axis=2) + ops.expand_dims(keys, axis=1))
-        return ops.squeeze(self.score_projection(hidden), axis=-1)
+        return ops.squeeze(project(self.score_projection, hidden), axis=-1)
 
     def align(
         self,

@@ -10,7 +10,7 @@ from keras import ops
 
 from layers._seeds import with_shifted_seed
 from layers._validation import invalid, one_of, positive_integer
-from layers.attention._attention import Attention, linear_scores
+from layers.attention._attention import Attention, linear_scores, project
 from layers.attention._masked_softmax import masked_softmax
 
 SCORES = ("dot", "general", "concat")
@@ -160,9 +160,9 @@ class LuongAttention(Attention):
     def _scores(self, query: keras.KerasTensor, keys: keras.KerasTensor) -> keras.KerasTensor:
         """Scores, of shape `(batch, queries, source)`."""
         if self.score == "concat":
-            query = self.query_projection(query)
+            query = project(self.query_projection, query)
             hidden = ops.tanh(ops.expand_dims(query, axis=2) + ops.expand_dims(keys, axis=1))
-            return ops.squeeze(self.score_projection(hidden), axis=-1)
+            return ops.squeeze(project(self.score_projection, hidden), axis=-1)
         query = ops.cast(query, self.compute_dtype)
 
         def score(query: keras.KerasTensor) -> keras.KerasTensor:
@@ -175,7 +175,7 @@ class LuongAttention(Attention):
         self, query: keras.KerasTensor, keys: keras.KerasTensor, mask: keras.KerasTensor | None
     ) -> keras.KerasTensor:
         """How far every position is from the predicted one, of shape `(batch, queries, source)`."""
-        share = self.position_projection(ops.tanh(self.position_hidden(query)))
+        share = project(self.position_projection, ops.tanh(project(self.position_hidden, query)))
         share = ops.sigmoid(ops.cast(share, keras.backend.result_type(share.dtype, "float32")))
         if mask is None:
             length = ops.shape(keys)[1]

@@ -11,7 +11,7 @@ from keras import ops
 
 from layers._seeds import with_shifted_seed
 from layers._validation import invalid, positive_integer
-from layers.attention._attention import Attention, linear_scores, zero_masked
+from layers.attention._attention import Attention, linear_scores, project, zero_masked
 from layers.attention._masked_softmax import masked_softmax
 
 Tensor: TypeAlias = keras.KerasTensor
@@ -184,7 +184,7 @@ class MemoryNetwork(Attention):
             The context, of shape `(batch, [queries,] units)`, the weights of the last hop, of shape
             `(batch, [queries,] source)`, and the states.
         """
-        query = self.query_projection(query)
+        query = project(self.query_projection, query)
         single = len(query.shape) == 2
         if single:
             query = ops.expand_dims(query, axis=1)

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from layers._validation import non_negative_float
+from layers.attention._attention import project
 from layers.attention.bahdanau_attention import BahdanauAttention
 
 # Positions that hard attention looks at in one go. On two CPU cores (256 units; batch 1 and 32, with 5 beams
@@ -47,6 +48,9 @@ class MonotonicAttention(BahdanauAttention):
     The state of a query is in training the last weights, of shape `(batch, source)`, otherwise the
     position last read, an integer of shape `(batch, 1)`, which is `source` after the end. A first query
     starts from position 0. `call` takes every query for a first one.
+
+    On TensorFlow XLA cannot compile its training, and `supports_jit` is `False`: Keras' `jit_compile="auto"`
+    then trains without.
 
     Args:
         units: Positive integer, width of the energies' hidden layer.
@@ -97,6 +101,9 @@ class MonotonicAttention(BahdanauAttention):
     ) -> None:
         non_negative_float("noise_stddev", noise_stddev)
         super().__init__(units, **kwargs)
+        # On TensorFlow, `_linear_recurrence` cuts tensors at places that XLA does not know. Others that it
+        # can compile are slower by half.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
         self.noise_stddev = noise_stddev
         self.score_bias = score_bias
         self.seed = seed
@@ -143,7 +150,9 @@ class MonotonicAttention(BahdanauAttention):
 
     def score(self, query: keras.KerasTensor, keys: keras.KerasTensor) -> keras.KerasTensor:
         """Returns the energies; see `BahdanauAttention.score`."""
-        return self._energies(ops.expand_dims(self.query_projection(query), axis=2), ops.expand_dims(keys, 1))
+        return self._energies(
+            ops.expand_dims(project(self.query_projection, query), axis=2), ops.expand_dims(keys, 1)
+        )
 
     def align(
         self,
@@ -171,7 +180,7 @@ class MonotonicAttention(BahdanauAttention):
 
     def _energies(self, query: keras.KerasTensor, keys: keras.KerasTensor) -> keras.KerasTensor:
         """Energies of a projected query and keys that broadcast with it, without the last axis."""
-        scores = ops.squeeze(self.score_projection(ops.tanh(query + keys)), axis=-1)
+        scores = ops.squeeze(project(self.score_projection, ops.tanh(query + keys)), axis=-1)
         square = ops.sum(ops.square(ops.cast(self.score_projection.kernel, self._energy_dtype)))
         factor = self.gain * ops.rsqrt(ops.maximum(square, _SMALLEST_SQUARE))
         return ops.cast(scores, self._energy_dtype) * factor + self.energy_bias
@@ -185,7 +194,7 @@ class MonotonicAttention(BahdanauAttention):
     ) -> keras.KerasTensor:
         """The first positions from the given ones on with an energy above 0, shaped as the given ones."""
         batch, source = ops.shape(keys)[:2]
-        query = ops.expand_dims(self.query_projection(query), axis=2)
+        query = ops.expand_dims(project(self.query_projection, query), axis=2)
         # One gather of rows is faster than `ops.take_along_axis`.
         rows = ops.reshape(ops.arange(batch) * source, (-1, 1, 1))
         flat_keys = ops.reshape(keys, (-1, self.units))

@@ -104,7 +104,7 @@ def _recur(
     """Returns all y(a) = activation(drive(a) + y(a - 1) kernel) from y(-1) on, held where not `is_real`."""
     units = kernel.shape[0]
     if is_real is not None:
-        # One tensor, because `ops.scan` over several needs their length when it is traced on TensorFlow.
+        # One tensor, because a scan is simplest over one.
         drive = ops.concatenate([drive, ops.cast(is_real, drive.dtype)[..., None]], axis=2)
 
     def run(chunk: keras.KerasTensor, state: keras.KerasTensor) -> keras.KerasTensor:
@@ -117,20 +117,32 @@ def _recur(
             outputs.append(state)
         return ops.stack(outputs)
 
-    def step(
-        previous: keras.KerasTensor, chunk: keras.KerasTensor
-    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        outputs = run(chunk, previous[-1])
-        return outputs, outputs
+    def step(previous: keras.KerasTensor, chunk: keras.KerasTensor) -> keras.KerasTensor:
+        return run(chunk, previous[-1])
 
     if drive.shape[0] is not None and drive.shape[0] <= CHUNK:
         return run(drive, state)
     count, batch, width = ops.shape(drive)
+    chunks = -(-count // CHUNK)
     drive = ops.pad(drive, [(0, -count % CHUNK), (0, 0), (0, 0)])
-    # The carry is a whole chunk, because `ops.scan` wants its outputs in the shape of the carry.
+    # The carry is a whole chunk, because a scan wants its outputs in the shape of the carry.
     start = ops.concatenate([ops.zeros((CHUNK - 1, batch, units), state.dtype), state[None]])
-    _, outputs = ops.scan(step, start, ops.reshape(drive, (-1, CHUNK, batch, width)))
-    return _rows(ops.reshape(outputs, (-1, batch, units)), 0, count)
+    outputs = _scan(step, start, ops.reshape(drive, (chunks, CHUNK, batch, width)))
+    return _rows(ops.reshape(outputs, (chunks * CHUNK, batch, units)), 0, count)
+
+
+def _scan(
+    step: Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor],
+    start: keras.KerasTensor,
+    elements: keras.KerasTensor,
+) -> keras.KerasTensor:
+    """Returns what `step` makes of every element and its previous output, `start` at first."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Unlike that of Keras, it bounds its loop, without which XLA cannot compile the gradient.
+        return tf.scan(step, elements, start)
+    return ops.scan(lambda previous, element: (step(previous, element),) * 2, start, elements)[1]
 
 
 def _read(context: keras.KerasTensor, period: int, to_period: int, count: int) -> keras.KerasTensor:
@@ -152,8 +164,9 @@ def _read(context: keras.KerasTensor, period: int, to_period: int, count: int) -
 
 def _repeat_rows(tensor: keras.KerasTensor, times: int) -> keras.KerasTensor:
     """Repeats each row of the first axis; its gradient is a plain sum, unlike that of a gather."""
-    rows, *shape = ops.shape(tensor)
-    return ops.reshape(ops.tile(ops.reshape(tensor, (rows, -1)), (1, times)), (-1, *shape))
+    rows, batch, features = ops.shape(tensor)
+    flat = ops.reshape(tensor, (rows, batch * features))
+    return ops.reshape(ops.tile(flat, (1, times)), (rows * times, batch, features))
 
 
 def _every(tensor: keras.KerasTensor, period: int) -> keras.KerasTensor:
@@ -164,9 +177,10 @@ def _every(tensor: keras.KerasTensor, period: int) -> keras.KerasTensor:
     if period > LONGEST_REPEAT:
         return ops.take(tensor, ops.arange(0, rows, period), axis=0)
     tensor = ops.pad(tensor, [(0, -rows % period), (0, 0), (0, 0)])
-    tensor = ops.reshape(tensor, (-1, period * batch * features))
-    tensor = ops.slice(tensor, (0, 0), (ops.shape(tensor)[0], batch * features))
-    return ops.reshape(tensor, (-1, batch, features))
+    taken = -(-rows // period)
+    tensor = ops.reshape(tensor, (taken, period * batch * features))
+    tensor = ops.slice(tensor, (0, 0), (taken, batch * features))
+    return ops.reshape(tensor, (taken, batch, features))
 
 
 def _rows(tensor: keras.KerasTensor, start: int, count: int) -> keras.KerasTensor:

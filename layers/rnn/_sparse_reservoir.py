@@ -42,6 +42,13 @@ def sparse_reservoir(
         `(batch, time, units)`, or only the last if not `return_sequences`, and the final state, of shape
         `(batch, units)`. Outputs are states, but 0 before the first real step.
     """
+    # A sparse product needs a column: a batch without rows gets one, which is cut off in the end.
+    rows = tf.shape(sequences)[0]
+    missing = [[0, tf.maximum(1 - rows, 0)]]
+    sequences = tf.pad(sequences, [*missing, [0, 0], [0, 0]])
+    initial_state = tf.pad(initial_state, [*missing, [0, 0]])
+    if mask is not None:
+        mask = tf.pad(mask, [*missing, [0, 0]])
     matrix = tf.transpose(recurrent_kernel)
     entries = tf.where(matrix != 0)
     values = tf.gather_nd(matrix, entries)
@@ -69,7 +76,7 @@ def sparse_reservoir(
         real = tf.cast(mask, "int32")
         begun = tf.cumsum(real, axis=1) if return_sequences else tf.reduce_sum(real, axis=1, keepdims=True)
         outputs = tf.where(begun[..., None] > 0, outputs, tf.zeros((), outputs.dtype))
-    return outputs[:, -1], outputs, final
+    return outputs[:rows, -1], outputs[:rows], final[:rows]
 
 
 # TensorFlow's own gradient computes that of the sparse matrix, too, and fails in a loop.

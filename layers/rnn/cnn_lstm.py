@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from layers._convolution import Convolution
 from layers._validation import positive_integer
 from layers.rnn.recurrent_stack import RecurrentStack
 
@@ -94,10 +95,9 @@ class CNNLSTM(keras.layers.Layer):
         self.residual = residual
         self.dropout = dropout
         self.seed = seed
-        self.convolution = keras.layers.Conv1D(
+        self.convolution = Convolution(
             filters,
             kernel_size,
-            padding="same",
             activation=self.activation,
             dtype=self.dtype_policy,
             name="convolution",

@@ -153,7 +153,8 @@ class EchoStateRNNCell(keras.layers.Layer):
 
     def update(self, drive: keras.KerasTensor, state: keras.KerasTensor) -> keras.KerasTensor:
         """Returns the state after a step, given its `drive`; all have shape `(batch, units)`."""
-        new = self.activation(ops.add(drive, ops.matmul(state, self.recurrent_kernel)))
+        # Not `ops.add`, which takes the product for a bias if there are no rows.
+        new = self.activation(drive + ops.matmul(state, self.recurrent_kernel))
         return new if self.leak_rate == 1 else (1 - self.leak_rate) * state + self.leak_rate * new
 
     def get_initial_state(self, batch_size: int | None = None) -> list[keras.KerasTensor]:

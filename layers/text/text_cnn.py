@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from layers._convolution import Convolution
 from layers._validation import fraction, positive_integer, positive_integers
 
 
@@ -75,10 +76,9 @@ class TextCNN(keras.layers.Layer):
         self.dropout = dropout
         self.seed = seed
         self.convolutions = [
-            keras.layers.Conv1D(
+            Convolution(
                 filters,
                 width,
-                padding="same",
                 activation=self.activation,
                 dtype=self.dtype_policy,
                 name=f"convolution_{index}",

@@ -6,12 +6,9 @@ not.
 
 from __future__ import annotations
 
-import glob
-import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from components import files
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.metrics import metric_info, metric_names
 from components.ingest.config import IngestConfig
@@ -19,7 +16,6 @@ from components.models.attentions import ATTENTIONS
 from components.models.config import ModelConfig, readout_problem
 from components.models.decode import DecodeConfig
 from components.models.decoders import DecoderConfig
-from components.patterns import why_unmatched
 from components.strict import FIELDS, Task
 from components.tokenize.config import TokenizeConfig
 from components.train.config import TrainConfig
@@ -258,29 +254,3 @@ def misfits(task: Task, sections: Mapping[str, Any]) -> list[Problem]:
     if task == "seq2seq" and {"model", "decode"} <= sections.keys():
         problems += _check_coverage(sections["model"], sections["decode"])
     return problems
-
-
-def missing_files(ingest: IngestConfig) -> Iterator[Problem]:
-    """Yields the local paths and globs that lead to no file; remote ones (`gs://...`) are left to Beam."""
-    for path, pattern in _patterns(("ingest", "files"), ingest.files):
-        if not pattern or "://" in pattern or os.path.isfile(pattern):
-            continue
-        if os.path.isdir(pattern):
-            yield Problem(
-                path, f"'{pattern}' is a directory; expected files, such as '{pattern.rstrip('/')}/*'"
-            )
-        elif glob.has_magic(pattern):
-            if not files.find(pattern):
-                why = why_unmatched(pattern)
-                yield Problem(path, f"'{pattern}' matches no file in {os.getcwd()}{why}")
-        else:
-            hint = did_you_mean(pattern, glob.glob(os.path.join(glob.escape(os.path.dirname(pattern)), "*")))
-            yield Problem(path, f"there is no file '{pattern}' in {os.getcwd()}{hint}")
-
-
-def _patterns(path: KeyPath, source: Any) -> Iterator[tuple[KeyPath, str]]:
-    if isinstance(source, str):
-        yield path, source
-        return
-    for key, inner in source.items() if isinstance(source, dict) else enumerate(source):
-        yield from _patterns((*path, key), inner)

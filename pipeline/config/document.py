@@ -6,15 +6,22 @@ import math
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import MaxDepthExceededError
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from pipeline.config.problems import ConfigError, KeyPath, dotted, shown
+from pipeline.config.problems import ConfigError, KeyPath, cut, dotted, shown
 
 _TAG = "tag:yaml.org,2002:"
 _MADE = {f"{_TAG}{kind}" for kind in ("null", "bool", "int", "float")}
 _KEPT = {f"{_TAG}{kind}" for kind in ("str", "map", "seq", "timestamp", "merge")}  # dates are text here
+
+# Far more than any configuration needs, and little enough to be read at once.
+_MOST_CHARACTERS = 1_000_000
+_MOST_VALUES = 100_000
+_DEEPEST = 50
+_LONGEST_LABEL = 200
 
 _ADVICE = {
     "'\\t'": " (a tab: indent with spaces)",
@@ -61,6 +68,7 @@ class Document:
         self.refused: set[KeyPath] = set()
         self._name = name
         self._overrides = 0
+        self._values = 0
         self._origins: dict[KeyPath, Origin] = {}
         try:
             root = _parse(text)
@@ -84,11 +92,14 @@ class Document:
             assignment: `path=value`: keys and list indices with dots between, and YAML.
         """
         self._overrides += 1
-        origin = Origin((1, self._overrides), f"--set {assignment}")
+        origin = Origin((1, self._overrides), f"--set {cut(assignment, _LONGEST_LABEL)}")
         written_path, equals, text = assignment.partition("=")
         keys = written_path.strip().split(".")
         if not equals or not all(keys):
             self._report(origin, "expected path=value, such as train.epochs=5")
+            return
+        if len(keys) > _DEEPEST:
+            self._report(origin, f"received a path of {len(keys)} keys, expected at most {_DEEPEST}")
             return
         try:
             self._assign(keys, _parse(text), origin)
@@ -123,11 +134,13 @@ class Document:
         if not isinstance(place, list):
             self._report(origin, f"{dotted(path)} is {shown(place)}, which has no '{word}'")
             return None
-        if word.isdecimal() and int(word) < len(place):
-            return int(word)
+        index = next((index for index in range(len(place)) if str(index) == word), None)
+        if index is not None:
+            return index
         self._report(
             origin,
-            f"{dotted(path)} has {len(place)} items; received '{word}', expected an index below {len(place)}",
+            f"{dotted(path)} has {len(place)} items; received {shown(word)}, expected an index below "
+            f"{len(place)}",
         )
         return None
 
@@ -136,6 +149,12 @@ class Document:
     ) -> Any:
         """Returns the plain value of `node`, and notes where everything in it was written."""
         self._origins.setdefault(path, override or self._line(node))
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            raise ConfigError(
+                f"{(override or self._line(node)).label}: with its aliases written out, this is more than "
+                f"{_MOST_VALUES:,} values; write out what is meant"
+            )
         if any(node is ancestor for ancestor in outer):
             return self._refuse(path, "an alias of the very value it is in; write the value out")
         if node.tag not in _MADE | _KEPT:
@@ -168,7 +187,7 @@ class Document:
         except (ValueError, KeyError):  # an explicit tag on something else, such as `!!int many`
             return self._refuse(path, f"{shown(node.value)} is no {str(node.tag).removeprefix(_TAG)}")
         if isinstance(value, float) and not math.isfinite(value):
-            return self._refuse(path, f"received {node.value}, expected a finite number")
+            return self._refuse(path, f"received {cut(node.value)}, expected a finite number")
         return value
 
     def _line(self, node: Node) -> Origin:
@@ -192,17 +211,30 @@ class _SyntaxError(Exception):
 
 
 def _yaml() -> YAML:
-    return YAML(typ="safe", pure=True)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.max_depth = _DEEPEST
+    return yaml
 
 
 def _parse(text: str) -> Node | None:
     """Returns the YAML node of `text`, None when it is empty."""
+    if len(text) > _MOST_CHARACTERS:
+        raise _SyntaxError(
+            f"received {len(text):,} characters, expected at most {_MOST_CHARACTERS:,}: "
+            "this is no configuration",
+            1,
+        )
     try:
         return _yaml().compose(text)
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise _SyntaxError(
             f"not valid YAML: the character {chr(error.character)!r} is not allowed", line
+        ) from None
+    except MaxDepthExceededError as error:
+        line = error.problem_mark.line + 1
+        raise _SyntaxError(
+            f"nested more than {_DEEPEST} deep, expected sections of a few keys", line
         ) from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

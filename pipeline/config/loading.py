@@ -8,10 +8,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.config.checks import misfits, missing_files
+from pipeline.config.checks import misfits
 from pipeline.config.document import Document, Entry
 from pipeline.config.explain import explain
 from pipeline.config.models import PipelineConfig, fill_defaults, yaml_text
+from pipeline.config.paths import missing_files, no_file
 from pipeline.config.problems import ConfigError, Problem, did_you_mean, dotted
 
 
@@ -70,6 +71,8 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
+        if path.is_symlink():
+            raise ConfigError(f"{path}: {no_file(str(path))}") from None
         others = [str(other) for other in sorted(path.parent.glob("*.y*ml"))]
         hint = (
             did_you_mean(str(path), others) or "; start from a copy of pipeline.yaml or of one in examples/"

@@ -59,6 +59,11 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     return f"; did you mean '{match}'?" if match else ""
 
 
+def cut(text: str, length: int = _LONGEST_SHOWN) -> str:
+    """Returns `text`, or its first `length` characters where it is longer."""
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
 def shown(value: Any) -> str:
     """Returns what was received, in the words and the notation of YAML, on one line."""
     match value:
@@ -67,9 +72,9 @@ def shown(value: Any) -> str:
         case bool():
             return str(value).lower()
         case str():
-            return repr(value if len(value) <= _LONGEST_SHOWN else f"{value[:_LONGEST_SHOWN]}...")
+            return repr(cut(value))
         case dict():
             return "a mapping"
         case list():
             return "a list" if value else "an empty list"
-    return str(value)
+    return cut(str(value))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from components import files
 from components.errors import UserError
-from components.export.tf_serving import BINARY, has_binary, has_docker, start_command
+from components.export.tf_serving import BINARY, docker_problem, has_binary, start_command
 from components.processes import owned_process
 from pipeline.ports import check_port
 from pipeline.serving.versions import local_copy, versions
@@ -53,18 +53,18 @@ def choose_server(wanted: str | None = None) -> tuple[str, str]:
     Raises:
         UserError: if the wanted one is not there.
     """
-    there = {"binary": has_binary(), "docker": has_docker(), "mlflow": True}
+    no_binary = "" if has_binary() else f"there is no {BINARY} on the path"
+    problems = {"binary": no_binary, "docker": docker_problem(), "mlflow": ""}
     if wanted:
-        if not there[wanted]:
-            missing = f"no {BINARY} on the path" if wanted == "binary" else "no docker that answers"
-            names = ", ".join(name for name, is_there in there.items() if is_there)
-            raise UserError(f"received --with {wanted}, but there is {missing}; expected one of {names}.")
+        if problem := problems[wanted]:
+            names = ", ".join(name for name, problem in problems.items() if not problem)
+            raise UserError(f"received --with {wanted}, but {problem}; expected one of {names}.")
         return wanted, "as asked for"
-    if there["binary"]:
+    if not no_binary:
         return "binary", f"{BINARY} is on the path (it listens on all interfaces)"
-    if there["docker"]:
-        return "docker", f"there is no {BINARY} on the path, but docker"
-    return "mlflow", f"there is neither {BINARY} on the path nor docker"
+    if not problems["docker"]:
+        return "docker", f"{no_binary}, but docker"
+    return "mlflow", f"{no_binary}, and {problems['docker']}"
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pipeline.run.folder import RunFolder
 from pipeline.run.record import RunRecord
 from pipeline.tracking.contents import Artifacts, Point
 from pipeline.tracking.mirror import Mirror
-from pipeline.tracking.mlflow_client import one_line, quiet_mlflow
+from pipeline.tracking.mlflow_client import Failure, failure_of, one_line, quiet_mlflow
 from pipeline.tracking.system_metrics import INTERVAL, SystemMetrics
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two syncs, and at most while MLflow fails
@@ -77,12 +77,14 @@ class Tracker:
             missing = self._mirror.missing(*self._newest)
         if not missing:
             return []
-        error = one_line(self._mirror.error) or f"no answer in {timeout:g} s"
-        later = f"`rnnpipe track {self._run}` sends it later"
+        error = self._mirror.error
+        reason = one_line(error) or f"no answer in {timeout:g} s"
+        lasting = error is not None and failure_of(error) is Failure.PERMANENT
+        later = f"`rnnpipe track {self._run}` sends it {'once that is put right' if lasting else 'later'}"
         if without_password(self._mirror.uri) != self._mirror.uri:
             later += ", with the whole address in MLFLOW_TRACKING_URI, for records hold no password"
         return [
-            f"MLflow at {without_password(self._mirror.uri)} did not get {', '.join(missing)}: {error}. "
+            f"MLflow at {without_password(self._mirror.uri)} did not get {', '.join(missing)}: {reason}. "
             f"The artifacts are complete: {later}."
         ]
 

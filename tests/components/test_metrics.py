@@ -1,10 +1,12 @@
 """The metrics equal the libraries', however the examples are cut into batches and shards."""
 
+import unicodedata
 import warnings
 
 import numpy as np
 import pytest
 import sacrebleu
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
@@ -12,6 +14,7 @@ from sklearn import metrics as sklearn_metrics
 from components.evaluate.answers import Answers
 from components.evaluate.measure import Measure
 from components.evaluate.metrics import METRICS, metric_names
+from components.evaluate.predict import answer, ranked_labels
 
 ALPHABET = "ab cé\u0301日."
 TEXTS = st.text(ALPHABET, max_size=12)
@@ -204,3 +207,36 @@ def test_a_merge_leaves_other_accumulators_as_they_were():
     again = combiner.extract_output(combiner.merge_accumulators([one, other]))
     assert first["metrics"] == again["metrics"] == {"accuracy": 0.5}
     assert first["confusion"] == again["confusion"] == {"labels": ["a", "b"], "counts": [[1, 1], [0, 0]]}
+
+
+def test_the_area_under_the_curve_is_left_out_where_a_third_label_is_expected():
+    """It is no negative example; in a slice without it, the area is defined."""
+
+    def model(texts):
+        probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]], np.float32)
+        best = probabilities.argmax(axis=1)
+        return {
+            "prediction": tf.constant(np.array(["größer", "red"])[best]),
+            "score": tf.constant(probabilities.max(axis=1)),
+            "probabilities": tf.constant(probabilities),
+        }
+
+    labels, texts = ranked_labels(["red", "größer"]), ["a", "b", "c", "d"]
+    assert labels == ("größer", "red")
+    # Written in the form NFD it is the same label.
+    two = answer(model, texts, ["größer", "red", unicodedata.normalize("NFD", "größer"), "red"], labels)
+    three = answer(model, texts, ["größer", "red", "blue", "red"], labels)
+    assert two.positives.tolist() == [0, 1, 0, 1]
+    assert three.positives.tolist() == [0, 1, -1, 1]
+    combiner = Measure(["accuracy", "roc_auc"], 20)
+
+    def measured(*batches):
+        accumulator = combiner.create_accumulator()
+        for batch in batches:
+            combiner.add_input(accumulator, batch)
+        return combiner.extract_output(accumulator)["metrics"]
+
+    assert measured(two)["roc_auc"] == 1.0
+    assert measured(three) == {"accuracy": 0.75}
+    assert measured(two, three) == {"accuracy": 0.875}
+    assert measured(three.select([0, 1, 3]))["roc_auc"] == 1.0

@@ -278,6 +278,34 @@ def test_hard_inputs_must_not_fail(prove):
     assert set(prove.report()["undefined"]) == {"an empty text"}
 
 
+@pytest.mark.parametrize("signature", ["serving_default", "n_best"])
+def test_an_empty_batch_must_be_answered(prove, signature):
+    """By every signature, and without a row that nobody asked for."""
+    functions = {"serving_default": Shouter(), "n_best": n_best}
+
+    def failing(text):
+        some = tf.debugging.assert_greater(tf.size(text), 0, message="no texts")
+        with tf.control_dependencies([some]):
+            return {name: tf.identity(value) for name, value in functions[signature](text).items()}
+
+    def inventing(text):
+        found = functions[signature](text)
+        return {
+            name: tf.cond(
+                tf.size(text) > 0, lambda v=value: v, lambda v=value: tf.zeros([1, *v.shape[1:]], v.dtype)
+            )
+            for name, value in found.items()
+        }
+
+    for faulty, problem in ((failing, "no texts"), (inventing, r"of the shape \(1,.*\) for 0 texts")):
+        others = {**functions, signature: faulty}
+        with pytest.raises(
+            UserError, match=rf"no defined answer to an empty batch: the signature {signature}.*{problem}"
+        ):
+            prove(others["serving_default"], n_best=others["n_best"])
+        assert set(prove.report()["undefined"]) == {"an empty batch"}
+
+
 def test_a_model_with_other_outputs_is_refused(prove):
     with pytest.raises(
         UserError,

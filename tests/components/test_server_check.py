@@ -136,10 +136,14 @@ def test_an_interrupt_leaves_neither_server_nor_files(install, model, tmp_path, 
 
 def test_without_a_server_it_is_said_why_nothing_was_asked(model, monkeypatch):
     monkeypatch.setattr(server_check, "has_binary", lambda: False)
-    monkeypatch.setattr(server_check, "has_docker", lambda: False)
+    monkeypatch.setattr(tf_serving.shutil, "which", lambda name: None)
     found = check_server(model, EXAMPLES)
-    assert found == "not run: there is no tensorflow_model_server on the path and no docker"
-    monkeypatch.setattr(server_check, "has_docker", lambda: True)
+    assert found == "not run: there is no tensorflow_model_server on the path, and there is no docker"
+    monkeypatch.setattr(tf_serving.shutil, "which", lambda name: name)
+    monkeypatch.setattr(tf_serving, "succeeds", lambda *command: False)
+    found = check_server(model, EXAMPLES)
+    assert found.endswith("on the path, and docker is installed, without a daemon that answers")
+    monkeypatch.setattr(server_check, "docker_problem", lambda: "")
     monkeypatch.setattr(server_check, "has_image", lambda: False)
     monkeypatch.setenv("TF_SERVING_VERSION", "2.21.0")
     assert "docker pull tensorflow/serving:2.21.0" in check_server(model, EXAMPLES)
@@ -150,6 +154,6 @@ def test_docker_is_asked_for_the_image(monkeypatch):
     ended = subprocess.CompletedProcess([], 0)
     monkeypatch.setattr(tf_serving.subprocess, "run", lambda command, **_: asked.append(command) or ended)
     monkeypatch.setattr(tf_serving.shutil, "which", lambda name: name)
-    assert tf_serving.has_docker()
+    assert tf_serving.docker_problem() == ""
     assert tf_serving.has_image()
     assert asked == [("docker", "info"), ("docker", "image", "inspect", "tensorflow/serving:latest")]

@@ -1,6 +1,8 @@
 """Checkpoints: a training that was cut short goes on, to the same bits."""
 
 import hashlib
+import io
+import json
 
 import numpy as np
 import pytest
@@ -44,6 +46,16 @@ def fit(training):
         history = training.fit()
     epochs = [event.epoch for event in events if isinstance(event, EpochFinished)]
     return history, epochs, [event.message for event in events if isinstance(event, Warned)]
+
+
+def npz(**arrays):
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def with_checksum(content):
+    return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
 
 @pytest.mark.parametrize(
@@ -111,8 +123,30 @@ def test_a_damaged_checkpoint_is_left_out(tokens, whole, tmp_path):
             state = training.checkpoints.restore(training.model, 4)
         assert len(state.history["epochs"]) == 2
         (said,) = events
-        assert "00003-a.ckpt is left out: it is damaged" in said.message
+        assert "00003-a.ckpt is left out, and training goes back before it: it is damaged" in said.message
     assert fit(training)[1] == [3, 4]
+    assert_same_weights(whole[0].model, training.model)
+
+
+def test_all_that_cannot_be_a_checkpoint_is_left_out(tokens, whole, tmp_path):
+    """Objects with a right checksum that hold something else; a folder is none."""
+    folder = tmp_path / "checkpoints"
+    trainer(tokens, tmp_path, epochs=2).fit()
+    (folder / "00003-folder.ckpt").mkdir()
+    history = np.frombuffer(json.dumps({"epochs": [], "validations": []}).encode(), np.uint8)
+    for name, content in {
+        "empty": b"",
+        "zip": b"PK\x03\x04 no archive",
+        "nothing": npz(),
+        "history": npz(history=np.frombuffer(b"[]", np.uint8)),
+        "other": npz(history=history, variable_00000=np.zeros(3)),
+    }.items():
+        (folder / f"00003-{name}.ckpt").write_bytes(with_checksum(content))
+    training = trainer(tokens, tmp_path, attempt="b", epochs=4)
+    _, epochs, said = fit(training)
+    assert epochs == [3, 4]
+    left_out = {path.name for path in folder.glob("00003-*") if any(f"{path} is left out" in w for w in said)}
+    assert left_out == {f"00003-{name}.ckpt" for name in ("empty", "zip", "nothing", "history", "other")}
     assert_same_weights(whole[0].model, training.model)
 
 
@@ -180,14 +214,9 @@ def test_checkpoints_in_an_object_store(tokens, whole, tmp_path):
 
 def test_no_pickle_is_read(tokens, tmp_path):
     """A checkpoint with a right checksum is read, but no code from it."""
-    import io
-
     trainer(tokens, tmp_path, epochs=1).fit()
-    buffer = io.BytesIO()
-    np.savez(buffer, history=np.array([object()], object))
-    packed = buffer.getvalue()
-    evil = hashlib.sha256(packed).hexdigest().encode() + b"\n" + packed
-    (tmp_path / "checkpoints" / "00002-a.ckpt").write_bytes(evil)
+    evil = npz(history=np.array([object()], object))
+    (tmp_path / "checkpoints" / "00002-a.ckpt").write_bytes(with_checksum(evil))
     _, epochs, said = fit(trainer(tokens, tmp_path, attempt="b", epochs=2))
     assert epochs == [2]
     assert "allow_pickle=False" in said[0]

@@ -225,7 +225,7 @@ def _check_functional_model(layer: keras.Layer, inputs: Inputs, outputs: Any, pa
     models = [model.predict_on_batch, keras.models.load_model(path.with_suffix(".keras")).predict_on_batch]
     if keras.backend.backend() == "tensorflow":
         # A signature's outputs are flat.
-        models.append(_exported(keras.Model(symbols, keras.tree.flatten(symbolic_outputs)), path))
+        models.append(exported(keras.Model(symbols, keras.tree.flatten(symbolic_outputs)), path))
     batch = len(keras.tree.flatten(inputs)[0])
     # As given, one row, one step (of every row, so that there are rows without a real one), and more of both.
     for some in [inputs, _resized(inputs, 1, 5), _resized(inputs, batch, 1), _resized(inputs, batch + 2, 11)]:
@@ -235,7 +235,8 @@ def _check_functional_model(layer: keras.Layer, inputs: Inputs, outputs: Any, pa
             assert_close(predict(some), expected)
 
 
-def _exported(model: keras.Model, path: Path) -> Callable[[Inputs], Any]:
+def exported(model: keras.Model, path: Path) -> Callable[[Inputs], Any]:
+    """Exports a model and loads the SavedModel; its outputs are flat."""
     import tensorflow as tf
 
     model.export(path, verbose=False)

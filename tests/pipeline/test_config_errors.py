@@ -1,5 +1,6 @@
 """Every kind of mistake in a configuration, with its exact line and wording."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -856,6 +857,56 @@ def test_text_that_is_no_configuration(text: str, expected: str):
     assert problems(text) == [f"run.yaml:{expected}"]
 
 
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
+)
+TOO_DEEP = "nested more than 50 deep, expected sections of a few keys"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            BOMB,
+            "1: with its aliases written out, this is more than 100,000 values; write out what is meant",
+        ),
+        (f"a:\n  {'[' * 10_000}{']' * 10_000}", f"2: {TOO_DEEP}"),
+        ("a: " + "{a: " * 10_000 + "1" + "}" * 10_000, f"1: {TOO_DEEP}"),
+        ("".join(f"{' ' * depth}a:\n" for depth in range(1000)), f"50: {TOO_DEEP}"),
+        (
+            "#" * 1_000_001,
+            "1: received 1,000,001 characters, expected at most 1,000,000: this is no configuration",
+        ),
+    ],
+    ids=["aliases", "lists", "mappings", "sections", "characters"],
+)
+def test_small_texts_that_would_be_much_work(text: str, expected: str):
+    assert problems(text) == [f"run.yaml:{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (f"seed={'[' * 10_000}", TOO_DEEP),
+        (f"{'a.' * 10_000}b=1", "received a path of 10001 keys, expected at most 50"),
+        (
+            f"evaluate.slices.{'9' * 5000}=x",
+            f"evaluate.slices has 1 items; received '{'9' * 60}...', expected an index below 1",
+        ),
+        (f"seed={'9' * 5000}", f"seed: '{'9' * 60}...' is no int"),
+        (f"seed=1e{'9' * 5000}", f"seed: received 1e{'9' * 58}..., expected a finite number"),
+        (
+            f"seed=[{', '.join(line[4:] for line in BOMB.splitlines())}]",
+            "with its aliases written out, this is more than 100,000 values; write out what is meant",
+        ),
+    ],
+    ids=["deep value", "deep path", "index", "integer", "float", "aliases"],
+)
+def test_overrides_that_would_be_much_work(override: str, expected: str):
+    text = CLASSIFICATION + "evaluate: {slices: [length]}\n"
+    assert problems(text, override) == [f"--set {override[:200]}{'...' * (len(override) > 200)}: {expected}"]
+
+
 def test_text_that_is_not_utf_8():
     assert problems(b"name: \xff") == ["run.yaml: byte 6 is not UTF-8; save the file as UTF-8 text"]
 
@@ -875,6 +926,38 @@ def test_files_that_are_not_there(files: str, expected: str):
     Path("deep/er").mkdir(parents=True)
     (found,) = problems(CLASSIFICATION.replace("{train: train.tsv}", files))
     assert found == f"run.yaml:4: ingest.files{expected.format(cwd=Path.cwd())}"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ("link.tsv", "'link.tsv' is a link to 'gone/away.tsv', which leads to no file; {advice}"),
+        ("round.tsv", "'round.tsv' is a link to 'round.tsv', which leads to no file; {advice}"),
+        (
+            "'l*.tsv'",
+            "'l*.tsv' matches no file in {cwd}; 'link.tsv' is a link to 'gone/away.tsv', which leads to no"
+            " file; {advice}",
+        ),
+        ("pipe", "'pipe' is a pipe, a socket or a device; expected a file, which can be read twice"),
+        ("'[v1]/x.tsv'", "'[v1]/x.tsv' matches no file in {cwd}"),
+    ],
+)
+def test_what_is_there_is_not_called_missing(files: str, expected: str):
+    """Nor advised."""
+    Path("link.tsv").symlink_to("gone/away.tsv")
+    Path("round.tsv").symlink_to("round.tsv")
+    os.mkfifo("pipe")
+    (found,) = problems(CLASSIFICATION.replace("{train: train.tsv}", files))
+    expected = expected.format(cwd=Path.cwd(), advice="mend the link, or name the file itself")
+    assert found == f"run.yaml:4: ingest.files: {expected}"
+
+
+def test_a_configuration_that_is_a_broken_link():
+    Path("run.yaml").symlink_to("gone.yaml")
+    with pytest.raises(ConfigError) as caught:
+        load_config(Path("run.yaml"))
+    advice = "which leads to no file; mend the link, or name the file itself"
+    assert str(caught.value) == f"run.yaml: 'run.yaml' is a link to 'gone.yaml', {advice}"
 
 
 def test_a_configuration_that_is_not_there():

@@ -159,7 +159,7 @@ def test_five_hundred_clients_ask_on_while_a_version_is_pushed(server, base):
             ("binary", "tensorflow_model_server is on the path (it listens on all interfaces)"),
         ),
         ({"docker"}, None, ("docker", "there is no tensorflow_model_server on the path, but docker")),
-        (set(), None, ("mlflow", "there is neither tensorflow_model_server on the path nor docker")),
+        (set(), None, ("mlflow", "there is no tensorflow_model_server on the path, and there is no docker")),
         ({"docker"}, "mlflow", ("mlflow", "as asked for")),
     ],
 )
@@ -173,9 +173,16 @@ def test_a_server_that_is_not_there(monkeypatch):
     monkeypatch.setattr(tf_serving.shutil, "which", lambda name: name)
     monkeypatch.setattr(tf_serving, "succeeds", lambda *command: False)
     with pytest.raises(
-        UserError, match="but there is no docker that answers; expected one of binary, mlflow"
+        UserError, match="docker is installed, without a daemon that answers; expected one of binary"
     ):
         choose_server("docker")
+    monkeypatch.setattr("pipeline.serving.server.has_binary", lambda: False)
+    kind, why = choose_server()
+    assert (kind, why.partition(", and ")[2]) == (
+        "mlflow",
+        "docker is installed, without a daemon that answers",
+    )
+    monkeypatch.undo()
     monkeypatch.setattr(tf_serving.shutil, "which", lambda name: None)
     with pytest.raises(
         UserError, match="but there is no tensorflow_model_server on the path; expected one of ml"

@@ -25,7 +25,7 @@ class FakeMirror:
         self.synced.append(record)
         self.entered.set()
         again = self.fail(len(self.synced))
-        self.error = OSError("unreachable") if again else None
+        self.error = ConnectionError("unreachable") if again else None
         self.arrived = None if again else record
         return again
 

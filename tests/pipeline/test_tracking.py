@@ -389,6 +389,7 @@ def test_a_file_that_is_no_database(tmp_path):
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     (message,) = follow(uri, MadeRun(tmp_path, config=settings(uri))).finish(timeout=300)
     assert "file is not a database" in message
+    assert "sends it once that is put right." in message
 
 
 def test_an_unreachable_server_only_costs_a_message(tmp_path):
