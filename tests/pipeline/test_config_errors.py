@@ -54,7 +54,9 @@ CLAIMS = "but what ends in .rnnpipe is written beside the models; expected anoth
 )
 def test_a_name_that_cannot_stand_beside_what_we_write(name: str, expected: str):
     assert problems(CLASSIFICATION.replace("tiny", name)) == [f"run.yaml:1: {expected}"]
-    assert problems(CLASSIFICATION, f"name={name}") == [f"--set name={name}: {expected}"]
+    (problem,) = problems(CLASSIFICATION, f"name={name}")
+    assert problem.startswith(f"--set name={name[:40]}")
+    assert problem.endswith(f": {expected}")
 
 
 @pytest.mark.parametrize(
@@ -939,7 +941,11 @@ def test_files_that_are_not_there(files: str, expected: str):
             " file; {advice}",
         ),
         ("pipe", "'pipe' is a pipe, a socket or a device; expected a file, which can be read twice"),
-        ("'[v1]/x.tsv'", "'[v1]/x.tsv' matches no file in {cwd}"),
+        (
+            "'[v1]/x.tsv'",
+            "'[v1]/x.tsv' matches no file in {cwd}; nothing matches '[v1]', in which [...] stands for one of"
+            " the characters inside, and [[] for a bracket",
+        ),
     ],
 )
 def test_what_is_there_is_not_called_missing(files: str, expected: str):
