@@ -175,9 +175,10 @@ class _Training:
         from components.train.checkpoint import Checkpoints
         from components.train.dataset import TokenData
         from components.train.loop import Trainer
+        from components.train.memory import check_memory
         from components.train.result import result
         from components.train.scope import training_scope
-        from components.train.start import new_model
+        from components.train.start import model_sizes, new_model
         from components.train.warm_start import start_from
 
         config, tokens = self._config, Tokens.load(inputs["tokenize"])
@@ -186,6 +187,8 @@ class _Training:
         )
         splits = split("train"), split("validation")
         checkpoints = Checkpoints(self._work.root, folder, attempt.id)
+        longest = max(splits[0].lengths.max(initial=1), 1)
+        check_memory(config, self._model, self._task, model_sizes(self._task, tokens), int(longest))
         with training_scope(self._seed, config.precision, config.deterministic):
             model = new_model(self._model, self._task, tokens, self._seed)
             if summary is not None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from keras.src.backend.common.stateless_scope import in_stateless_scope
 from scipy import sparse
 from scipy.sparse.linalg import ArpackError, eigs
 
@@ -113,16 +115,23 @@ class EchoStateRNNCell(keras.layers.Layer):
 
     def build(self, sequence_shape: Sequence[Any]) -> None:
         """Draws the weights for inputs of shape `(batch, features)`."""
-        generator = np.random.default_rng(self._actual_seed)
-        recurrent_kernel = self._draw_recurrent_kernel(generator)
-        bias = generator.uniform(-self.bias_scaling, self.bias_scaling, self.units)
-        features = sequence_shape[-1]
+        features, units = sequence_shape[-1], self.units
         if features is None:
             raise invalid("sequence_shape", "a known number of features", sequence_shape)
-        kernel = generator.uniform(-self.input_scaling, self.input_scaling, (features, self.units))
-        self.kernel = self._add_fixed_weight("kernel", kernel)
-        self.recurrent_kernel = self._add_fixed_weight("recurrent_kernel", recurrent_kernel)
-        self.bias = self._add_fixed_weight("bias", bias)
+
+        @cache
+        def draw() -> dict[str, np.ndarray]:
+            """Called for the values, and not where only the shapes are asked for."""
+            generator = np.random.default_rng(self._actual_seed)
+            return {
+                "recurrent_kernel": self._draw_recurrent_kernel(generator),
+                "bias": generator.uniform(-self.bias_scaling, self.bias_scaling, units),
+                "kernel": generator.uniform(-self.input_scaling, self.input_scaling, (features, units)),
+            }
+
+        self.kernel = self._add_fixed_weight("kernel", (features, units), draw)
+        self.recurrent_kernel = self._add_fixed_weight("recurrent_kernel", (units, units), draw)
+        self.bias = self._add_fixed_weight("bias", (units,), draw)
 
     def _draw_recurrent_kernel(self, generator: np.random.Generator) -> np.ndarray:
         units = self.units
@@ -132,11 +141,21 @@ class EchoStateRNNCell(keras.layers.Layer):
         kernel = np.where(reads, generator.uniform(-1, 1, (units, units)), 0.0).T
         return kernel * (self.spectral_radius / _spectral_radius(kernel))
 
-    def _add_fixed_weight(self, name: str, value: np.ndarray) -> keras.Variable:
+    def _add_fixed_weight(
+        self, name: str, shape: tuple[int, ...], draw: Callable[[], dict[str, np.ndarray]]
+    ) -> keras.Variable:
+        def initializer(shape: tuple[int, ...], dtype: str) -> keras.KerasTensor:
+            # There Keras asks for any values: the variable has none yet, and only shapes matter.
+            return (
+                ops.zeros(shape, dtype)
+                if in_stateless_scope()
+                else ops.convert_to_tensor(draw()[name], dtype)
+            )
+
         return self.add_weight(
             name=name,
-            shape=value.shape,
-            initializer=lambda shape, dtype: ops.convert_to_tensor(value, dtype=dtype),
+            shape=shape,
+            initializer=initializer,
             trainable=False,
         )
 
