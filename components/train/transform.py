@@ -187,7 +187,7 @@ class _Training:
         )
         splits = split("train"), split("validation")
         checkpoints = Checkpoints(self._work.root, folder, attempt.id)
-        longest = max(splits[0].lengths.max(initial=1), 1)
+        longest = max(splits[0].lengths().max(initial=1), 1)
         check_memory(config, self._model, self._task, model_sizes(self._task, tokens), int(longest))
         with training_scope(self._seed, config.precision, config.deterministic):
             model = new_model(self._model, self._task, tokens, self._seed)
