@@ -24,13 +24,13 @@ from components import files, own_files
 from components.artifacts.artifact import cache_folder
 from components.artifacts.exported_model import ExportedModel, ModelId, model_digest
 from components.errors import UserError
+from pipeline.serving.checksums import Checksums
 
 GRAPH = "saved_model.pb"
 # TensorFlow Serving passes over assets.extra/, so what is noted there travels with the version.
 _NOTE = "assets.extra/rnnpipe.json"
 _ASIDE = re.compile(r"\.[0-9a-f]{32}")
 _STALE_SECONDS = 3600.0
-_REMEMBERED = 100  # versions whose checksums are remembered
 
 
 class TakenError(Exception):
@@ -149,7 +149,7 @@ def damage(place: UPath, content: Content) -> str:
 
     Big files are read again only if their signature has changed since they were last read on this machine.
     """
-    checksums = _Checksums(place)
+    checksums = Checksums(place)
     try:
         for name, (_, sha256) in content.files.items():
             if checksums.of(name) != sha256:
@@ -319,38 +319,3 @@ def _last_change(directory: Path) -> float:
         return max(path.stat().st_mtime for path in (directory, *directory.rglob("*")))
     except FileNotFoundError:  # published or removed meanwhile
         return time.time()
-
-
-class _Checksums:
-    """SHA-256 of a version's files, remembered on this machine with their signatures."""
-
-    def __init__(self, place: UPath) -> None:
-        self._place = place
-        self._known = self._all().get(str(place), {})
-        self._changed = False
-
-    def of(self, name: str) -> str:
-        signature = files.signature(self._place / name)
-        if files.is_local(self._place) and files.is_small(signature):
-            return files.sha256(self._place / name)
-        known = self._known.get(name)
-        if known is None or known[0] != signature:
-            known = self._known[name] = (signature, files.sha256(self._place / name))
-            self._changed = True
-        return known[1]
-
-    def save(self) -> None:
-        if self._changed:
-            others = {place: known for place, known in self._all().items() if place != str(self._place)}
-            kept = dict([*others.items(), (str(self._place), self._known)][-_REMEMBERED:])
-            with contextlib.suppress(OSError):  # it costs time only
-                files.write(self._cache, json.dumps(kept).encode())
-
-    @property
-    def _cache(self) -> UPath:
-        return UPath(cache_folder()) / "served.json"
-
-    def _all(self) -> dict[str, dict[str, tuple[str, str]]]:
-        with contextlib.suppress(OSError):
-            return own_files.salvage(self._cache, dict[str, dict[str, tuple[str, str]]]) or {}
-        return {}
