@@ -120,7 +120,7 @@ def _recur(
     def step(previous: keras.KerasTensor, chunk: keras.KerasTensor) -> keras.KerasTensor:
         return run(chunk, previous[-1])
 
-    if drive.shape[0] is not None and drive.shape[0] <= CHUNK:
+    if isinstance(drive.shape[0], int) and drive.shape[0] <= CHUNK:
         return run(drive, state)
     count, batch, width = ops.shape(drive)
     chunks = -(-count // CHUNK)

@@ -225,14 +225,19 @@ def _real_steps_first(sequences: keras.KerasTensor, mask: keras.KerasTensor) -> 
     steps = ops.arange(time)
     order = ops.argsort(ops.where(mask, steps, steps + time), axis=1)
     rows = ops.cast(order, "int32") + ops.arange(batch)[:, None] * time
-    return ops.take(ops.reshape(sequences, (-1, features)), ops.transpose(rows), axis=0)
+    return _take_rows(ops.reshape(sequences, (-1, features)), ops.transpose(rows))
 
 
 def _take_steps(module: keras.KerasTensor, steps: keras.KerasTensor) -> keras.KerasTensor:
     """Returns `(batch, time, units)`: for each row and time the output of one active step of a module."""
     _, batch, units = ops.shape(module)
     rows = steps * batch + ops.arange(batch)[:, None]
-    return ops.take(ops.reshape(module, (-1, units)), rows, axis=0)
+    return _take_rows(ops.reshape(module, (-1, units)), rows)
+
+
+def _take_rows(matrix: keras.KerasTensor, rows: keras.KerasTensor) -> keras.KerasTensor:
+    """Returns `(*shape of rows, width)`; of a matrix without rows, JAX returns another shape."""
+    return ops.reshape(ops.take(matrix, rows, axis=0), (*ops.shape(rows), matrix.shape[-1]))
 
 
 def _held(module: keras.KerasTensor, period: int, time: int) -> keras.KerasTensor:
