@@ -24,6 +24,7 @@ class Convolution(keras.layers.Conv1D):
     def call(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         """Returns the features, of shape `(batch, time, filters)`."""
         features = ops.conv(inputs, self.kernel, padding=self.padding)
-        # Without rows, TensorFlow's fast kernels for CPUs return the shape of their inputs.
-        features = ops.reshape(features, (*ops.shape(inputs)[:2], self.filters))
-        return self.activation(ops.add(features, self.bias))
+        # Without rows, TensorFlow's fast kernels for CPUs return the shape of their inputs. A single reshape
+        # would be removed from a graph, where the shape is known to be right.
+        features = self.activation(ops.add(ops.reshape(features, (-1, self.filters)), self.bias))
+        return ops.reshape(features, (*ops.shape(inputs)[:2], self.filters))

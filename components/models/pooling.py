@@ -106,4 +106,4 @@ def pool(outputs: Any, states: Any, mask: Any, pooling: str) -> Any:
     if pooling == "mean":
         return ops.sum(outputs * real, axis=1) / ops.maximum(ops.sum(real, axis=1), 1)
     lowest = ops.where(ops.expand_dims(mask, -1), outputs, ops.full_like(outputs, -1e4))
-    return ops.where(ops.any(mask, axis=1, keepdims=True), ops.max(lowest, axis=1), 0)
+    return ops.where(ops.any(mask, axis=1, keepdims=True), ops.max(lowest, axis=1, initial=-1e4), 0)

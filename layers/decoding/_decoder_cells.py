@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import keras
 from keras import ops
+
+from layers._no_rows import through_a_row
 
 Tensor: TypeAlias = keras.KerasTensor
 
@@ -62,21 +65,13 @@ def run_cells(
     outputs, new_states = beams.merge(inputs), []
     for index, (cell, cell_states) in enumerate(zip(cells, states, strict=True)):
         cell_inputs = outputs if scales is None else outputs * scales[index]
-        new_outputs, cell_states = _call(cell, cell_inputs, [beams.merge(state) for state in cell_states])
+        cell_states = [beams.merge(state) for state in cell_states]
+        call = partial(through_a_row, cell) if cell_inputs.shape[0] == 0 else cell
+        new_outputs, cell_states = call(cell_inputs, cell_states)
         new_states.append([beams.split(ops.cast(state, dtype)) for state in cell_states])
         new_outputs = ops.cast(new_outputs, dtype)
         outputs = new_outputs + outputs if residual and index > 0 else new_outputs
     return beams.split(outputs), new_states
-
-
-def _call(cell: keras.layers.Layer, inputs: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """Calls a cell, on TensorFlow also without rows: then Keras' own take products for biases, and fail."""
-    if inputs.shape[0] != 0:
-        return cell(inputs, states)
-    inputs, states = keras.tree.map_structure(
-        lambda tensor: ops.pad(tensor, [(0, 1), (0, 0)]), (inputs, states)
-    )
-    return keras.tree.map_structure(lambda tensor: tensor[:0], cell(inputs, states))
 
 
 def check_cells(cells: Any, residual: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from layers._no_rows import through_a_row
 from layers._validation import fraction, invalid, positive_integer
 
 
@@ -136,6 +137,8 @@ class RecurrentStack(keras.layers.Layer):
         training: bool | None = None,
     ) -> tuple[keras.KerasTensor, list[list[keras.KerasTensor]]]:
         """Runs the stack over the sequences; see the class for arguments and result."""
+        if inputs.shape[0] == 0:
+            return through_a_row(partial(self.call, training=training), inputs, mask)
         outputs, states = inputs, []
         layer_mask = None
         if mask is not None:

@@ -11,6 +11,9 @@ from keras import ops
 from layers._convolution import Convolution
 from layers._validation import fraction, positive_integer, positive_integers
 
+# Not only under the mask: of a batch without rows, Keras takes no maximum unless it knows the least one.
+_LOWEST = -float("inf")
+
 
 @keras.saving.register_keras_serializable(package="rnnpipe")
 class TextCNN(keras.layers.Layer):
@@ -107,9 +110,9 @@ class TextCNN(keras.layers.Layer):
         features = [convolution(inputs) for convolution in self.convolutions]
         outputs = self.feature_dropout(ops.concatenate(features, axis=-1), training=training)
         if mask is None:
-            return outputs, [[ops.max(outputs, axis=1)]]
+            return outputs, [[ops.max(outputs, axis=1, initial=_LOWEST)]]
         # Features of an activation such as tanh may all be negative: 0 must not win.
-        pooled = ops.max(ops.where(mask, outputs, -float("inf")), axis=1)
+        pooled = ops.max(ops.where(mask, outputs, _LOWEST), axis=1, initial=_LOWEST)
         pooled = ops.where(ops.any(mask, axis=1), pooled, ops.zeros_like(pooled))
         return ops.where(mask, outputs, ops.zeros_like(outputs)), [[pooled]]
 

@@ -54,6 +54,7 @@ def test_padding_does_not_change_a_classifier(pooling, settings):
     alone = np.concatenate([model(tokens([text], max(len(text), 1))) for text in TEXTS])
     np.testing.assert_allclose(narrow, alone, atol=1e-6)
     assert np.all(np.isfinite(narrow))
+    assert model(np.zeros((0, 4), "int32")).shape == (0, SIZES["label"])
 
 
 @pytest.mark.parametrize("attention", [True, False])
