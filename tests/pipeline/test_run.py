@@ -307,7 +307,7 @@ def test_a_full_disk_is_told_and_costs_nothing_that_is_finished(copy, monkeypatc
 
 
 def test_a_root_without_room_for_a_run_is_told_before_anything_runs(copy, monkeypatch):
-    def full(path, data):
+    def full(path, data, private=False):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(disks, "written_aside", full)
@@ -322,10 +322,10 @@ def test_a_root_without_room_for_a_run_is_told_before_anything_runs(copy, monkey
 def test_a_root_that_is_full_when_a_failure_is_told_is_told_as_well(copy, monkeypatch):
     create = disks.written_aside
 
-    def full(path, data):
+    def full(path, data, private=False):
         if path.name in ("end.json", "card.html"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return create(path, data)
+        return create(path, data, private)
 
     monkeypatch.setattr(disks, "written_aside", full)
     sgd = "train.optimizer={type: sgd, learning_rate: 1.0e+38}"
