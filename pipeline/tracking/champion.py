@@ -12,8 +12,8 @@ from components.addresses import file_path
 from components.artifacts.exported_model import ModelId
 from components.errors import UserError
 from pipeline.serving.versions import Content, damage, local_copy
-from pipeline.tracking.mlflow_client import absolute_uri, database_path, one_line, open_client, quiet_mlflow
-from pipeline.tracking.registry import CHAMPION, DIGEST, MODEL, SAVED_MODEL, unreachable
+from pipeline.tracking.mlflow_client import absolute_uri, one_line
+from pipeline.tracking.registry import CHAMPION, DIGEST, MODEL, SAVED_MODEL, asking
 
 _OUTPUTS = {"prediction": "string", "score": "float32"}
 
@@ -131,25 +131,19 @@ def find_champion(uri: str, name: str) -> Champion | None:
     Raises:
         UserError: if MLflow cannot be asked.
     """
-    database = database_path(uri)
-    if database and not database.exists():
-        return None
-    quiet_mlflow()
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client = open_client(uri)
-        version = client.get_model_version_by_alias(name, CHAMPION)
-        source = client.get_model_version_download_uri(name, version.version)
-    except MlflowException as error:
-        # A model without the alias is an invalid parameter, an unknown model a missing resource.
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+    with asking(uri) as client:
+        if client is None:
             return None
-        raise UserError(unreachable(uri, error)) from error
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(unreachable(uri, error)) from error
+        from mlflow.exceptions import MlflowException
+
+        try:
+            version = client.get_model_version_by_alias(name, CHAMPION)
+            source = client.get_model_version_download_uri(name, version.version)
+        except MlflowException as error:
+            # A model without the alias is an invalid parameter, an unknown model a missing resource.
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
     weights, _, decoding = version.tags.get(MODEL, "").partition("-")
     model = ModelId(weights, decoding) if weights else None
     digest = version.tags.get(DIGEST, "")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,9 +38,28 @@ _PYFUNC = Path(components.export.__file__).with_name("pyfunc_model.py")
 _LIBRARIES = ("tensorflow", "tensorflow-text", "numpy", "pandas")
 
 
-def unreachable(uri: str, error: Exception) -> str:
-    """What to say when the registry does not answer."""
-    return f"MLflow at {without_password(uri)} cannot be asked for the champion: {one_line(error)}"
+@contextlib.contextmanager
+def asking(uri: str) -> Iterator[MlflowClient | None]:
+    """Gives a client to ask the registry; None where there is no database yet.
+
+    Args:
+        uri: where MLflow keeps its runs and models.
+
+    Raises:
+        UserError: if MLflow cannot be asked.
+    """
+    database = database_path(uri)
+    if database and not database.exists():
+        yield None
+        return
+    quiet_mlflow()
+    try:
+        yield open_client(uri)
+    except UserError:
+        raise
+    except Exception as error:
+        where = without_password(uri)
+        raise UserError(f"MLflow at {where} cannot be asked for the champion: {one_line(error)}") from error
 
 
 def is_registered(uri: str, name: str, digest: str) -> bool:
@@ -47,16 +68,8 @@ def is_registered(uri: str, name: str, digest: str) -> bool:
     Raises:
         UserError: if MLflow cannot be asked.
     """
-    database = database_path(uri)
-    if database and not database.exists():
-        return False
-    quiet_mlflow()
-    try:
-        return registered(open_client(uri), name, digest) is not None
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(unreachable(uri, error)) from error
+    with asking(uri) as client:
+        return client is not None and registered(client, name, digest) is not None
 
 
 def save_pyfunc(directory: Path, saved_model: Path, example: str) -> None:
@@ -170,7 +183,7 @@ def register(client: MlflowClient, name: str, content: Content, model_id: str, r
 def registered(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
     """The first version of a registered model that has these files."""
     versions = client.search_model_versions(f"name = '{name}' and tags.`{DIGEST}` = '{digest}'")
-    return min(versions, key=lambda each: int(each.version), default=None)
+    return min(versions, key=lambda version: int(version.version), default=None)
 
 
 def register_served(
@@ -231,7 +244,7 @@ def make_champion(
 def move_alias(client: MlflowClient, served: Served) -> ModelVersion | None:
     """Gives the alias to the newest served version, also if that is pushed at this very moment.
 
-    Whoever registers a newer version gives it the alias afterwards; so the last one to look sees it.
+    A process that registers a newer version moves the alias afterwards, so the last one to look sees it.
 
     Args:
         client: of MLflow.
