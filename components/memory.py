@@ -24,14 +24,6 @@ def free_memory() -> int:
     return max(min(psutil.virtual_memory().available, memory_limit() - own), 0)
 
 
-def in_words(size: float) -> str:
-    """Returns a number of bytes as people write it, such as `2.5 GB`."""
-    if size < 1000:
-        return f"{size:.0f} bytes"
-    power = min(len(str(int(size))) - 1, 9) // 3
-    return f"{size / 1000**power:,.1f} {('kB', 'MB', 'GB')[power - 1]}"
-
-
 def _group_limits() -> Iterator[int]:
     """Yields the limits of this process's control groups and of those around them."""
     yield psutil.virtual_memory().total

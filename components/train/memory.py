@@ -9,9 +9,10 @@ from typing import NamedTuple, TypeVar
 
 import keras
 import tensorflow as tf
+from rich.filesize import decimal
 
 from components.errors import UserError
-from components.memory import free_memory, in_words, memory_limit
+from components.memory import free_memory, memory_limit
 from components.models.build import build_model
 from components.models.config import ModelConfig
 from components.reports import Warned, emit
@@ -61,28 +62,27 @@ def check_memory(
         return
     try:
         shapes, trained = _shapes(model, task, sizes)
-    except (
-        Exception
-    ):  # a layer of the user's own may not be built without values; training tells what is wrong
+    except Exception:
+        # A layer of the user's own may not be built without values; training tells what is wrong.
         return
     needed = estimate(config, shapes, trained, config.batch_size * longest)
     certain, limit, free = needed.parameters + needed.slots, memory_limit(), free_memory()
     held = (
-        f"{in_words(needed.parameters)} for {sum(map(math.prod, shapes)):,} parameters and "
-        f"{in_words(needed.slots)} for the state of {config.optimizer.type}"
+        f"{decimal(needed.parameters)} for {sum(map(math.prod, shapes)):,} parameters and "
+        f"{decimal(needed.slots)} for the state of {config.optimizer.type}"
     )
     if certain > limit:
         raise UserError(
-            f"training needs {held}, and this process may use {in_words(limit)} in all. Lower the sizes of "
+            f"training needs {held}, and this process may use {decimal(limit)} in all. Lower the sizes of "
             "the model, such as model.encoder.units or a tokenizer's vocabulary_size, or give it more memory."
         )
     if certain + needed.batch > free:
         emit(
             Warned(
                 "train",
-                f"this may not fit into memory: training needs {held}, about {in_words(needed.batch)} for "
+                f"this may not fit into memory: training needs {held}, about {decimal(needed.batch)} for "
                 f"gradients and a batch of {config.batch_size} texts of {longest} tokens, and "
-                f"{in_words(free)} are free; where it is killed, lower the sizes of the model or "
+                f"{decimal(free)} are free; where it is killed, lower the sizes of the model or "
                 "train.batch_size",
             )
         )
