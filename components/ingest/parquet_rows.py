@@ -17,9 +17,8 @@ from components.ingest.sources import Source
 _ROWS = 8192  # in memory, at most
 _BATCH_BYTES = 32 << 20  # of these rows, as they are in the file without its compression
 
-_UNPACKED_BYTES = (
-    256 << 20
-)  # of a column in a row group; above it, at most so many times what is in the file:
+# Of a column in a row group; above it, at most so many times what is in the file.
+_UNPACKED_BYTES = 256 << 20
 _UNPACKED_TIMES = 500
 
 _is = pyarrow.types
@@ -39,12 +38,13 @@ def read_parquet(source: Source, names: dict[str, str]) -> Iterator[Record]:
         UserError: if the file cannot be read at all, or lacks a column.
     """
     with open_file(source.place(), source.name()) as file:
-        schema = parquet.ParquetFile(file).schema_arrow
+        plain = parquet.ParquetFile(file)
+        schema = plain.schema_arrow
         find_columns(source.name(), schema.names, names)
         wanted = dict.fromkeys(names.values())
         # A page that holds a long string once, for thousands of rows, must not become thousands of strings.
         strings = [name for name in wanted if _holds_strings(schema.field(name).type)]
-        table = parquet.ParquetFile(file, read_dictionary=strings)
+        table = parquet.ParquetFile(file, metadata=plain.metadata, read_dictionary=strings)
         _check_expansion(source.name(), table.metadata, wanted)
         flat = [name for name in wanted if not _is.is_nested(schema.field(name).type)]
         nested = {name: _empty(schema.field(name).type) for name in wanted if name not in flat}
@@ -110,9 +110,8 @@ def _to_python(column: pyarrow.Array) -> list[object]:
     try:
         values: list[object] = column.to_pylist()
         return values
-    except (
-        Exception
-    ):  # Python's dates end in the year 9999, its clock has no nanoseconds, zones may be unknown
+    except Exception:
+        # Python's dates end in the year 9999, its clock has no nanoseconds, and it may not know a zone.
         return [_one(value) for value in column]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Collection, Mapping
@@ -73,7 +74,7 @@ class Ingredients:
     def of(cls, values: Mapping[str, Any]) -> Ingredients | None:
         """Reads what `as_json` gave; None for anything else, such as what another version noted."""
         try:
-            return TypeAdapter(cls).validate_python(values)
+            return _adapter().validate_python(values)
         except ValidationError:
             return None
 
@@ -112,3 +113,8 @@ def _only(values: Mapping[str, str], names: Collection[str] | None) -> Mapping[s
 def _changes(new: Mapping[str, str], old: Mapping[str, str]) -> list[tuple[str, str | None, str | None]]:
     names = sorted(new.keys() | old.keys())
     return [(name, new.get(name), old.get(name)) for name in names if new.get(name) != old.get(name)]
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[Ingredients]:
+    return TypeAdapter(Ingredients)
