@@ -1,4 +1,4 @@
-"""Standard output and standard error: what is told must not fail because it cannot be told."""
+"""Standard output and standard error: a run must not fail because a line cannot be printed."""
 
 from __future__ import annotations
 

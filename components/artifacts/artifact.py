@@ -257,7 +257,7 @@ def part_digests(kind: type[Artifact], references: Iterable[FileRef]) -> dict[st
     """Returns the digest of each part of an artifact that is made of these files."""
     listed = list(references)
     return {
-        part: digest_of(pair for pair in listed if pair.name.startswith(starts))
+        part: digest_of(reference for reference in listed if reference.name.startswith(starts))
         for part, starts in kind.parts.items()
     }
 

@@ -131,11 +131,11 @@ def calibration(bins: Sequence[Mapping[str, float]], path: str | Path) -> None:
     figure = new_figure(4.8, 4.6)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="calibrated")
-    largest = max(one["examples"] for one in bins)
+    largest = max(bin_["examples"] for bin_ in bins)
     axes.scatter(
-        [one["mean_score"] for one in bins],
-        [one["accuracy"] for one in bins],
-        s=[16 + 240 * one["examples"] / largest for one in bins],
+        [bin_["mean_score"] for bin_ in bins],
+        [bin_["accuracy"] for bin_ in bins],
+        s=[16 + 240 * bin_["examples"] / largest for bin_ in bins],
         color=BLUE,
         alpha=0.75,
         label="answers (area: how many)",

@@ -62,17 +62,15 @@ class EncodePart(ReadPart):
 
     def _load(self, learnt: Sequence[Learnt], folder: Path) -> None:
         """Reads tokenizers and labels, which another worker may have written on another machine."""
-        for learnt_field in learnt:
-            for file in learnt_field.files:
+        for item in learnt:
+            for file in item.files:
                 copy = folder / file.name
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(local_file(self._work.root, file), copy)
-            if learnt_field.field == "label":
+            if item.field == "label":
                 self._labels = pyarrow.array(read_labels(folder / LABELS), pyarrow.string())
             else:
-                self._tokenizers[learnt_field.field] = load_tokenizer(
-                    str(folder / tokenizer_folder(learnt_field.field))
-                )
+                self._tokenizers[item.field] = load_tokenizer(str(folder / tokenizer_folder(item.field)))
         self._learnt = learnt
 
     def _number(self, labels: pyarrow.Array, statistics: PartStatistics) -> pyarrow.Array:

@@ -132,7 +132,7 @@ def _publish(
     summary: dict[str, Any] = {"vocabulary": vocabulary}
     if "labels" in statistics:
         summary["labels"] = statistics["labels"]
-    added = {field.field: field.added for field in learnt if field.added is not None}
+    added = {item.field: item.added for item in learnt if item.added is not None}
     if added:
         summary["added"] = added
     summary["warnings"] = statistics["warnings"]
@@ -143,4 +143,4 @@ def _publish(
         for warning in statistics["warnings"]:
             emit(Warned(work.stage, warning))
     tokens = [part.file for part in parts if part.file]
-    return Made((*(file for field in learnt for file in field.files), *tokens, report), summary)
+    return Made((*(file for item in learnt for file in item.files), *tokens, report), summary)

@@ -305,7 +305,7 @@ class Run:
         failure = failure_of(error, self._record(), self._folder)
         if self._verbose:
             self._console.print(escape(without_password(failure.trace)), highlight=False)
-        return failure.told(self._verbose)
+        return failure.text(self._verbose)
 
     def _stop(self, status: str, message: str) -> None:
         if not self._stopping.acquire(blocking=False):

@@ -1,4 +1,4 @@
-"""What is told of a run that did not come to its end: why, and what is kept."""
+"""Why a run did not come to its end, and what is kept of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Failure(NamedTuple):
     expected: bool
     trace: str
 
-    def told(self, verbose: bool) -> str:
+    def text(self, verbose: bool) -> str:
         """Returns the message, and how to learn more if it says little."""
         if self.expected or verbose:
             return self.message

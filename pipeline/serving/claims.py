@@ -5,7 +5,7 @@
                            <N>.accepted-<hash>.json  good enough by other rules, too
                            <N>.meant-<hash>.json     meant for another registry, too
                            <N>.registered-<hash>.json
-                           <N>.complete.json         a rollback whose result was told
+                           <N>.complete.json         a rollback whose result was printed
 """
 
 from __future__ import annotations
@@ -270,7 +270,7 @@ class Claims:
         return meant or files.exists(self._mark(number, "meant", registry))
 
     def complete_rollback(self, number: int) -> None:
-        """Notes that a version was brought back, and that whoever asked for it knows.
+        """Notes that a version was brought back, and that its command has printed the result.
 
         Raises:
             UserError: if it cannot be written.

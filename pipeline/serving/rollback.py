@@ -103,8 +103,7 @@ def _push_again(served: Served, base: str | os.PathLike[str], version: int | Non
         source = _earlier(served, seen) if version is None else version
         if source not in seen.versions or source == seen.newest:
             others = (
-                ", ".join(str(version) for version in sorted(seen.versions) if version != seen.newest)
-                or "none"
+                ", ".join(str(number) for number in sorted(seen.versions) if number != seen.newest) or "none"
             )
             raise UserError(f"received version {source}; expected an earlier one of {base}: {others}.")
         place = seen.versions[source]

@@ -86,9 +86,9 @@ def open_client(uri: str) -> MlflowClient:
 def one_line(error: Exception | None) -> str:
     """What an error says, for a sentence; what others say is shortened."""
     text = without_password(" ".join(str(error or "").split())).rstrip(".")
-    return (
-        text if len(text) <= 300 or isinstance(error, UserError) else f"{text[:130]} … {text[-170:]}"
-    )  # causes stand at the end
+    if len(text) <= 300 or isinstance(error, UserError):
+        return text
+    return f"{text[:130]} … {text[-170:]}"  # causes stand at the end
 
 
 def failure_of(error: Exception) -> Failure:
