@@ -46,12 +46,15 @@ class Observer:
         start, end, tracked = self._start, self._folder.ended(), self._folder.tracking()
         status = end["status"] if end else self._silent_or_running()
         ended = self._ended(start, end, status)
-        nodes: dict[str, NodeRecord] = {}
-        for planned in start["nodes"]:
-            name = node_name(planned["stage"], planned["trial"])
+        plan = {node_name(planned["stage"], planned["trial"]): planned for planned in start["nodes"]}
+        for name, planned in plan.items():
             self._find(name, planned, ended)
-            reports = self._folder.reports(name) if planned["reused"] is None else []
-            nodes[name] = self._node(name, planned, reports, status)
+        # Work goes on meanwhile. The last node first: no node is seen to have begun before those ahead of it.
+        reports = {
+            name: self._folder.reports(name) if planned["reused"] is None else []
+            for name, planned in reversed(plan.items())
+        }
+        nodes = {name: self._node(name, planned, reports[name], status) for name, planned in plan.items()}
         return RunRecord(
             id=self._folder.id,
             name=start["name"],

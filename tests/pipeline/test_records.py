@@ -1,5 +1,6 @@
 """The record of a run, as it is computed from what the run and its workers have left."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -52,6 +53,26 @@ def test_a_run_is_known_at_every_moment(root):
     assert record.metrics["exact_match"] == 0.8
     assert states(run)["export"] == "not reached"
     assert record.nodes["evaluate"].reference.digests == run.observer.artifact("evaluate").manifest.digests
+
+
+def test_no_node_is_seen_to_begin_before_those_ahead_of_it(root, monkeypatch):
+    """Also if work goes on while the record is computed."""
+    run = MadeRun(root)
+    with Heartbeat(run.folder.heartbeat):
+        waiting, read = iter(states(run)), RunFolder.reports
+
+        def reports_while_two_begin(folder, node):
+            seen = read(folder, node)
+            for name in itertools.islice(waiting, 2):
+                with run.work(name).attempt("at work"):
+                    pass
+            return seen
+
+        monkeypatch.setattr(RunFolder, "reports", reports_while_two_begin)
+        for _ in range(2):
+            begun = [state != "waiting" for state in states(run).values()]
+            assert begun == sorted(begun, reverse=True)
+        assert all(begun)
 
 
 def test_what_another_run_has_made_is_reused(root):
