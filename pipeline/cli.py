@@ -161,7 +161,7 @@ def score(
         str | None,
         typer.Option(help="The targets' column, likewise. Default: target, for a classifier label."),
     ] = None,
-    delimiter: Annotated[str | None, typer.Option(help="As `ingest.delimiter`.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help=r"As `ingest.delimiter`; \t is the tab.")] = None,
     quoting: Annotated[
         bool | None, typer.Option("--quoting/--no-quoting", help="As `ingest.quoting`.")
     ] = None,
@@ -172,7 +172,8 @@ def score(
     from components.ingest.sources import Dialect
     from pipeline.serving.score import score as scores
 
-    dialect = Dialect(delimiter, quoting, encoding)
+    # A shell passes "\t", as advice has it, on as two characters.
+    dialect = Dialect("\t" if delimiter == r"\t" else delimiter, quoting, encoding)
     stream = sys.stdin.buffer
     for line in scores(model, files or [], stream, text, target, batch_size, dialect=dialect):
         print(line, flush=True)

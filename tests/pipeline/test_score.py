@@ -449,6 +449,12 @@ def test_the_command(rewriter, tmp_path):
     options = ("--encoding=utf-16", "--delimiter=;", "--no-quoting", '--text="source"')
     code, rows, errors = command("score", rewriter, tmp_path / "b.csv", *options)
     assert (code, [(row["input"], row["target"]) for row in rows]) == (0, [('ein "s', "bc")])
+    (tmp_path / "c.csv").write_text("source\ttarget\nabc\tbc\n", encoding="utf-8")
+    code, rows, errors = command("score", rewriter, tmp_path / "c.csv")
+    assert (code, rows) == (1, [])
+    assert r'Give --delimiter "\t".' in errors
+    code, rows, errors = command("score", rewriter, tmp_path / "c.csv", r"--delimiter=\t")
+    assert (code, [(row["input"], row["target"]) for row in rows]) == (0, [("abc", "bc")])
     code, rows, errors = command("score", rewriter, lines="één\tx\nbad\n")
     assert (code, [row["input"] for row in rows]) == (0, ["één"])
     assert errors.startswith("skipped standard input:2: 1 columns instead of 2\n1 of 2 records scored")
