@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, final
 from pydantic import AfterValidator
 from typing_extensions import TypedDict
 
-from pipeline.stages import STAGES
+from components.errors import UserError
+from pipeline.stages import stage_named
 
 
 def _moment(text: str) -> str:
@@ -18,9 +19,10 @@ def _moment(text: str) -> str:
 
 
 def _stage(name: str) -> str:
-    if name not in {stage.name for stage in STAGES}:
-        raise ValueError("no stage")
-    return name
+    try:
+        return stage_named(name).name
+    except UserError as error:
+        raise ValueError(str(error)) from error
 
 
 Moment = Annotated[str, AfterValidator(_moment)]

@@ -8,7 +8,7 @@ from components import files
 from components.errors import UserError
 from components.ingest.config import IngestConfig
 from components.patterns import why_unmatched
-from pipeline.config.checks import missing_files
+from pipeline.config.paths import missing_files
 
 ODD = ["[v1]", "[ ]", "x*y", "what?", "a%2Fb", "100%", "a#b", "[!a]*?"]
 TABLE = "text\tlabel\na\tx\n"
