@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,8 @@ def interruptible(last_words: Callable[[], None]) -> Iterator[Callable[[], None]
     """Turns SIGINT in the block into KeyboardInterrupt, or ends the process if that is not heard in time.
 
     Python handles signals between bytecodes, and a long native call (learning a vocabulary, compiling a
-    graph) has none; a thread that is woken by the C-level handler ends the process in that case.
+    graph) has none; a thread that is woken by the C-level handler ends the process in that case. So it does
+    where the exception is raised in a destructor, which drops it.
 
     Args:
         last_words: called before the process is ended by the thread.
@@ -44,6 +46,13 @@ def interruptible(last_words: Callable[[], None]) -> Iterator[Callable[[], None]
         # Beam rebuilds the exception from its one argument.
         raise KeyboardInterrupt("interrupted")
 
+    report = sys.unraisablehook
+
+    def report_others(unraisable: sys.UnraisableHookArgs) -> None:
+        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            report(unraisable)
+
+    sys.unraisablehook = report_others
     before = signal.signal(signal.SIGINT, interrupt)
     wakeup = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
     thread = threading.Thread(target=watch, daemon=True, name="interrupt-watch")
@@ -54,6 +63,7 @@ def interruptible(last_words: Callable[[], None]) -> Iterator[Callable[[], None]
         heard.set()
         signal.set_wakeup_fd(wakeup)
         signal.signal(signal.SIGINT, before)
+        sys.unraisablehook = report
         waker.close()
         thread.join()
         sleeper.close()

@@ -40,3 +40,28 @@ def test_a_process_deep_in_native_code_is_ended_after_its_last_words():
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 130
     assert process.stdout.read() == "last words\n"
+
+
+def test_an_interrupt_in_a_destructor_is_no_traceback():
+    """Python drops an exception there, and would print it; the thread ends the process all the same."""
+    program = """
+        import os, signal, time
+        from pipeline.run.interrupt import interruptible
+        class Interrupted:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.1)
+        class Failing:
+            def __del__(self):
+                raise ValueError("another one")
+        with interruptible(lambda: print("last words", flush=True)):
+            Failing()
+            Interrupted()
+            time.sleep(60)
+    """
+    process = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=30
+    )
+    assert (process.returncode, process.stdout) == (130, "last words\n")
+    assert process.stderr.splitlines()[-1] == "ValueError: another one"
+    assert "KeyboardInterrupt" not in process.stderr
