@@ -35,13 +35,13 @@ def sqlite_address(path: Path) -> str:
 def sqlite_path(address: str) -> Path | None:
     """The absolute path of the file behind a SQLite address; None for an address of another kind.
 
-    A relative one starts in the working directory of this moment.
+    A relative one starts in the working directory of this moment, `~` at home.
     """
     scheme, separator, path = address.partition(":///")
     if not separator or not scheme.startswith("sqlite"):
         return None
     text = path.partition("?")[0]
-    return Path(unquote(text) if "%" in text and _unquotes() else text).absolute()
+    return Path(unquote(text) if "%" in text and _unquotes() else text).expanduser().absolute()
 
 
 @cache

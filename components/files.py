@@ -7,10 +7,10 @@ a `UPath`; `resolve` makes one where a command is given, and workers only see re
 from __future__ import annotations
 
 import contextlib
-import functools
 import glob as local_glob
 import hashlib
 import importlib.util
+import io
 import os
 import shutil
 import threading
@@ -22,11 +22,12 @@ from typing import Any, BinaryIO
 
 from upath import UPath
 
-from components import disks, stores
+from components import disks, store_objects, stores
 from components.addresses import file_path
 from components.disks import Entry as Entry
 from components.errors import UserError
 from components.patterns import with_literal_folder
+from components.remote_reader import RemoteReader
 
 # What is listed must be what is there now, not what was there a moment ago.
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -101,16 +102,16 @@ def read(path: UPath) -> bytes:
     """
     if is_local(path):
         return local(path).read_bytes()
-    return bytes(stores.patiently(path, lambda: path.fs.cat_file(path.path)))
+    # s3fs would first ask how long the file is, to read long ones in pieces at the same time.
+    options = {"max_concurrency": 1} if path.protocol == "s3" else {}
+    return bytes(stores.ask(path, "cat_file", **options))
 
 
 def open_to_read(path: UPath) -> BinaryIO:
-    """Opens a file; what is remote is read in pieces, not as a whole."""
-    opened: BinaryIO
+    """Opens a file; what is remote is read in pieces, not as a whole, and a piece that was cut again."""
     if is_local(path):
         return local(path).open("rb")
-    opened = stores.patiently(path, lambda: path.fs.open(path.path, "rb"))
-    return opened
+    return io.BufferedReader(RemoteReader(path), _BLOCK)
 
 
 def write(path: UPath, data: bytes) -> None:
@@ -123,13 +124,14 @@ def write(path: UPath, data: bytes) -> None:
             aside.unlink(missing_ok=True)
             raise
     else:
-        stores.patiently(path, lambda: path.fs.pipe_file(path.path, data))
+        stores.ask(path, "pipe_file", data)
 
 
 def create(path: UPath, data: bytes, private: bool = False) -> None:
     """Puts a whole file where none has ever been; of many that try at the same time one succeeds.
 
-    Where an answer is lost on its way, the file may be there although this fails: look whose it is.
+    Where a store has lost the answer and is asked again, it is known whose file is there. Where it then stays
+    silent, the file may be there although this fails: look whose it is.
 
     Args:
         path: where.
@@ -142,7 +144,7 @@ def create(path: UPath, data: bytes, private: bool = False) -> None:
     if not is_local(path):
         # In memory, looking and writing are two steps.
         with _memory if path.protocol == "memory" else contextlib.nullcontext():
-            stores.patiently(path, lambda: path.fs.pipe_file(path.path, data, mode="create"))
+            store_objects.create(path, data)
         return
     aside = disks.written_aside(local(path), data, private)
     try:
@@ -155,7 +157,7 @@ def create(path: UPath, data: bytes, private: bool = False) -> None:
 def upload(source: Path, target: UPath) -> None:
     """Copies a local file to a name that was never used."""
     if not is_local(target):
-        stores.patiently(target, lambda: target.fs.put_file(str(source), target.path))
+        store_objects.upload(source, target)
         return
     local(target).parent.mkdir(parents=True, exist_ok=True)
     with source.open("rb") as origin, local(target).open("wb") as copy:
@@ -171,7 +173,7 @@ def download(source: UPath, target: Path) -> None:
         if is_local(source):
             shutil.copyfile(local(source), aside)
         else:
-            stores.patiently(source, lambda: source.fs.get_file(source.path, str(aside)))
+            stores.ask(source, "get_file", str(aside))
         os.replace(aside, target)
     finally:
         aside.unlink(missing_ok=True)
@@ -184,7 +186,7 @@ def delete(paths: Iterable[UPath]) -> None:
             if is_local(path):
                 local(path).unlink()
             else:
-                stores.patiently(path, functools.partial(path.fs.rm_file, path.path))
+                stores.ask(path, "rm_file")
 
 
 def delete_empty_folders(folder: UPath) -> None:
@@ -204,7 +206,7 @@ def exists(path: UPath) -> bool:
     if is_local(path):
         return local(path).is_file()
     try:
-        return bool(stores.patiently(path, lambda: path.fs.info(path.path))["type"] == "file")
+        return bool(stores.ask(path, "info")["type"] == "file")
     except FileNotFoundError:
         return False
 
@@ -214,11 +216,16 @@ def entries(folder: UPath) -> list[Entry]:
     if is_local(folder):
         return sorted(disks.entries(local(folder)))
     try:
-        listed = stores.patiently(folder, lambda: folder.fs.find(folder.path, detail=True))
+        listed = stores.ask(folder, "find", detail=True)
     except FileNotFoundError:
         return []
     listed = [
-        Entry(_beside(folder, name), int(info["size"] or 0), stores.modified(info))
+        Entry(
+            _beside(folder, name),
+            int(info["size"] or 0),
+            store_objects.modified(info),
+            store_objects.version(info),
+        )
         for name, info in listed.items()
         if info["type"] == "file" and name.rstrip("/") != folder.path.rstrip("/")
     ]
@@ -232,6 +239,11 @@ def left_aside(folder: UPath) -> list[Entry]:
     return sorted(disks.unfinished(local(folder)))
 
 
+def end_uploads(folder: UPath, before: float) -> int:
+    """Ends what killed writers have begun to put below a remote folder, before a time; returns how many."""
+    return 0 if is_local(folder) else store_objects.end_uploads(folder, before)
+
+
 def names(folder: UPath) -> list[str]:
     """Returns the names directly below a folder, of files and of folders, sorted."""
     if is_local(folder):
@@ -240,7 +252,7 @@ def names(folder: UPath) -> list[str]:
         except (FileNotFoundError, NotADirectoryError):
             return []
     try:
-        listed = stores.patiently(folder, lambda: folder.fs.ls(folder.path, detail=False))
+        listed = stores.ask(folder, "ls", detail=False)
     except (FileNotFoundError, NotADirectoryError):
         return []
     base = folder.path.rstrip("/")
@@ -268,7 +280,7 @@ def find(pattern: str) -> list[UPath]:
         paths = local_glob.glob(with_literal_folder(text, os.path.isdir), recursive=True)
         return sorted(resolve(path) for path in paths if os.path.isfile(path))
     listed = stores.patiently(
-        place, lambda: place.fs.glob(with_literal_folder(place.path, place.fs.isdir), detail=True)
+        place, "glob", lambda: place.fs.glob(with_literal_folder(place.path, place.fs.isdir), detail=True)
     )
     return sorted(_beside(place, name) for name, info in listed.items() if info["type"] == "file")
 
@@ -284,11 +296,18 @@ def signature(path: UPath) -> str:
     if is_local(path):
         stat = local(path).stat()
         return f"{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}|{stat.st_ino}"
-    info = stores.patiently(path, lambda: path.fs.info(path.path))
-    for name in ("ETag", "etag", "md5Hash", "crc32c"):
-        if info.get(name):
-            return f"{info['size']}|{info[name]}"
-    return f"{info['size']}|{stores.modified(info)}"
+    return store_objects.signature(stores.ask(path, "info"))
+
+
+def signatures(paths: Iterable[UPath]) -> dict[str, str]:
+    """Returns the signatures of many files, by their paths; what is remote and lies together is listed.
+
+    Raises:
+        FileNotFoundError: if one is not there.
+    """
+    asked = list(paths)
+    listed = store_objects.signatures(path for path in asked if not is_local(path))
+    return {str(path): listed.get(str(path)) or signature(path) for path in asked}
 
 
 def is_small(signature: str) -> bool:
@@ -312,7 +331,7 @@ def clock(folder: UPath) -> float:
     probe = folder / f"clock-{uuid.uuid4().hex}"
     write(probe, b"")
     try:
-        return stores.modified(stores.patiently(probe, lambda: probe.fs.info(probe.path)))
+        return store_objects.modified(stores.ask(probe, "info"))
     finally:
         delete([probe])
 

@@ -15,7 +15,7 @@ from types import TracebackType
 
 from upath import UPath
 
-from components import files
+from components import files, stores
 
 
 class Heartbeat:
@@ -47,7 +47,7 @@ class Heartbeat:
     ) -> None:
         self._ended.set()
         self._thread.join(self._seconds)
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception), stores.patience(self._seconds):
             if json.loads(files.read(self._place))["name"] == self.name:
                 files.delete([self._place])
 
@@ -57,7 +57,7 @@ class Heartbeat:
 
     def _beat(self) -> None:
         said = {"name": self.name, "host": socket.gethostname(), "pid": os.getpid()}
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception), stores.patience(self._seconds):
             files.write(self._place, json.dumps(said).encode())
 
 

@@ -20,6 +20,8 @@ from components.strict import Strict
 PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 """What a reference looks like: a module as in an import statement, a colon, a name in it."""
 
+_OWN = "own_references"
+
 
 class Pluggable(Strict):
     """A section whose `type` names one of the built-in types, or a class of the user's as `module:Class`."""
@@ -79,13 +81,15 @@ def references(section: object) -> Iterator[str]:
     if isinstance(section, Pluggable) and is_reference(section.type):
         yield section.type
     if isinstance(section, BaseModel):
-        yield from getattr(section, "own_references", ())
-        section = dict(section)
+        if hasattr(type(section), _OWN):
+            yield from getattr(section, _OWN)
+        section = vars(section)
     if isinstance(section, dict):
         section = list(section.values())
     if isinstance(section, list | tuple):
         for value in section:
-            yield from references(value)
+            if isinstance(value, BaseModel | dict | list | tuple):
+                yield from references(value)
 
 
 def _import(name: str) -> ModuleType:

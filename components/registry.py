@@ -34,6 +34,15 @@ class Registry:
             get_args(kind.model_fields["type"].annotation)[0]: kind for kind in types
         }
 
+    def kind(self, name: object) -> type[Pluggable] | None:
+        """Returns the class that a `type` means; None if there is none, which validation explains."""
+        if not is_reference(name):
+            return self.types.get(str(name))
+        try:
+            return self._load(str(name))
+        except PluginError:
+            return None
+
     def _load(self, reference: str) -> type[Pluggable]:
         loaded = load(reference)
         if not isinstance(loaded, type):

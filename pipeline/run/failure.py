@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import traceback
 from collections.abc import Iterator
@@ -11,8 +12,13 @@ from upath import UPath
 
 from components import files
 from components.errors import UserError
-from pipeline.run.folder import RunFolder
-from pipeline.run.record import DONE, RunRecord
+from components.stores import StoreError
+from pipeline.engines.engine import JobEndedError, JobFailedError
+from pipeline.engines.unstarted import why_unstarted
+from pipeline.run.folder import PREFLIGHT, RunFolder
+from pipeline.run.record import DONE, NodeRecord, RunRecord
+
+_LONG = 240  # characters of an engine's words: some tell of all that they know
 
 
 class Failure(NamedTuple):
@@ -52,12 +58,59 @@ def failure_of(error: Exception, record: RunRecord | None, folder: RunFolder) ->
     node = record.at_work if record else None
     if node is not None and node.error:
         return Failure(node.error, not node.unexpected, node.traceback)
-    # Beam's local runner appends the step, whose name says nothing to the user.
-    message = re.sub(r"\s*\[while running '[^']*'\]", "", str(error)).strip()
-    expected = isinstance(error, UserError)
-    return Failure(
-        message if expected else f"{type(error).__name__}: {message}", expected, traceback.format_exc()
-    )
+    if record is not None and (failure := _before_all_nodes(error, record, folder)):
+        return failure
+    if isinstance(error, JobFailedError | JobEndedError):
+        return _failure_of_job(error, node)
+    message, step = _without_step(str(error))
+    expected = isinstance(error, UserError | StoreError)
+    if not expected:
+        message = f"{type(error).__name__}: {message}"
+    if node is None and record is not None and step in record.nodes:  # its store has let nobody know
+        message = f"{step}: {message}"
+    return Failure(message, expected, traceback.format_exc())
+
+
+def _without_step(words: str) -> tuple[str, str]:
+    """Takes off the step that Beam's local runner appends; returns the node that it is a part of beside."""
+    steps = re.findall(r"\[while running '([^'/]*)", words)
+    return re.sub(r"\s*\[while running '[^']*'\]", "", words).strip(), steps[-1] if steps else ""
+
+
+def _before_all_nodes(error: Exception, record: RunRecord, folder: RunFolder) -> Failure | None:
+    """Finds why a job has come to none of its nodes: on a worker that the launcher does not know."""
+    if any(node.began is not None for node in record.nodes.values()):
+        return None
+    with contextlib.suppress(OSError):  # a store that does not answer knows nothing of it either
+        for report in folder.reports(PREFLIGHT):
+            if report["error"]:
+                return Failure(report["error"], not report["unexpected"], report["traceback"])
+    message = why_unstarted(str(error))
+    return Failure(message, True, traceback.format_exc()) if message else None
+
+
+def _failure_of_job(error: JobFailedError | JobEndedError, node: NodeRecord | None) -> Failure:
+    """What an engine says of its job, with the worker that was at work, whose name no engine knows."""
+    worker = node.worker if node else ""
+    words, whole = _gist(str(error))
+    if isinstance(error, JobFailedError) and error.lost_worker:
+        lost = f"the worker {worker}" if worker else "a worker that had not begun any stage"
+        message = (
+            f"the engine lost {lost}: it was killed, perhaps for lack of memory, or its machine is gone. Run "
+            "again; where that happens again, give workers more memory or lower train.batch_size. The engine "
+            f"says: {words}"
+        )
+        return Failure(message, True, traceback.format_exc())
+    at_work = f" The last worker at work was {worker}." if worker else ""
+    return Failure(f"{words.removesuffix('.')}.{at_work}", whole, traceback.format_exc())
+
+
+def _gist(words: str) -> tuple[str, bool]:
+    """The line that says most, of Python's tracebacks the last one, and whether it is all there is."""
+    lines = words.strip().splitlines() or [""]
+    line = lines[-1 if "Traceback (most recent call last)" in words else 0].strip()
+    short = line if len(line) <= _LONG else f"{line[:_LONG]}…"
+    return short, [short] == lines
 
 
 def removed(record: RunRecord, folder: RunFolder) -> UPath | None:

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the object stores that the tests run on 127.0.0.1. Needs Go and its module proxy, and some minutes.
+# Installs the object stores that the tests run on 127.0.0.1, and Beam's portable engine with the program that
+# starts its workers. Needs Go and its module proxy, and some minutes.
 # Usage: tests/remote/install.sh; RNNPIPE_TEST_BIN says where to, by default ~/.cache/rnnpipe-test-bin.
 set -eu
 
@@ -23,3 +24,5 @@ install() { # what its program is called, the package, the version
 
 install versitygw github.com/versity/versitygw/cmd/versitygw v1.8.0
 install fake-gcs-server github.com/fsouza/fake-gcs-server v1.52.3
+install prism github.com/apache/beam/sdks/v2/go/cmd/prism v2.77.0
+install container github.com/apache/beam/sdks/v2/python/container v2.77.0

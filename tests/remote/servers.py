@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from remote.proxy import FaultyProxy
 
 # gcsfs asks for it when it is imported. Otherwise it calls Google's gRPC interface, which the server has not,
 # and tries for minutes.
@@ -30,7 +31,8 @@ def find_program(name):
     return shutil.which(name, path=path)
 
 
-def _needed(name):
+def needed(name):
+    """Returns where a server is installed; without it the test is skipped."""
     program = find_program(name)
     if program is None:
         pytest.skip(f"{name} is not installed: run tests/remote/install.sh, which needs Go")
@@ -38,8 +40,8 @@ def _needed(name):
 
 
 @contextmanager
-def _running(command, port, log, **environment):
-    """Runs a server until the block ends."""
+def running(command, port, log, **environment):
+    """Runs a server until the block ends; gives its process."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env={**os.environ, **environment}, start_new_session=True
@@ -53,7 +55,7 @@ def _running(command, port, log, **environment):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{command[0]} does not listen: {log.read_text(errors='replace')}")
             time.sleep(0.05)
-        yield
+        yield process
     finally:
         process.terminate()
         try:
@@ -63,7 +65,8 @@ def _running(command, port, log, **environment):
             process.wait()
 
 
-def _free_port():
+def free_port():
+    """Returns a port of 127.0.0.1 at which nothing listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
@@ -72,11 +75,20 @@ def _free_port():
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory):
     """Starts versitygw; gives what clients must find in the environment."""
-    program, port = _needed("versitygw"), _free_port()
-    folder, key = tmp_path_factory.mktemp("versitygw"), uuid.uuid4().hex
+    needed("versitygw")
+    with serving_s3(tmp_path_factory.mktemp("versitygw")) as environment:
+        yield environment
+
+
+@contextmanager
+def serving_s3(folder):
+    """Runs versitygw on a folder until the block ends; gives what clients must find in the environment."""
+    program, port, key = find_program("versitygw"), free_port(), uuid.uuid4().hex
+    if program is None:
+        raise RuntimeError("versitygw is not installed: run tests/remote/install.sh, which needs Go")
     (folder / "data").mkdir()
     command = [program, "--port", f"127.0.0.1:{port}", "posix", str(folder / "data")]
-    with _running(command, port, folder / "log", ROOT_ACCESS_KEY="test", ROOT_SECRET_KEY=key):
+    with running(command, port, folder / "log", ROOT_ACCESS_KEY="test", ROOT_SECRET_KEY=key):
         yield {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
             "AWS_ACCESS_KEY_ID": "test",
@@ -91,12 +103,12 @@ def s3_server(tmp_path_factory):
 @pytest.fixture(scope="session")
 def gcs_server(tmp_path_factory):
     """Starts fake-gcs-server; gives what clients must find in the environment."""
-    program, port = _needed("fake-gcs-server"), _free_port()
+    program, port = needed("fake-gcs-server"), free_port()
     folder = tmp_path_factory.mktemp("fake-gcs-server")
     (folder / "data").mkdir()
     command = [program, "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "filesystem"]
     command += ["-filesystem-root", str(folder / "data"), "-public-host", f"127.0.0.1:{port}"]
-    with _running(command, port, folder / "log"):
+    with running(command, port, folder / "log"):
         yield {
             "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}",
             "FSSPEC_GS_PROJECT": "test",
@@ -108,11 +120,31 @@ def gcs_server(tmp_path_factory):
 @pytest.fixture
 def s3(s3_server, monkeypatch, tmp_path):
     """The address of an empty bucket on an S3 server, such as s3://test-1234; subprocesses reach it, too."""
+    yield from s3_bucket(s3_server, monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def faulty_s3(s3_server, monkeypatch, tmp_path):
+    """Like `s3`, and the proxy through which the bucket is reached: (proxy, address)."""
     import s3fs
 
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    yield from _bucket("s3", s3fs.S3FileSystem, s3_server, monkeypatch, tmp_path)
+    with FaultyProxy(s3_server["AWS_ENDPOINT_URL"]) as proxy:
+        environment = {**s3_server, "AWS_ENDPOINT_URL": proxy.address}
+        for bucket in _bucket("s3", s3fs.S3FileSystem, environment, monkeypatch, tmp_path):
+            yield proxy, bucket
+
+
+@pytest.fixture
+def faulty_gcs(gcs_server, monkeypatch, tmp_path):
+    """Like `gcs`, and the proxy through which the bucket is reached: (proxy, address)."""
+    import gcsfs
+
+    with FaultyProxy(gcs_server["STORAGE_EMULATOR_HOST"], format="gcs") as proxy:
+        environment = {**gcs_server, "STORAGE_EMULATOR_HOST": proxy.address}
+        for bucket in _bucket("gs", gcsfs.GCSFileSystem, environment, monkeypatch, tmp_path):
+            yield proxy, bucket
 
 
 @pytest.fixture
@@ -121,6 +153,21 @@ def gcs(gcs_server, monkeypatch, tmp_path):
     import gcsfs
 
     yield from _bucket("gs", gcsfs.GCSFileSystem, gcs_server, monkeypatch, tmp_path)
+
+
+def s3_bucket(environment, monkeypatch, folder):
+    """Makes a bucket on an S3 server, and gives its address until it is not needed any more.
+
+    Args:
+        environment: what clients must find there.
+        monkeypatch: of those that use the bucket.
+        folder: for what clients keep on this machine.
+    """
+    import s3fs
+
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    yield from _bucket("s3", s3fs.S3FileSystem, environment, monkeypatch, folder)
 
 
 def _bucket(scheme, kind, environment, monkeypatch, folder):

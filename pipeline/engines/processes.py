@@ -5,24 +5,43 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import TYPE_CHECKING, ClassVar
 
 from components.errors import UserError
+from pipeline.engines.local import LocalEngine
 
-OPTIONS = ["--direct_running_mode=multi_processing", "--direct_num_workers=0"]  # as many as there are cores
+if TYPE_CHECKING:
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-_WORKER = "pipeline.run.worker"  # what worker processes import first
+WORKER = "pipeline.engines.worker"
+"""What a worker imports first, as a plugin of Beam."""
 
 
-@contextlib.contextmanager
-def worker_processes() -> Iterator[None]:
-    """Prepares this process for a job in worker processes, as `OPTIONS` have Beam run it."""
-    with _quiet_workers(), _watched_workers():
-        yield
+class ProcessesEngine(LocalEngine):
+    """Worker processes on this machine, as many as there are cores unless `direct_num_workers` says more."""
+
+    ours: ClassVar = {"direct_num_workers": 0}
+
+    def runner(self) -> FnApiRunner:
+        """Returns Beam's runner with workers of ours, which print nothing."""
+        from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+        from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+        command = f"{shlex.quote(sys.executable)} -m pipeline.engines.quiet_worker"
+        return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
+
+    @contextlib.contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Has workers start quietly, and their death end the job."""
+        with _quiet_workers(), _watched_workers():
+            yield
 
 
 @contextlib.contextmanager
@@ -62,7 +81,7 @@ def _watched_workers() -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet_workers() -> Iterator[None]:
     """Has worker processes log nothing: what goes wrong there is in their status objects."""
-    options = {"default_sdk_harness_log_level": "CRITICAL", "beam_plugins": [_WORKER]}
+    options = {"default_sdk_harness_log_level": "CRITICAL", "beam_plugins": [WORKER]}
     # Beam hands none of its options to the processes that it starts on this machine.
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(options, file)
