@@ -1,0 +1,1 @@
+"""Sweeps: which trials there are, how they are ranked, and which one is picked."""
