@@ -1,0 +1,1 @@
+"""Writes a configuration from data that nobody has described yet."""

@@ -1,0 +1,99 @@
+"""What a model must be better than to be served: answers that cost no training."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any, NamedTuple
+
+from components.ingest.advice import shorten
+from pipeline.init.statistics import Statistics
+
+_SERVED_REGRESSION = 0.01
+_LEAST_MARGIN = 0.02
+_PAIRS = 500
+
+
+class Blessing(NamedTuple):
+    """Metrics, bounds and why.
+
+    Args:
+        metrics: to measure.
+        bless: bounds by metric.
+        why: the floor and the margin in words, a line each.
+    """
+
+    metrics: list[str]
+    bless: dict[str, dict[str, float]]
+    why: list[str]
+
+
+def bless_labels(train: Statistics, tested: int) -> Blessing:
+    """Bounds for a classifier: above what the commonest label alone scores.
+
+    Args:
+        train: whose labels are counted.
+        tested: examples of the test split.
+    """
+    (label, most), *_ = train.labels.most_common(1)
+    share = most / train.labels.total()
+    noise = 2 * math.sqrt(share * (1 - share) / max(1, tested))
+    floor = _above(share, noise)
+    metrics = ["accuracy", "macro_f1", *(["roc_auc"] if len(train.labels) == 2 else []), "calibration_error"]
+    bless: dict[str, dict[str, float]] = {
+        "accuracy": {"min": floor, "max_regression": _SERVED_REGRESSION},
+    }
+    why = [
+        f"Answering {shorten(label)!r} to everything has an accuracy of {share:.3f}. {floor:.3f} is above it "
+        f"by more than chance on about {tested:,} test examples.",
+    ]
+    if share > 2 / len(train.labels):  # accuracy alone hides the rare labels
+        majority = 2 * share / (1 + share) / len(train.labels)
+        bless["macro_f1"] = {"min": _above(majority, _LEAST_MARGIN)}
+        why.append(
+            f"Its macro F1 is {majority:.3f}: where labels are as unequal as here, every one counts there."
+        )
+    return Blessing(metrics, bless, why)
+
+
+def bless_texts(train: Statistics, is_short: bool) -> Blessing:
+    """Bounds for text to text: above copying the source, and above the commonest target.
+
+    Args:
+        train: whose pairs are looked at.
+        is_short: whether targets are short strings, right or wrong as a whole.
+    """
+    from components.evaluate.answers import Answers
+    from components.evaluate.floors import constant, copied, value
+
+    pairs = train.pairs
+    (common, _), *_ = Counter(target for _, target in pairs).most_common(1)
+    sources, targets = zip(*pairs, strict=True)
+    answers = Answers.of(sources, targets, targets)
+    if is_short:
+        copy, commonest = (
+            value("exact_match", each) for each in (copied(answers), constant(answers, common))
+        )
+        best = max(copy, commonest)
+        floor = _above(best, 2 * math.sqrt(best * (1 - best) / max(1, len(pairs))))
+        why = (
+            f"Copying the source is right for {copy:.1%}, the commonest target, {shorten(common, 30)!r}, "
+            f"for {commonest:.1%}. Raise it to what you need."
+        )
+        return Blessing(
+            ["exact_match", "character_error_rate"],
+            {"exact_match": {"min": floor, "max_regression": _SERVED_REGRESSION}},
+            [why],
+        )
+    some = range(0, len(pairs), max(1, len(pairs) // _PAIRS))
+    score = value("chrf", copied(answers.select(some)))
+    floor = min(99.0, math.ceil(score + 1))
+    why = f"Copying the source has chrF {score:.1f}. Raise it to what you need."
+    bless: dict[str, Any] = {"chrf": {"min": floor, "max_regression": 1.0}}
+    return Blessing(["exact_match", "character_error_rate", "bleu", "chrf"], bless, [why])
+
+
+def _above(floor: float, margin: float) -> float:
+    """A bound above a floor by a margin, and never further than half the way to 1."""
+    wanted = floor + max(_LEAST_MARGIN, margin)
+    return math.ceil(1000 * min(wanted, (1 + floor) / 2)) / 1000

@@ -1,0 +1,110 @@
+"""Tokenizer, lengths, network and training that suit what was counted; every choice with its reason."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from components.strict import Split, Task
+from components.tokenize.choices import choose_kind, choose_length
+from components.tokenize.lengths import Lengths
+from pipeline.init.statistics import Statistics
+
+_WISHED_TEST = 200  # examples, under which an interval is wider than most differences
+_RARE = 0.05  # of the examples
+
+
+class Choice(NamedTuple):
+    """A section, and why it is so.
+
+    Args:
+        settings: of the configuration.
+        why: in words.
+    """
+
+    settings: dict[str, Any]
+    why: str
+
+
+def tokenizer_of(field: str, lengths: Lengths, total: int, task: Task) -> Choice:
+    """Chooses the tokenizer of a field.
+
+    Args:
+        field: text, source or target.
+        lengths: of its texts.
+        total: examples of the training files.
+        task: seq2seq wants text that can be put together again as it was.
+    """
+    kind = choose_kind(lengths, total, task)
+    unit = kind.settings["type"]
+    if unit == "characters":
+        length = choose_length(field, lengths.characters, "characters")
+    elif unit == "words":
+        length = choose_length(field, lengths.words, "words")
+    else:
+        pieces = [round(count * (kind.tokens or 1.0)) for count in lengths.words]
+        length = choose_length(field, pieces, "pieces, by a rule of thumb")
+    why = kind.why if unit == "sentencepiece" else f"{unit}: {kind.why}"
+    return Choice({**kind.settings, "max_sequence_length": length.tokens}, f"{why}; {length.why}")
+
+
+def model_of(task: Task, total: int) -> Choice:
+    """Chooses the network."""
+    units = 64 if total < 2_000 else 128
+    encoder = {"type": "gru", "units": units, "bidirectional": True}
+    if task == "classification":
+        settings = {"embedding_size": 64, "dropout": 0.3, "encoder": encoder, "pooling": "max"}
+        return Choice(settings, "a GRU in both directions; other encoders, and their keys: `rnnpipe schema`")
+    settings = {
+        "encoder": encoder,
+        "attention": {"type": "bahdanau"},
+        "decoder": {"type": "gru", "units": units},
+    }
+    return Choice(settings, "a GRU with attention; other layers, and their keys: `rnnpipe schema`")
+
+
+def training_of(total: int) -> Choice:
+    """Chooses how long is trained, and in which steps: some thousand of them."""
+    epochs, batch = (
+        (20, 16)
+        if total < 1_000
+        else (15, 32)
+        if total < 10_000
+        else (10, 64)
+        if total < 200_000
+        else (4, 128)
+    )
+    return Choice(
+        {
+            "epochs": epochs,
+            "batch_size": batch,
+            "optimizer": {"type": "adam", "learning_rate": 0.003},
+            "learning_rate_schedule": "cosine",
+            "early_stopping": {"patience": 3},
+        },
+        f"for about {total:,} examples; the weights of the best epoch are kept",
+    )
+
+
+def holdout_of(found: dict[Split, Statistics]) -> Choice | None:
+    """Chooses the fractions of train that become the splits without files; None where all have some."""
+    total = found["train"].estimate
+    missing: list[Split] = [split for split in ("validation", "test") if split not in found]
+    if not missing:
+        return None
+    test = 0.1 if total >= 10 * _WISHED_TEST else 0.2
+    holdout = {split: test if split == "test" else 0.1 for split in missing}
+    told = " and ".join(f"about {total * part:,.0f} examples for {split}" for split, part in holdout.items())
+    settings: dict[str, Any] = {"holdout": holdout}
+    labels = found["train"].labels
+    if labels and (total < 20_000 or min(labels.values()) < _RARE * labels.total()):
+        settings["split"] = "stratified"
+        told += ", with the same part of every label"
+    return Choice(settings, told)
+
+
+def test_size(found: dict[Split, Statistics], holdout: Choice | None) -> int:
+    """Returns about how many examples the test split will have."""
+    if "test" in found:
+        return found["test"].estimate
+    fraction = holdout.settings["holdout"]["test"] if holdout else 0.0
+    return round(found["train"].estimate * fraction)

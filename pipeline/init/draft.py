@@ -1,0 +1,229 @@
+"""From files to everything that a configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from components.errors import UserError
+from components.ingest.advice import shorten_names
+from components.ingest.config import IngestConfig
+from components.ingest.sources import Source, find_sources
+from components.strict import SPLITS, Split, Task
+from components.tokenize.lengths import percentile
+from pipeline.init.ask import Asker
+from pipeline.init.columns import Column
+from pipeline.init.excerpt import WHOLE_BYTES, is_wide
+from pipeline.init.inputs import Given, by_split, find_given, siblings_of
+from pipeline.init.looking import Looked, look, look_at_lines
+from pipeline.init.names import aligned_files, files_of, name_of
+from pipeline.init.roles import Roles, choose_roles, keys
+from pipeline.init.sniff import Layout
+from pipeline.init.statistics import LONGEST, Statistics, count
+
+_MOST_CHARACTERS = int(IngestConfig.model_fields["max_characters"].default)
+_MOST_REJECTED = 0.05
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user decides.
+
+    Args:
+        name: of the pipeline.
+        task: of it.
+        columns: by field, the column, or the file where every field has its own.
+        encoding: of the files.
+        yes: whether the best guess is taken where something is not clear.
+    """
+
+    name: str | None = None
+    task: Task | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    yes: bool = False
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Everything that a configuration says, and what it follows from.
+
+    Args:
+        name: of the pipeline.
+        layout: of the files.
+        roles: of the columns.
+        columns: all there are.
+        ingest: the section.
+        found: what was counted, by split.
+        notes: what was decided about the files.
+        warnings: what someone should know before running it.
+    """
+
+    name: str
+    layout: Layout
+    roles: Roles
+    columns: Sequence[Column]
+    ingest: Mapping[str, Any]
+    found: dict[Split, Statistics]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def make_draft(patterns: Sequence[str], wishes: Wishes, folder: Path) -> Draft:
+    """Looks at files, and decides how they are to be read.
+
+    Args:
+        patterns: paths and globs.
+        wishes: what is decided already.
+        folder: for excerpts of large files.
+
+    Raises:
+        UserError: the files are no data for a pipeline, or something is not clear and nobody can be asked.
+    """
+    of = ", ".join(patterns[:3]) + (", ..." if len(patterns) > 3 else "")
+    asker = Asker(wishes.yes, of)
+    given = find_given(patterns)
+    beside = siblings_of(given) if {file.split for file in given} == {"train"} else []
+    notes = [f"{file.name}: found beside {given[0].name}, for {file.split}" for file in beside]
+    splits = by_split([*given, *beside])
+    try:
+        looked = _look(splits, wishes, folder)
+    except UserError as error:
+        if not beside:
+            raise
+        splits = by_split(given)
+        looked = _look(splits, wishes, folder)
+        notes = [f"{', '.join(file.name for file in beside)}: left out. {error}"]
+    else:
+        given += beside
+    notes += looked.notes
+    aligned = looked.layout.format == "text"
+    roles = choose_roles(looked.columns, wishes.task, wishes.columns, asker, of, aligned)
+    if aligned:
+        ingest = aligned_files(splits, looked, roles)
+    else:
+        splits = _with_columns(splits, looked, roles, patterns, notes)
+        ingest = {
+            "files": files_of(splits, given),
+            **looked.layout.settings(),
+            "columns": keys(roles.columns),
+        }
+        if all(name == column for name, column in ingest["columns"].items()):
+            del ingest["columns"]
+    found = _count(ingest, roles.task, looked)
+    notes += _beginnings(looked)
+    warnings = [*roles.warnings, *_adjust(ingest, found, of), *_label_notes(found)]
+    name = wishes.name or name_of(splits["train"][0])
+    return Draft(name, looked.layout, roles, looked.columns, ingest, found, tuple(notes), tuple(warnings))
+
+
+def _look(splits: dict[Split, list[Given]], wishes: Wishes, folder: Path) -> Looked:
+    looked = look(splits, wishes.encoding, folder)
+    return look_at_lines(splits, looked, folder) if looked.layout.format == "text" else looked
+
+
+def _beginnings(looked: Looked) -> list[str]:
+    """Says where the rest of a file was not looked at, in which there may be other labels."""
+    text = looked.layout.format == "text"
+    cut = [
+        place.name
+        for place, one in looked.excerpts.items()
+        if one.share < 1 and (text or is_wide(looked.layout.encoding))
+    ]
+    if not cut:
+        return []
+    return [
+        f"only the first {WHOLE_BYTES >> 20} MiB of {shorten_names(cut)} were looked at: if the file is "
+        f"sorted by label, mix it up first"
+    ]
+
+
+def _with_columns(
+    splits: dict[Split, list[Given]],
+    looked: Looked,
+    roles: Roles,
+    patterns: Sequence[str],
+    notes: list[str],
+) -> dict[Split, list[Given]]:
+    """The files that have the columns; those that were only found beside others may lack them."""
+    kept = {split: list(files) for split, files in splits.items()}
+    for split, files in splits.items():
+        for file in files:
+            names = looked.names.get(file.place)
+            lacking = [str(c.key) for c in roles.columns.values() if names is not None and c.key not in names]
+            if not lacking:
+                continue
+            if file.pattern in patterns:
+                raise UserError(
+                    f"init: {file.name}: there is no column {lacking[0]!r}, expected the columns of "
+                    f"{splits['train'][0].name}. Leave the file out, or correct it."
+                )
+            kept[split].remove(file)
+            notes[:] = [note for note in notes if not note.startswith(f"{file.name}: ")]
+            notes.append(f"{file.name}: left out, as it has no column {lacking[0]!r}")
+    return {split: files for split, files in kept.items() if files}
+
+
+def _count(ingest: Mapping[str, Any], task: Task, looked: Looked) -> dict[Split, Statistics]:
+    config = IngestConfig.model_validate({**ingest, "max_characters": LONGEST, "holdout": {}})
+    sources: dict[Split, list[tuple[Source, float]]] = {}
+    for source in find_sources(config, task):
+        excerpts = {name: looked.excerpts.get(place) for name, place in source.files.items()}
+        if all(excerpts.values()):
+            there = {name: one for name, one in excerpts.items() if one}
+            source = replace(source, files={name: one.place for name, one in there.items()})
+            sources.setdefault(source.split, []).append((source, min(one.share for one in there.values())))
+    found = {}
+    for split in SPLITS:
+        if of_split := sources.get(split):
+            share = sum(share for _, share in of_split) / len(of_split) * looked.shares[split]
+            found[split] = count(config, task, [source for source, _ in of_split], share)
+    return found
+
+
+def _adjust(ingest: dict[str, Any], found: dict[Split, Statistics], of: str) -> list[str]:
+    """Has long texts and many unreadable records taken as they are; warns of it."""
+    warnings = []
+    lengths = [one.characters for statistics in found.values() for one in statistics.lengths.values()]
+    too_long = sum(sum(n > _MOST_CHARACTERS for n in characters) for characters in lengths)
+    if too_long > 0.005 * sum(map(len, lengths)):
+        longest = max(percentile(characters, 100) for characters in lengths)
+        ingest["max_characters"] = min(LONGEST, -(-longest // 10_000) * 10_000)
+    for split, statistics in found.items():
+        (reason, times), *_ = [*statistics.rejected.most_common(1), ("", 0)]
+        if not statistics.examples:
+            raise UserError(
+                f"init: {of}: none of {statistics.records:,} records for {split} is an example, most for: "
+                f"{reason or 'there are none'}. Correct the files, or name other columns."
+            )
+        part = statistics.rejected.total() / statistics.records
+        if times > 1 or part > 0.01:
+            warnings.append(
+                f"{split}: {statistics.rejected.total():,} of {statistics.records:,} records looked at are "
+                f"no examples, most for: {reason} ({times:,}). A run lists them in rejected.jsonl."
+            )
+        if part > 0.8 * _MOST_REJECTED:
+            ingest["max_rejected"] = max(
+                ingest.get("max_rejected", 0.0), min(0.95, round(1.25 * part + 0.05, 2))
+            )
+    return warnings
+
+
+def _label_notes(found: dict[Split, Statistics]) -> list[str]:
+    known = found["train"].labels
+    if not known:
+        return []
+    warnings = []
+    if len(known) == 1:
+        raise UserError(
+            f"init: all examples for train have the label {next(iter(known))!r}, expected two labels or "
+            f"more. Name another column with --label, or add records of other labels."
+        )
+    for split, statistics in found.items():
+        if new := sorted(set(statistics.labels) - set(known)):
+            warnings.append(f"{split} has labels that train lacks, such as {new[0]!r}: always answered wrong")
+    if rare := [label for label, times in known.items() if times < 10 and found["train"].share == 1]:
+        warnings.append(f"{len(rare):,} labels have fewer than 10 examples, such as {rare[0]!r}")
+    return warnings

@@ -1,0 +1,199 @@
+"""Looks into files: encoding, layout and columns, in excerpts where they are large."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from upath import UPath
+
+from components.errors import UserError
+from components.ingest.encodings import encoding_problem
+from components.ingest.readers import read_records
+from components.ingest.rows import Rows
+from components.ingest.sources import Source, named_format
+from components.strict import Split
+from pipeline.init.columns import Column, Key, read_columns
+from pipeline.init.encoding import Encoding, find_encoding
+from pipeline.init.excerpt import Excerpt, excerpt, excerpt_of_lines, first_bytes
+from pipeline.init.inputs import Given
+from pipeline.init.sniff import Layout, describe, find_layout
+
+MOST_FILES = 8
+"""Files of a split that are looked into, evenly spaced; the others are only known to be there."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was seen.
+
+    Args:
+        layout: of all files.
+        columns: of the files of train.
+        excerpts: by file, what was looked at of it.
+        names: by file, the names or positions of its columns.
+        shares: by split, which part of its files was looked into.
+        notes: what was decided about the files.
+    """
+
+    layout: Layout
+    columns: list[Column]
+    excerpts: dict[UPath, Excerpt]
+    names: dict[UPath, Sequence[Key]] = field(default_factory=dict)
+    shares: dict[Split, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def look(splits: dict[Split, list[Given]], encoding: str | None, folder: Path) -> Looked:
+    """Looks into files.
+
+    Args:
+        splits: the files.
+        encoding: of them, if it is known.
+        folder: for excerpts.
+
+    Raises:
+        UserError: one cannot be read, or they are not all alike.
+    """
+    chosen = {split: _some(files) for split, files in splits.items()}
+    shares = {split: len(chosen[split]) / len(files) for split, files in splits.items()}
+    every = [file for files in chosen.values() for file in files]
+    name, notes = _encoding(every, encoding)
+    first = chosen["train"][0]
+    excerpts = {first.place: excerpt(first.place, first.name, name, folder)}
+    layout = find_layout(excerpts[first.place].place, first.name, name)
+    looked = Looked(layout, [], excerpts, shares=shares, notes=notes)
+    if layout.format == "text":
+        return looked
+    for file in every:
+        if file.place not in excerpts:
+            excerpts[file.place] = excerpt(file.place, file.name, name, folder)
+        looked.names[file.place] = _names(file, layout, excerpts[file.place])
+    of_train = [layout.source(excerpts[file.place].place, file.name) for file in chosen["train"]]
+    looked.columns.extend(read_columns(of_train, layout))
+    return looked
+
+
+def look_at_lines(splits: dict[Split, list[Given]], looked: Looked, folder: Path) -> Looked:
+    """Looks into files of plain text, of which every split has two whose lines belong together.
+
+    Args:
+        splits: the files; put into the order of those of train.
+        looked: as `look` returns it.
+        folder: for excerpts.
+
+    Raises:
+        UserError: they are not two, or not equally long.
+    """
+    stems = [file.stem for file in splits["train"]]
+    for split, files in splits.items():
+        if tables := [file.name for file in files if named_format(file.name)]:
+            raise UserError(
+                f"init: {tables[0]} is a table by its name, but the first file plain text; expected a table, "
+                f"or two text files whose lines belong together."
+            )
+        if len(files) != 2:
+            names = ", ".join(file.name for file in files)
+            alone = "a table with one column" if len(files) == 1 else f"{len(files)} files of plain text"
+            raise UserError(
+                f"init: received {alone} for {split} ({names}), expected a table with two columns or "
+                f"more, or two files whose lines belong together, such as source.txt and target.txt."
+            )
+        if {file.stem for file in files} == set(stems):  # otherwise the order given is all there is
+            files.sort(key=lambda file: stems.index(file.stem))
+    excerpts: dict[UPath, Excerpt] = {}
+    columns: list[Column] = []
+    for split, files in splits.items():
+        taken = excerpt_of_lines([(file.place, file.name) for file in files], folder)
+        excerpts |= {file.place: one for file, one in zip(files, taken, strict=True)}
+        seen = [Column(file.name) for file in files]
+        source = Source(
+            0,
+            split,
+            "text",
+            {file.name: one.place for file, one in zip(files, taken, strict=True)},
+            {file.name: file.name for file in files},
+            looked.layout.dialect,
+        )
+        for record in read_records(source, {}):
+            if record.reason.startswith("no line of"):
+                lines = [_lines(source, file.name) for file in files]
+                raise UserError(
+                    f"init: {files[0].name} has {lines[0]:,} lines and {files[1].name} {lines[1]:,}, "
+                    f"expected equally many: line by line they belong together. Correct the files."
+                )
+            for column, value in zip(seen, record.values, strict=False):
+                column.add(value)
+        columns = columns or seen
+    return replace(looked, columns=columns, excerpts=excerpts)
+
+
+def _lines(source: Source, of: str) -> int:
+    alone = replace(source, files={of: source.files[of]}, names={of: of})
+    return sum(1 for _ in read_records(alone, {}))
+
+
+def _some(files: list[Given]) -> list[Given]:
+    if len(files) <= MOST_FILES:
+        return files
+    return [files[index * len(files) // MOST_FILES] for index in range(MOST_FILES)]
+
+
+def _encoding(files: Sequence[Given], given: str | None) -> tuple[str, list[str]]:
+    """The encoding of all files; and what is to be said about it."""
+    if given is not None and (problem := encoding_problem(given)):
+        raise UserError(f"init: --encoding {problem}")
+    found: dict[str, tuple[Given, Encoding]] = {}
+    for file in files:
+        sample = first_bytes(file.place, file.name)
+        if not sample.strip():
+            raise UserError(
+                f"init: {file.name} is empty, expected a table or text. Check where it comes from."
+            )
+        if sample.startswith(b"PAR1"):
+            continue
+        one = find_encoding(file.name, sample) if given is None else Encoding(given)
+        if not one.ascii:
+            found.setdefault(one.name, (file, one))
+    if len(found) > 1:
+        (name, (file, _)), (other_name, (other, _)), *_ = found.items()
+        raise UserError(
+            f"init: {file.name} is in {name} and {other.name} in {other_name}, expected one encoding for all "
+            f"files. Convert one of them: iconv -f {other_name} -t {name} OLD > NEW; or, if that is wrong, "
+            f"say which it is: --encoding NAME"
+        )
+    if not found:
+        return "utf-8", []
+    ((name, (file, one)),) = found.items()
+    if not one.others:
+        return name, []
+    return name, [
+        f"the encoding {name} is a guess: {' and '.join(one.others)} would fit as well; if letters look "
+        f"wrong, say --encoding NAME"
+    ]
+
+
+def _names(file: Given, layout: Layout, taken: Excerpt) -> Sequence[Key]:
+    """The names or positions of a file's columns.
+
+    Raises:
+        UserError: it has another layout.
+    """
+    named = named_format(file.name) or layout.format
+    if named != layout.format:
+        raise UserError(
+            f"init: {file.name} is {named}, but the first file {layout.format}, expected files of one "
+            f"format. Describe them one by one."
+        )
+    if layout.format in ("jsonl", "parquet"):
+        return find_layout(taken.place, file.name, layout.encoding).columns or ()
+    rows: Iterator[list[str]] = (row.cells for row in Rows(layout.source(taken.place, file.name)))
+    cells = next(rows, [])
+    if len(cells) < 2 and len(layout.columns or "  ") > 1:
+        own = find_layout(taken.place, file.name, layout.encoding)
+        raise UserError(
+            f"init: {file.name} is {describe(own)}, but the first file is {describe(layout)}; expected files "
+            f"that are written alike. Convert one of them."
+        )
+    return cells if layout.columns else list(range(len(cells)))

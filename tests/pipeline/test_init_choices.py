@@ -1,0 +1,213 @@
+"""What init chooses, with the figures that it gives as reasons."""
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+from made_data import described, labelled, sentences, write_lines, write_table
+from sklearn.metrics import f1_score
+
+from components.tokenize.lengths import Lengths, percentile
+from pipeline.init.blessing import bless_labels, bless_texts
+from pipeline.init.choices import tokenizer_of
+from pipeline.init.statistics import Statistics
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def lengths_of(texts):
+    lengths = Lengths()
+    for text in texts:
+        lengths.add(text)
+    return lengths
+
+
+TEXTS = [
+    (["Maria", "Jon Doe", "Anna"], 10_000, "classification", "characters"),
+    (["12. März 2024"], 10_000, "seq2seq", "characters"),
+    (["中国队在比赛中获得了名次，教练表示满意" * 5], 100_000, "classification", "characters"),
+    (["ฉันชอบภาพยนตร์เรื่องนี้มากและจะดูอีกครั้งกับเพื่อนของฉัน"], 100_000, "classification", "characters"),
+    (
+        ["今日は東京で雨が降りました。とても寒いので、家で本を読んでいます。明日は晴れるでしょう。"],
+        9_000,
+        "seq2seq",
+        "characters",
+    ),
+    (["the film was really not so good as they had said"] * 3, 1_000, "classification", "words"),
+    (["the film was really not so good as they had said"] * 3, 100_000, "classification", "sentencepiece"),
+    (["the film was really not so good as they had said"] * 3, 1_000, "seq2seq", "sentencepiece"),
+    (
+        ["정말 재미있는 영화였습니다 그래서 친구들에게 모두 추천하고 싶습니다 꼭 보세요"],
+        100,
+        "classification",
+        "words",
+    ),
+]
+
+
+@pytest.mark.parametrize(("texts", "total", "task", "kind"), TEXTS)
+def test_the_tokenizer_follows_from_script_length_and_size(texts, total, task, kind):
+    choice = tokenizer_of("text", lengths_of(texts), total, task)
+    assert choice.settings["type"] == kind
+
+
+def test_the_length_is_the_95th_percentile():
+    texts = ["a" * 10] * 95 + ["a" * 39] * 5
+    choice = tokenizer_of("text", lengths_of(texts), 100, "classification")
+    assert choice.settings["max_sequence_length"] == 40
+    choice = tokenizer_of("text", lengths_of(["a" * 10] * 96 + ["a" * 39] * 4), 100, "classification")
+    assert choice.settings["max_sequence_length"] == 16
+    assert "95 % of the texts have at most 10 characters" in choice.why
+
+
+def test_of_answers_nothing_is_cut():
+    choice = tokenizer_of("target", lengths_of(["a" * 10] * 99 + ["a" * 39]), 100, "seq2seq")
+    assert choice.settings["max_sequence_length"] == 40
+    assert "every target has at most 39 characters" in choice.why
+
+
+def test_very_long_texts_are_cut_and_it_is_told():
+    choice = tokenizer_of("text", lengths_of(["word " * 2_000]), 10, "classification")
+    assert choice.settings["max_sequence_length"] == 512
+    assert "take a recurrent network too long: the rest is cut" in choice.why
+
+
+@pytest.mark.parametrize("percent", [1, 50, 95, 100])
+def test_percentiles_as_numpy_has_them(percent):
+    draw = random.Random(3)
+    lengths = [draw.randint(1, 500) for _ in range(1_000)]
+    assert abs(percentile(lengths, percent) - np.percentile(lengths, percent)) <= 2
+
+
+def statistics(labels=(), pairs=()):
+    return Statistics(records=len(labels) or len(pairs), labels=Counter(labels), pairs=list(pairs))
+
+
+def test_the_floor_of_labels_is_above_the_majority_by_more_than_chance():
+    blessing = bless_labels(statistics("a" * 60 + "b" * 40), tested=400)
+    floor = blessing.bless["accuracy"]["min"]
+    assert floor == pytest.approx(0.6 + 2 * (0.6 * 0.4 / 400) ** 0.5, abs=0.001)
+    draws = np.random.default_rng(1).binomial(400, 0.6, 10_000) / 400
+    assert np.mean(draws >= floor) < 0.03
+    assert "accuracy of 0.600" in blessing.why[0]
+    assert "macro_f1" not in blessing.bless
+
+
+def test_the_floor_can_be_reached():
+    for count in (50, 90, 99):
+        for tested in (2, 20, 10_000):
+            blessing = bless_labels(statistics("a" * count + "b" * (100 - count)), tested)
+            assert count / 100 < blessing.bless["accuracy"]["min"] < 1
+
+
+def test_where_labels_are_unequal_macro_f1_counts_too():
+    labels = ["a"] * 90 + ["b"] * 6 + ["c"] * 4
+    blessing = bless_labels(statistics(labels), tested=1_000)
+    majority = f1_score(labels, ["a"] * 100, average="macro", zero_division=0)
+    assert blessing.bless["macro_f1"]["min"] == pytest.approx(majority + 0.02, abs=0.001)
+    assert f"Its macro F1 is {majority:.3f}" in blessing.why[1]
+
+
+def test_the_floor_of_short_answers_is_above_copies_and_the_commonest():
+    pairs = [("a", "a")] * 10 + [("b", "x")] * 30 + [(str(i), f"{i}!") for i in range(60)]
+    blessing = bless_texts(statistics(pairs=pairs), is_short=True)
+    assert 0.3 < blessing.bless["exact_match"]["min"] < 0.45
+    assert "right for 10.0%" in blessing.why[0]
+    assert "'x', for 30.0%" in blessing.why[0]
+
+
+def test_the_floor_of_sentences_is_above_the_copys_chrf():
+    sources, targets = sentences(50), [text.replace("good", "gut") for text in sentences(50)]
+    blessing = bless_texts(statistics(pairs=list(zip(sources, targets, strict=True))), is_short=False)
+    import sacrebleu
+
+    copied = sacrebleu.corpus_chrf(sources, [targets]).score
+    assert copied < blessing.bless["chrf"]["min"] <= min(99, copied + 2)
+
+
+def test_the_balance_is_told_in_comments():
+    rows = [(text, "rare" if i % 10 == 0 else "often") for i, text in enumerate(sentences(200))]
+    _, text, printed = described(write_table("a.csv", rows))
+    assert "180   90.0%  often" in text
+    assert "20   10.0%  rare" in text
+    assert "often 180 (90%), rare 20 (10%)" in printed
+
+
+def test_many_labels_are_told_in_part():
+    rows = [(text, f"label {i % 40:02d}") for i, text in enumerate(sentences(400))]
+    _, text, _ = described(write_table("a.csv", rows))
+    assert "40 labels in the 400 examples" in text
+    assert "and 28 more, the rarest 'label 39' with 10" in text
+
+
+def test_two_labels_have_a_roc_curve():
+    assert "roc_auc" in described(write_table("a.csv", labelled()))[0].evaluate.metrics
+    rows = labelled(labels=("a", "b", "c"))
+    assert "roc_auc" not in described(write_table("a.csv", rows), force=True)[0].evaluate.metrics
+
+
+def test_a_small_test_split_is_made_larger():
+    few, _, _ = described(write_table("a.csv", labelled(400)))
+    many, _, _ = described(write_table("b.csv", labelled(2_500)), force=True)
+    assert few.ingest.holdout == {"validation": 0.1, "test": 0.2}
+    assert many.ingest.holdout == {"validation": 0.1, "test": 0.1}
+    assert few.ingest.split.type == "stratified"
+
+
+def test_a_split_without_a_file_is_held_out():
+    write_table("train.csv", labelled(400))
+    write_table("test.csv", labelled(50))
+    config, _, _ = described("train.csv", "test.csv")
+    assert config.ingest.holdout == {"validation": 0.1}
+
+
+def test_long_texts_are_taken_whole():
+    rows = [(text * 300, label) for text, label in labelled(60)]
+    config, _, _ = described(write_table("a.csv", rows))
+    assert config.ingest.max_characters >= max(len(text) for text, _ in rows)
+
+
+def test_records_without_a_label_are_told_and_let_pass():
+    rows = [(text, "" if i % 5 == 0 else label) for i, (text, label) in enumerate(labelled())]
+    config, _, printed = described(write_table("a.csv", rows))
+    assert 0.2 < config.ingest.max_rejected < 0.4
+    assert "24 of 120 records looked at are no examples, most for: empty label (24)" in printed
+
+
+def test_awkward_names_and_labels_are_valid_yaml():
+    labels = ("yes", "no", "# 1: {x}", "null")
+    header = ("a: text", "#label")
+    config, text, _ = described(write_table("über 'x' [1] #2.csv", labelled(labels=labels), header))
+    assert config.ingest.files == "über 'x' [1] #2.csv"
+    assert config.ingest.columns == {"text": "a: text", "label": "#label"}
+    assert "# 1: {x}" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("reviews.csv", "reviews"),
+        ("My Reviews 2024.csv", "my-reviews-2024"),
+        ("reviews_train.csv", "reviews"),
+        ("imdb/train.csv", "imdb"),
+        ("sst2/train/part-0.csv", "sst2"),
+        ("评论.csv", "texts"),
+        ("models.config.csv", "models"),
+    ],
+)
+def test_the_name_follows_from_the_file(path, name, tmp_path):
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    assert described(write_table(path, labelled()))[0].name == name
+
+
+def test_a_seq2seq_configuration():
+    write_lines("a.src", sentences(60))
+    write_lines("a.tgt", [text.replace("good", "gut") for text in sentences(60)])
+    config, text, _ = described("a.src", "a.tgt")
+    assert config.decode.max_decoding_length == config.tokenize.target.max_sequence_length
+    assert config.evaluate.thresholds["chrf"].min > 50
+    assert "Copying the source has chrF" in text

@@ -1,0 +1,291 @@
+"""What init takes columns and files for, and when it asks."""
+
+import os
+import random
+
+import pytest
+from made_data import described, ingest_of, labelled, sentences, write_lines, write_objects, write_table
+
+from components.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def at_a_terminal(monkeypatch):
+    """Answers questions by what is put into the list; keeps the questions."""
+    answers, asked = [], []
+    monkeypatch.setattr("pipeline.init.ask.sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("pipeline.init.ask.typer.echo", asked.append)
+    monkeypatch.setattr("pipeline.init.ask.typer.prompt", lambda *_, **__: answers.pop(0))
+    return answers, asked
+
+
+def numbers(count, low, high, seed=3):
+    draw = random.Random(seed)
+    return [draw.randint(low, high) for _ in range(count)]
+
+
+def unclear():
+    """A table with two columns that may be the label, and two that may be the text."""
+    rows = zip(sentences(90, 4, 6), sentences(90, 6, 8), "ab" * 45, "xyz" * 30, strict=True)
+    return write_table("a.csv", list(rows), ("first", "second", "cat", "sub"))
+
+
+def test_ids_and_numbers_are_not_text():
+    rows = [(f"rev_{i:05d}", i, text, label) for i, (text, label) in enumerate(labelled())]
+    config, _, printed = described(write_table("a.csv", rows, ("id", "n", "what", "which")))
+    assert config.ingest.columns == {"text": "what", "label": "which"}
+    assert "'which' has 2 different values that recur" in printed
+
+
+def test_names_in_languages():
+    draw = random.Random(1)
+    names = ["".join(draw.choices("aeioulmnrst", k=draw.randint(4, 9))).title() for _ in range(200)]
+    rows = [(name, draw.choice(("it", "de", "fr", "es"))) for name in names]
+    config, _, _ = described(write_table("a.csv", rows, ("surname", "country")))
+    assert config.ingest.columns == {"text": "surname", "label": "country"}
+    assert config.tokenize.text.type == "characters"
+
+
+def test_dates_are_text_to_text():
+    rows = [
+        (f"{day}. März {year}", f"{year}-03-{day:02d}") for year in range(1990, 2000) for day in range(1, 29)
+    ]
+    config, _, printed = described(write_table("a.csv", rows, ("written", "iso")))
+    assert config.task == "seq2seq"
+    assert config.ingest.columns == {"source": "written", "target": "iso"}
+    assert "warning" not in printed
+
+
+def test_usual_names_decide_the_direction():
+    rows = list(zip(sentences(60), sentences(60, seed=9), strict=True))
+    config, _, _ = described(write_table("a.csv", rows, ("translation", "original")))
+    assert config.ingest.columns == {"source": "original", "target": "translation"}
+
+
+def test_what_is_not_clear_is_an_error_where_nobody_can_be_asked():
+    with pytest.raises(UserError, match=r"not clear which column is the label, expected one of 'cat', 'sub'"):
+        described(unclear())
+
+
+def test_the_best_guess():
+    config, _, _ = described(unclear(), yes=True)
+    assert config.ingest.columns == {"text": "second", "label": "cat"}
+
+
+def test_questions_at_a_terminal(at_a_terminal):
+    answers, asked = at_a_terminal
+    answers += [7, 2, 2]  # there is no seventh
+    config, _, _ = described(unclear())
+    assert config.ingest.columns == {"text": "first", "label": "sub"}
+    assert asked[0] == "Which column is the label?"
+    assert asked[2].split() == ["2", "sub,", "such", "as", "'x'"]
+
+
+def test_nothing_is_asked_where_it_is_clear(at_a_terminal):
+    described(write_table("a.csv", labelled()))
+    assert at_a_terminal[1] == []
+
+
+def test_a_column_called_as_the_field_is_clear():
+    rows = zip("ab" * 45, "xyz" * 30, sentences(90), sentences(90, seed=6), strict=True)
+    config, _, printed = described(write_table("a.csv", list(rows), ("label", "rating", "comment", "text")))
+    assert ingest_of(config) == {"files": "a.csv"}
+    assert "'label' has 2 different values that recur" in printed
+
+
+def test_columns_that_are_named():
+    config, _, _ = described(unclear(), columns={"text": "first", "label": "sub"})
+    assert config.ingest.columns == {"text": "first", "label": "sub"}
+    config, _, _ = described("a.csv", columns={"source": "second", "target": "first"}, force=True)
+    assert config.task == "seq2seq"
+    assert config.ingest.columns == {"source": "second", "target": "first"}
+
+
+def test_positions_that_are_named():
+    write_table("a.csv", [(label, text) for text, label in labelled()], None)
+    config, _, _ = described("a.csv", columns={"text": "1", "label": "0"})
+    assert config.ingest.columns == {"text": 1, "label": 0}
+
+
+def test_a_task_that_is_named():
+    config, _, _ = described(write_table("a.csv", labelled(), ("story", "answer")), task="seq2seq")
+    assert config.ingest.columns == {"source": "story", "target": "answer"}
+
+
+TABLES = [
+    ([(text, "a") for text in sentences(50)], "the label 'label' has one value alone, 'a', in the 50 rows"),
+    (list(zip(sentences(50), sentences(50, seed=4), strict=True)), "50 different values in 50 rows"),
+    ([(f"rev{i:05d}", "ab"[i % 2]) for i in range(50)], "no column beside 'label' holds text, but ids"),
+    ([(text, f"{i / 7:.3f}") for i, text in enumerate(sentences(50))], "50 different values in 50 rows"),
+]
+
+
+@pytest.mark.parametrize(("rows", "message"), TABLES)
+def test_labels_and_texts_of_which_nothing_can_be_learnt(rows, message):
+    with pytest.raises(UserError, match=message):
+        described(write_table("a.csv", rows))
+
+
+def test_prices_are_no_labels():
+    rows = [(text, i / 8) for i, text in enumerate(sentences(50))]
+    with pytest.raises(UserError, match="'price' has numbers with fractions; regression is not offered"):
+        described(write_table("a.csv", rows, ("what", "price")))
+
+
+def test_numbers_with_fractions_in_json_cannot_be_read_as_labels():
+    write_objects("a.jsonl", [(text, i % 3 + 0.5) for i, text in enumerate(sentences(60))])
+    with pytest.raises(UserError, match=r"is of type float, .* regression is not offered"):
+        described("a.jsonl")
+
+
+def test_many_numbers_as_labels_are_warned_of():
+    rows = list(zip(sentences(600), numbers(600, 1, 80), strict=True))
+    config, _, printed = described(write_table("a.csv", rows, ("text", "rating")))
+    assert config.ingest.columns == {"label": "rating", "text": "text"}
+    assert "different numbers: regression is not offered" in printed
+    rows = list(zip(sentences(600), numbers(600, 1, 5), strict=True))
+    _, _, printed = described(write_table("a.csv", rows, ("text", "rating")), force=True)
+    assert "regression" not in printed
+
+
+def test_a_text_that_is_named_and_looks_like_ids_is_warned_of():
+    rows = [(f"rev{i:05d}", *row) for i, row in enumerate(labelled())]
+    _, _, printed = described(write_table("a.csv", rows, ("id", "what", "label")), columns={"text": "id"})
+    assert "the text 'id' looks like an id ('rev00000')" in printed
+
+
+def test_columns_that_are_not_there():
+    write_table("a.csv", labelled())
+    with pytest.raises(UserError, match="received --label stars, expected one of the columns: text, label"):
+        described("a.csv", columns={"label": "stars"})
+    with pytest.raises(UserError, match="received 'text' for both text and label"):
+        described("a.csv", columns={"label": "text", "text": "text"})
+
+
+SPLITS = [
+    (
+        ["train.csv", "dev.csv", "test.csv"],
+        {"train": "train.csv", "validation": "dev.csv", "test": "test.csv"},
+    ),
+    (["x_train.csv", "x_valid.csv"], {"train": "x_train.csv", "validation": "x_valid.csv"}),
+    (
+        ["reviews-training.csv", "reviews-held_out.csv"],
+        {"train": "reviews-training.csv", "test": "reviews-held_out.csv"},
+    ),
+    (
+        ["train/a.csv", "train/b.csv", "test/a.csv"],
+        {"train": ["train/a.csv", "train/b.csv"], "test": "test/a.csv"},
+    ),
+    (["data.csv", "test.csv"], {"train": "data.csv", "test": "test.csv"}),
+    (["b.csv", "a.csv"], ["b.csv", "a.csv"]),
+    (["test_of_mine/a.csv", "b.csv"], ["test_of_mine/a.csv", "b.csv"]),
+    (["test.csv"], "test.csv"),
+]
+
+
+@pytest.mark.parametrize(("names", "files"), SPLITS, ids=[each[0][0] for each in SPLITS])
+def test_splits_by_name(names, files):
+    for number, name in enumerate(names):
+        os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+        write_table(name, labelled(seed=number))
+    config, _, printed = described(*names)
+    assert config.ingest.files == files
+    given = files if isinstance(files, dict) else {"train": files}
+    held = {split for split in ("validation", "test") if split not in given}
+    assert set(config.ingest.holdout) >= held
+    assert ("held out" in printed) == bool(held)
+
+
+def test_globs_stay_globs():
+    for name in ("train-1.csv", "train-2.csv", "test-1.csv", "test-2.csv"):
+        write_table(name, labelled())
+    config, _, _ = described("train-*.csv", "test-*.csv")
+    assert config.ingest.files == {"train": "train-*.csv", "test": "test-*.csv"}
+    config, _, _ = described("*.csv", force=True)
+    assert config.ingest.files == {
+        "train": ["train-1.csv", "train-2.csv"],
+        "test": ["test-1.csv", "test-2.csv"],
+    }
+
+
+def test_other_splits_are_found_beside_train():
+    for name in ("train.csv", "validation.csv", "test.csv", "other.csv", "test.tsv"):
+        write_table(name, labelled())
+    config, _, printed = described("train.csv")
+    assert config.ingest.files == {"train": "train.csv", "validation": "validation.csv", "test": "test.csv"}
+    assert "test.csv: found beside train.csv, for test" in printed
+
+
+def test_a_test_file_beside_train_without_labels_is_left_out():
+    write_table("train.csv", labelled())
+    write_table("test.csv", [(i, text) for i, text in enumerate(sentences(20))], ("id", "text"))
+    config, _, printed = described("train.csv")
+    assert config.ingest.files == "train.csv"
+    assert "test.csv: left out, as it has no column 'label'" in printed
+    assert "found beside" not in printed
+    with pytest.raises(UserError, match=r"test\.csv: there is no column 'label'"):
+        described("train.csv", "test.csv", force=True)
+
+
+def test_a_file_beside_train_that_cannot_be_read_likewise_is_left_out():
+    write_table("train.csv", labelled())
+    write_table("test.csv", labelled(), delimiter=";")
+    config, _, printed = described("train.csv")
+    assert config.ingest.files == "train.csv"
+    assert "test.csv: left out. init: test.csv is a table with semicolons" in printed
+    write_lines("train.en", sentences(60))
+    write_lines("train.de", sentences(60, seed=8))
+    write_lines("test.en", sentences(20))
+    config, _, printed = described("train.en", "train.de", force=True)
+    assert set(config.ingest.files) == {"train"}
+    assert "test.en: left out. init: received a table with one column for test" in printed
+
+
+def test_aligned_files_of_several_splits():
+    for split, count in (("train", 60), ("dev", 20), ("test", 20)):
+        write_lines(f"{split}.en", sentences(count))
+        write_lines(f"{split}.de", sentences(count, seed=8))
+    config, _, _ = described("train.en", "train.de")
+    assert config.ingest.files["test"] == {"source": "test.en", "target": "test.de"}
+    config, _, _ = described("*.de", "*.en", force=True)
+    assert config.ingest.files["validation"] == {"source": "dev.de", "target": "dev.en"}
+
+
+def test_files_that_are_written_differently():
+    write_table("train.csv", labelled())
+    write_table("test.csv", labelled(), delimiter=";")
+    with pytest.raises(UserError, match=r"test\.csv is a table with semicolons .* with commas"):
+        described("train.csv", "test.csv")
+    write_objects("test.jsonl", labelled())
+    with pytest.raises(UserError, match=r"test\.jsonl is jsonl, but the first file csv"):
+        described("train.csv", "test.jsonl")
+
+
+def test_labels_that_train_lacks_are_warned_of():
+    write_table("train.csv", labelled())
+    write_table("test.csv", labelled(labels=("pos", "new")))
+    assert "test has labels that train lacks, such as 'new'" in described("train.csv", "test.csv")[2]
+
+
+def test_aligned_files_of_other_names_are_taken_in_the_order_given():
+    for name in ("train.en", "train.de", "test.x", "test.y"):
+        write_lines(name, sentences(40, seed=len(name)))
+    config, _, _ = described("train.en", "train.de", "test.x", "test.y")
+    assert config.ingest.files["test"] == {"source": "test.x", "target": "test.y"}
+    write_table("b.csv", labelled())
+    with pytest.raises(UserError, match=r"b\.csv is a table by its name, but the first file plain text"):
+        described("train.en", "b.csv", force=True)
+
+
+def test_aligned_files_of_numbers_are_text_to_text():
+    """In a table such a column may be what regression would be for; in a file of its own it is the answer."""
+    write_lines("n.words", [f"number {number}" for number in range(300)])
+    write_lines("n.digits", [str(number) for number in range(300)])
+    config, _, _ = described("n.words", "n.digits")
+    assert config.task == "seq2seq"
+    assert config.ingest.files["train"] == {"source": "n.words", "target": "n.digits"}
