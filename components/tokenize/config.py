@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from components.plugins import Pluggable
 from components.registry import Registry
@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 Size = Annotated[int, Field(ge=5)]
 
 
-class TokenizerConfig(Pluggable):
-    """The section of a text's tokenizer.
-
-    Only `tokenizer` must be defined. A class in a module of your own is named as
-    `type: my_module:MyTokenizer`.
-    """
-
+class _TextSection(Pluggable):
     renamed: ClassVar[Mapping[str, str]] = {
         "lowercase": "case_fold",
         "max_length": "max_sequence_length",
@@ -34,12 +28,21 @@ class TokenizerConfig(Pluggable):
     }
     normalize: Literal["none", "nfc", "nfkc"] = "nfc"
     """Unicode normalization before anything else."""
+    truncation_side: Literal["left", "right"] = "right"
+    """Which end of a longer text is cut: a question or a conclusion comes last."""
+
+
+class TokenizerConfig(_TextSection):
+    """The section of a text's tokenizer.
+
+    Only `tokenizer` must be defined. A class in a module of your own is named as
+    `type: my_module:MyTokenizer`.
+    """
+
     case_fold: bool = False
     """Full Unicode case folding (NFKC_Casefold, which also unifies compatibility forms)."""
     max_sequence_length: Annotated[int, Field(gt=0)] = 256
     """Tokens kept of one text; the rest is cut, in training as in serving."""
-    truncation_side: Literal["left", "right"] = "right"
-    """Which end of a longer text is cut: a question or a conclusion comes last."""
     vocabulary_size: Size = 20_000
     """At most this many tokens, the four special ones included."""
 
@@ -122,8 +125,43 @@ class SentencePiece(TokenizerConfig):
         return SentencePieceTokenizer
 
 
-TOKENIZERS = Registry(__name__, TokenizerConfig, [Characters, Words, Whitespace, WordPiece, SentencePiece])
-Tokenizer = Annotated[TokenizerConfig, TOKENIZERS]
+class Auto(_TextSection):
+    """Chosen from the train split, by the length and the script of its texts.
+
+    Characters for short texts and for scripts without spaces, otherwise words, or from 200,000 words in all
+    (seq2seq: always) sentencepiece. With `train.init_from` it is the earlier model's tokenizer.
+    """
+
+    type: Literal["auto"] = "auto"
+    case_fold: bool | None = None
+    """Full Unicode case folding; if nothing is said, words are folded."""
+    max_sequence_length: Annotated[int, Field(gt=0)] | None = None
+    """Tokens kept of one text; if nothing is said, so many that 95 % of the texts (seq2seq: all targets) are
+    whole, rounded up, and at most 512."""
+    vocabulary_size: Size | None = None
+    """At most this many tokens; if nothing is said, it follows from the type and how many words there are."""
+
+    def resolved(self, settings: Mapping[str, Any]) -> TokenizerConfig:
+        """Returns the tokenizer with what was chosen; what is written here comes first.
+
+        Args:
+            settings: that were chosen, `type` among them.
+        """
+        written = self.model_dump(exclude={"type"}, exclude_none=True)
+        return tokenizer_config({**settings, **written})
+
+
+TOKENIZERS = Registry(
+    __name__, TokenizerConfig, [Characters, Words, Whitespace, WordPiece, SentencePiece, Auto]
+)
+Tokenizer = Annotated[TokenizerConfig | Auto, TOKENIZERS]
+
+
+def tokenizer_config(data: Mapping[str, Any]) -> TokenizerConfig:
+    """Returns the section of a tokenizer of a known type, of plain data."""
+    config = TypeAdapter[TokenizerConfig | Auto](Tokenizer).validate_python(data)
+    assert not isinstance(config, Auto), data
+    return config
 
 
 class TokenizeConfig(Strict):

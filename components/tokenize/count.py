@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 
 import apache_beam as beam
+from apache_beam.pvalue import AsSingleton
 
 from components.strict import FIELDS, Task
-from components.tokenize.config import TokenizerConfig
+from components.tokenize.auto import Settled, most_units
+from components.tokenize.config import Tokenizer
 from components.tokenize.parts import Part, ReadPart, as_tensor
 from components.work import Work
 
@@ -23,20 +26,19 @@ class CountUnits(ReadPart):
     Args:
         work: of the stage.
         task: decides the fields.
-        configs: the tokenizer of each text field; the labels are counted as they are.
     """
 
-    def __init__(self, work: Work, task: Task, configs: Mapping[str, TokenizerConfig]) -> None:
+    def __init__(self, work: Work, task: Task) -> None:
         super().__init__(work, FIELDS[task], "counting")
-        self._configs = configs
 
-    def process(self, part: Part) -> Iterator[tuple[FieldUnit, int]]:
-        """Counts the units of one part."""
+    def process(self, part: Part, settled: Mapping[str, Settled]) -> Iterator[tuple[FieldUnit, int]]:
+        """Counts the units of one part, by the tokenizer of each text field; labels as they are."""
         counters: dict[str, Counter[str]] = {field: Counter() for field in self._fields}
         with self._work.attempt("counting"):
             for batch in self._batches(part):
                 for field, values in batch.items():
-                    if config := self._configs.get(field):
+                    if field in settled:
+                        config = settled[field].config
                         counters[field].update(config.tokenizer().count(as_tensor(values), config))
                     else:
                         counters[field].update(values.to_pylist())
@@ -52,21 +54,25 @@ class OfField(beam.PTransform):
         field: whose units.
         config: the field's tokenizer; the list is sorted by its `rank` and holds no more than it can use.
             None: everything, in any order.
+        settled: a side input, by text field what an `auto` is.
     """
 
-    def __init__(self, field: str, config: TokenizerConfig | None) -> None:
+    def __init__(self, field: str, config: Tokenizer | None, settled: AsSingleton) -> None:
         super().__init__()
         self._field = field
         self._config = config
+        self._settled = settled
 
     def expand(self, counts: beam.PCollection) -> beam.PCollection:
         """Makes one list from ((field, unit), count)."""
         units = counts | "Filter" >> beam.FlatMap(_of_field, self._field)
         if self._config is None:
             return units | beam.combiners.ToList()
-        tokenizer = self._config.tokenizer()
-        return units | beam.combiners.Top.Of(
-            tokenizer.most_units(self._config), key=lambda pair: tokenizer.rank(*pair), reverse=True
+        return (
+            units
+            | "Rank" >> beam.Map(_ranked, self._field, self._settled)
+            | beam.combiners.Top.Of(most_units(self._config), key=itemgetter(0), reverse=True)
+            | "Unrank" >> beam.Map(lambda ranked: [counted for _, counted in ranked])
         )
 
 
@@ -74,6 +80,12 @@ def _of_field(counted: tuple[FieldUnit, int], field: str) -> Iterator[tuple[str,
     (of_field, unit), count = counted
     if of_field == field:
         yield unit, count
+
+
+def _ranked(
+    counted: tuple[str, int], field: str, settled: Mapping[str, Settled]
+) -> tuple[tuple[int | str, ...], tuple[str, int]]:
+    return settled[field].config.tokenizer().rank(*counted), counted
 
 
 def _drain(counters: Mapping[str, Counter[str]]) -> Iterator[tuple[FieldUnit, int]]:

@@ -6,18 +6,18 @@ from collections.abc import Mapping
 
 from components.artifacts.tokens import Tokens
 from components.errors import UserError
-from components.tokenize.config import Tokenizer as TokenizerConfig
+from components.tokenize.config import Auto, Tokenizer, TokenizerConfig
 
 # What a token is. What else a section holds says how many there are, and how much of a text is kept.
 _SAME = ("type", "model_type", "normalize", "case_fold")
 
 
-def check_tokenizers(earlier: Tokens, configs: Mapping[str, TokenizerConfig]) -> None:
+def check_tokenizers(earlier: Tokens, configs: Mapping[str, Tokenizer]) -> None:
     """Checks that tokenizers split texts as those of an earlier model do.
 
     Args:
         earlier: the tokenize artifact of that model.
-        configs: by text field, the tokenizers that are to extend its.
+        configs: by text field, the tokenizers that are to extend its; an `auto` becomes what its are.
 
     Raises:
         UserError: they do not, or the earlier model is for another task; the message names what differs.
@@ -37,6 +37,7 @@ def check_tokenizers(earlier: Tokens, configs: Mapping[str, TokenizerConfig]) ->
     differences = [
         f"tokenize.{field}.{name} is {ours}, of the earlier model {theirs}"
         for field, config in configs.items()
+        if not isinstance(config, Auto)
         for name, ours, theirs in _differences(config, theirs_by_field[field])
     ]
     if differences:

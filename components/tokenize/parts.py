@@ -68,12 +68,16 @@ class ReadPart(beam.DoFn):
         self._work = work
         self._fields = fields
         self._message = message
+        self._examples: Examples | None = None
         self._done = 0
         self._told = 0.0
 
     def _batches(self, part: Part) -> Iterator[dict[str, pyarrow.Array]]:
         """Yields by field an array of strings `[B]`."""
-        examples: Examples = Examples.load(part.examples)
+        if self._examples is None or self._examples.reference != part.examples:
+            # Once for a worker: it lists every part, and would be read as often as there are parts.
+            self._examples = Examples.load(part.examples)
+        examples = self._examples
         for batch in examples.arrays(part.name, self._fields, _BATCH_SIZE):
             yield batch
             self._done += len(batch[self._fields[0]])

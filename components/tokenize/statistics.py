@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from components.tokenize.learn import Learnt
 
 _MOST_UNKNOWN = 0.05  # share of the tokens outside the train split
 _MOST_CUT = 0.01  # share of the texts
+_MOST_CUT_CHOSEN = 0.1  # where the length was chosen so that about 5 % are
 
 
 @dataclass
@@ -50,9 +51,7 @@ class PartStatistics:
     file: FileRef | None = None
 
 
-def make_statistics(
-    configs: Mapping[str, TokenizerConfig], learnt: Sequence[Learnt], parts: Iterable[PartStatistics]
-) -> dict[str, Any]:
+def make_statistics(learnt: Sequence[Learnt], parts: Iterable[PartStatistics]) -> dict[str, Any]:
     """Makes what statistics.json holds.
 
     `tokens` are those of a text before it is cut; `median` and `p95` are the smallest numbers that half and
@@ -61,10 +60,10 @@ def make_statistics(
     extended, `added_tokens` and `added_labels` say by how much.
 
     Args:
-        configs: the tokenizer of each text field.
         learnt: what was learnt for each field.
         parts: what each file holds.
     """
+    configs = {entry.field: entry.config for entry in learnt if entry.config is not None}
     by_split: dict[Split, list[PartStatistics]] = {}
     for part in parts:
         by_split.setdefault(part.split, []).append(part)
@@ -88,8 +87,9 @@ def make_statistics(
         statistics["unknown_labels"] = {
             split: sum(part.unknown_labels for part in by_split[split]) for split in present
         }
+    chosen = {entry.field for entry in learnt if entry.chosen}
     warnings = [warning for entry in learnt for warning in entry.warnings]
-    return statistics | {"warnings": warnings + _warnings(statistics, configs)}
+    return statistics | {"warnings": warnings + _warnings(statistics, configs, chosen)}
 
 
 def _summary(parts: Sequence[FieldStatistics], max_sequence_length: int) -> dict[str, Any]:
@@ -112,7 +112,9 @@ def _summary(parts: Sequence[FieldStatistics], max_sequence_length: int) -> dict
     }
 
 
-def _warnings(statistics: Mapping[str, Any], configs: Mapping[str, TokenizerConfig]) -> list[str]:
+def _warnings(
+    statistics: Mapping[str, Any], configs: Mapping[str, TokenizerConfig], chosen: Collection[str]
+) -> list[str]:
     """Says in sentences what someone should look at before training."""
     warnings = []
     for name, config in configs.items():
@@ -123,7 +125,7 @@ def _warnings(statistics: Mapping[str, Any], configs: Mapping[str, TokenizerConf
                     f"`tokenize.{name}.vocabulary_size`, give more train examples, or choose a type with "
                     f"smaller tokens."
                 )
-            if measured["cut"] > _MOST_CUT:
+            if measured["cut"] > (_MOST_CUT_CHOSEN if name in chosen else _MOST_CUT):
                 warnings.append(
                     f"Texts cut in `{name}` of {split}: {measured['cut']:.1%} have more than "
                     f"{config.max_sequence_length} tokens (95 % have at most {measured['tokens']['p95']}). "

@@ -14,7 +14,8 @@ from components.artifacts.tokens import STATISTICS, Tokens
 from components.errors import UserError
 from components.reports import Progress, Warned, emit
 from components.strict import FIELDS, SPLITS, Split, Task
-from components.tokenize.config import TokenizeConfig, TokenizerConfig
+from components.tokenize.auto import FieldText, SampleTexts, Settled, kept, settle
+from components.tokenize.config import Auto, TokenizeConfig, Tokenizer
 from components.tokenize.count import CountUnits, OfField
 from components.tokenize.earlier import check_tokenizers
 from components.tokenize.encode import EncodePart
@@ -51,25 +52,37 @@ class Tokenize(beam.PTransform):
         self._work = work
         self._init = init
         if init is not None:
-            check_tokenizers(Tokens.load(init), self._configs)
+            earlier: Tokens = Tokens.load(init)
+            self._configs = kept(self._configs, earlier)
+            check_tokenizers(earlier, self._configs)
 
     def expand(self, inputs: beam.PCollection) -> beam.PCollection:
         """Makes one `Made` from the one mapping of references."""
-        counts = (
+        train = (
             inputs
             | "FindTrain" >> beam.FlatMap(_find, self._work, ("train",))
             | "SpreadTrain" >> beam.Reshuffle()
-            | "Count" >> beam.ParDo(CountUnits(self._work, self._task, self._configs))
+        )
+        automatic = [field for field, config in self._configs.items() if isinstance(config, Auto)]
+        sample: Any = []
+        if automatic:
+            sample = AsList(train | "Sample" >> beam.ParDo(SampleTexts(self._work, automatic)))
+        settled = AsSingleton(
+            inputs | "Settle" >> beam.Map(_settle, self._work, self._task, self._configs, sample)
+        )
+        counts = (
+            train
+            | "Count" >> beam.ParDo(CountUnits(self._work, self._task), settled)
             | "Sum" >> beam.CombinePerKey(sum)
         )
         # What a worker needs from before comes as side input, which also keeps the three steps in order.
         vocabulary = [
-            AsSingleton(counts | f"Counts_{field}" >> OfField(field, self._configs.get(field)))
+            AsSingleton(counts | f"Counts_{field}" >> OfField(field, self._configs.get(field), settled))
             for field in FIELDS[self._task]
         ]
         learnt = AsSingleton(
             inputs
-            | "Learn" >> beam.Map(_learn, self._task, self._configs, self._work, self._init, *vocabulary)
+            | "Learn" >> beam.Map(_learn, self._task, self._work, self._init, settled, sample, *vocabulary)
         )
         parts = (
             inputs
@@ -77,10 +90,10 @@ class Tokenize(beam.PTransform):
             | "SpreadAll" >> beam.Reshuffle()
             | "Encode" >> beam.ParDo(EncodePart(self._work, self._task), learnt)
         )
-        return inputs | "Publish" >> beam.Map(_publish, self._configs, self._work, learnt, AsList(parts))
+        return inputs | "Publish" >> beam.Map(_publish, self._work, learnt, AsList(parts))
 
 
-def _tokenizers(config: TokenizeConfig, task: Task) -> dict[str, TokenizerConfig]:
+def _tokenizers(config: TokenizeConfig, task: Task) -> dict[str, Tokenizer]:
     """The tokenizer of each text field."""
     expected = [field for field in FIELDS[task] if field != "label"]
     configs = config.by_field()
@@ -97,12 +110,29 @@ def _find(inputs: dict[str, Reference], work: Work, splits: Sequence[Split] = SP
     return work.reported(find_parts, inputs, splits)
 
 
+def _settle(
+    inputs: dict[str, Reference],
+    work: Work,
+    task: Task,
+    configs: dict[str, Tokenizer],
+    sample: list[FieldText],
+) -> dict[str, Settled]:
+    return work.reported(settle, inputs, task, configs, sample)
+
+
+def _chosen(learnt: Learnt) -> dict[str, Any]:
+    """What the record keeps of a tokenizer that was chosen."""
+    assert learnt.config is not None
+    return {"settings": learnt.config.model_dump(mode="json"), "why": learnt.chosen}
+
+
 def _learn(
     _: dict[str, Reference],
     task: Task,
-    configs: dict[str, TokenizerConfig],
     work: Work,
     init: Reference | None,
+    settled: dict[str, Settled],
+    sample: list[FieldText],
     *counts: list[tuple[str, int]],
 ) -> list[Learnt]:
     """Learns field after field, in the order of the task's fields."""
@@ -111,9 +141,10 @@ def _learn(
         earlier: Tokens | None = None if init is None else Tokens.load(init)
         for done, (field, counted) in enumerate(zip(FIELDS[task], counts, strict=True)):
             emit(Progress(work.stage, done, len(counts), "learning"))
-            if field in configs:
+            if field in settled:
                 tokenizer = earlier.tokenizer(field) if earlier else None
-                learnt.append(learn_tokenizer(field, configs[field], counted, attempt, tokenizer))
+                texts = [text for of, text in sample if of == field]
+                learnt.append(learn_tokenizer(field, settled[field], counted, attempt, tokenizer, texts))
             else:
                 learnt.append(learn_labels(counted, attempt, earlier.labels() if earlier else None))
     return learnt
@@ -121,13 +152,12 @@ def _learn(
 
 def _publish(
     _: dict[str, Reference],
-    configs: dict[str, TokenizerConfig],
     work: Work,
     learnt: list[Learnt],
     parts: list[PartStatistics],
 ) -> Made:
     """Writes statistics.json, passes the warnings on, and makes the summary."""
-    statistics = make_statistics(configs, learnt, parts)
+    statistics = make_statistics(learnt, parts)
     vocabulary = {field: summary["vocabulary_size"] for field, summary in statistics["fields"].items()}
     summary: dict[str, Any] = {"vocabulary": vocabulary}
     if "labels" in statistics:
@@ -135,6 +165,8 @@ def _publish(
     added = {item.field: item.added for item in learnt if item.added is not None}
     if added:
         summary["added"] = added
+    if chosen := {item.field: _chosen(item) for item in learnt if item.chosen}:
+        summary["chosen"] = chosen
     summary["warnings"] = statistics["warnings"]
     with work.attempt("counting") as attempt:
         report = attempt.put(

@@ -9,12 +9,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from components.artifacts.tokens import TOKENIZER_FILE
 from components.errors import UserError
-from components.tokenize.config import Tokenizer as AnyTokenizer
-from components.tokenize.config import TokenizerConfig
+from components.tokenize.config import tokenizer_config
 from components.tokenize.tokenizers.base import (
     END,
     PAD,
@@ -63,5 +60,5 @@ def load_tokenizer(directory: str) -> Tokenizer:
             f"field, such as tokenizer/text in the artifact of the tokenize stage."
         )
     settings = json.loads(path.read_bytes())
-    config: TokenizerConfig = TypeAdapter(AnyTokenizer).validate_python(settings["config"])
+    config = tokenizer_config(settings["config"])
     return config.tokenizer().load(directory, config, settings["pieces"])
