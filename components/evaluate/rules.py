@@ -11,7 +11,7 @@ import numpy as np
 from components.evaluate.bootstrap import interval
 from components.evaluate.config import EvaluateConfig, Metric, SliceThreshold
 from components.evaluate.measured import Measured
-from components.evaluate.verdict import Rule, Verdict
+from components.evaluate.verdict import Difference, Rule, Verdict
 
 Array = np.ndarray[Any, Any]
 
@@ -52,14 +52,16 @@ def apply_rules(
     """
     if config.bless == "always":
         return Verdict(True, ["bless: always"])
+    refusal = config.refusal(model.report.get("split", "test") == "test")
     if not config.thresholds:
-        reason = "no thresholds in evaluate.bless: not blessed; set `evaluate.bless`, or `bless: always`"
-        return Verdict(False, [reason])
+        return Verdict(False, [refusal])
     regression = _Comparison("max_regression", model, champion, name)
     forgetting = _Comparison("max_forgetting", model, None, "no initial model")
     if retained is not None:
         forgetting = _Comparison("max_forgetting", retained.model, retained.initial, retained.name)
     rules = sorted(_rules(config, model, regression, forgetting), key=lambda rule: rule.met)
+    if refusal:
+        rules.insert(0, Rule("", "", "split", 0.0, None, False, None, refusal))
     compared = name if champion else ""
     return Verdict(all(rule.met for rule in rules), [rule.reason for rule in rules], rules, compared)
 
@@ -135,15 +137,16 @@ def _drop(metric: Metric, place: tuple[str, ...], bound: float, comparison: _Com
         return Rule(metric, slice_name, kind, bound, None, theirs is None, None, reason)
     sign = 1 if model.smaller_is_better(metric) else -1
     drop = sign * (ours - theirs)
-    resampled = sign * (model.resamples(metric, place) - other.resamples(metric, place))
+    differences = model.resamples(metric, place) - other.resamples(metric, place)
+    resampled = sign * differences
     within = interval(resampled)
+    difference = Difference(ours - theirs, interval(differences))
     compared = f"{where} {ours:.6g} beside {theirs:.6g} of {name}: "
     if drop <= bound:
         confidence, share = _confidence(_defined(resampled) <= bound)
         change = f"a drop of {drop:.3g} <= {bound:.6g}" if drop > 0 else "no drop"
-        return Rule(
-            metric, slice_name, kind, bound, drop, True, confidence, f"{compared}{change} ({kind}){share}"
-        )
+        reason = f"{compared}{change} ({kind}){share}"
+        return Rule(metric, slice_name, kind, bound, drop, True, confidence, reason, difference)
     confidence, share = _confidence(_defined(resampled) > bound)
     by_chance = within is not None and within[0] <= 0
     if within is not None and by_chance:
@@ -153,7 +156,7 @@ def _drop(metric: Metric, place: tuple[str, ...], bound: float, comparison: _Com
         reason = f"{compared}a drop of {drop:.3g} > {bound:.6g} ({kind}), {end}"
     else:
         reason = f"{compared}a drop of {drop:.3g} > {bound:.6g} ({kind}): fails by {drop - bound:.3g}{share}"
-    return Rule(metric, slice_name, kind, bound, drop, by_chance, confidence, reason)
+    return Rule(metric, slice_name, kind, bound, drop, by_chance, confidence, reason, difference)
 
 
 def _in(place: tuple[str, ...]) -> str:

@@ -7,18 +7,32 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Difference:
+    """How far a model's metric is from another model's on the same examples.
+
+    Args:
+        value: the model's less the other one's.
+        interval: the middle 95 % of it in paired resamples; None where there are none.
+    """
+
+    value: float
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
 class Rule:
     """One bound, and how the model stands to it.
 
     Args:
-        metric: which one.
+        metric: which one; empty where the rule is of none.
         slice: `column=value`; empty for the whole.
-        kind: min, max or max_regression.
+        kind: min, max, max_regression or max_forgetting; `slice`, `split` or `champion` where one is missing.
         bound: the number that was set.
         value: the metric, or the regression; None if it is not defined.
         met: whether the bound is kept, or is only missed by chance.
         confidence: the fraction of the resamples that agree; None where there are none.
         reason: all that in a sentence.
+        difference: of the two models that a max_regression or max_forgetting compares, if there are two.
     """
 
     metric: str
@@ -29,6 +43,7 @@ class Rule:
     met: bool
     confidence: float | None
     reason: str
+    difference: Difference | None = None
 
 
 @dataclass(frozen=True)
