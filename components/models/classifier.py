@@ -73,7 +73,7 @@ class Classifier(ReinforcedModel):
         inputs = self.dropout(self.embedding(tokens), training=training) if self.embedding else tokens
         outputs, states = self.encoder(inputs, mask=mask, training=training)
         mask = self.encoder.compute_mask(inputs, mask)
-        pooling = self.config.pooling or "last"
+        pooling = self.config.pooling or self.config.encoder.default_pooling
         if isinstance(pooling, str) and pooling != "attention":
             return pool(outputs, states, mask, pooling), {}
         if not self.samples(training):
@@ -82,6 +82,14 @@ class Classifier(ReinforcedModel):
             outputs, mask=mask, training=training, return_selection=True
         )
         return features, {"log_probs": log_probs, "entropies": entropies}
+
+    def attention_weights(self, tokens: Any) -> Any:
+        """Returns what attention pooling weighs each step of the encoder by, [B, T]; 0 at padding."""
+        mask = ops.not_equal(tokens, 0)
+        inputs = self.embedding(tokens) if self.embedding else tokens
+        outputs, _ = self.encoder(inputs, mask=mask, training=False)
+        mask = self.encoder.compute_mask(inputs, mask)
+        return self.attention_pooling(outputs, mask=mask, training=False, return_attention_scores=True)[1]
 
     def call(self, tokens: Any, training: bool | None = None) -> Any:
         """Returns the logits; see the class."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.models.attentions import Attention
 from components.models.decoders import Decoder
@@ -21,6 +21,8 @@ from components.strict import Strict, Task
 
 if TYPE_CHECKING:
     import keras
+
+_WIDTH = 64  # of embeddings that are drawn
 
 
 class MemoryNetworkConfig(Strict):
@@ -42,7 +44,7 @@ class MemoryNetworkConfig(Strict):
 class RidgeReadoutConfig(Strict):
     """Least squares in closed form, in one pass over the data; nothing else of the model is trained.
 
-    Of `train`, only `batch_size` counts.
+    Of `train`, only `batch_size` and `class_weight` count; penalties are compared without weights.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"ridges": "alphas"}
@@ -54,22 +56,38 @@ class RidgeReadoutConfig(Strict):
 Readout = RidgeReadoutConfig
 
 
+class EmbeddingsConfig(Strict):
+    """The embeddings of the text that is read, before training."""
+
+    file: Annotated[str, Field(min_length=1)] | None = None
+    """Word vectors: a text such as GloVe's and fastText's (.vec), or word2vec's binary format if the name
+    ends with .bin, all of them also with .gz. A token without one gets that of its case-folded form, or else
+    is drawn. A trained model does not need the file."""
+    trainable: bool = True
+    """Whether they are trained with the rest; otherwise they stay as they are."""
+
+
 class ModelConfig(Strict):
     """The network between tokens and answer."""
 
-    renamed: ClassVar[Mapping[str, str]] = {"tied_embeddings": "tied_softmax"}
-    training_only: ClassVar[frozenset[str]] = frozenset({"dropout", "train_embeddings"})
-    embedding_size: Units = 64
-    """Width of the token embeddings (tfidf and memory_network have their own)."""
-    train_embeddings: bool = True
-    """Whether the source's embeddings are trained with the rest; otherwise they stay as they were drawn."""
+    renamed: ClassVar[Mapping[str, str]] = {
+        "tied_embeddings": "tied_softmax",
+        "train_embeddings": "embeddings, with trainable in it",
+    }
+    training_only: ClassVar[frozenset[str]] = frozenset({"dropout", "embeddings"})
+    embedding_size: Units | None = None
+    """Width of the token embeddings (tfidf and memory_network have their own). Default: 64, or with
+    `embeddings.file` that of its vectors."""
+    embeddings: EmbeddingsConfig = Field(default_factory=EmbeddingsConfig)
+    """Word vectors to start from, and whether they are trained: the text's, of seq2seq the source's."""
     dropout: Rate = 0.0
     """Fraction of the embeddings, and of what the output layer reads, dropped in training."""
     encoder: Encoder
     """The layer type that reads the text."""
     pooling: Literal["last", "mean", "max", "attention"] | HardAttentionPooling | None = None
-    """classification: how the encoder's outputs become one vector: `last` (the default) state, their `mean`
-    or `max`, soft `attention`, or a section for hard attention."""
+    """classification: how the encoder's outputs become one vector: the `last` state, their `mean` or `max`,
+    soft `attention`, or a section for hard attention. Default: `max`; of echo_state_rnn `mean`; of text_cnn,
+    tfidf and memory_network `last`, as their state stands for the whole text."""
     readout: Readout | None = None
     """classification: how the output layer is fitted; by gradient with the rest if nothing is said."""
     attention: Attention | None = None
@@ -83,6 +101,25 @@ class ModelConfig(Strict):
     a `copy` of the encoder's layer beside it (of the same width), or from `zeros`."""
     tied_softmax: bool = False
     """seq2seq: whether the output layer uses the target's embeddings (Press and Wolf, 2017)."""
+
+    @model_validator(mode="after")
+    def _fill_width(self) -> ModelConfig:
+        if self.embedding_size is None and self.embeddings.file is None:
+            self.__dict__["embedding_size"] = _WIDTH  # without its being set: vectors may come yet
+        return self
+
+    @property
+    def width(self) -> int:
+        """Width of the token embeddings of a network that can be built.
+
+        Raises:
+            ValueError: it is that of vectors that were not looked at yet.
+        """
+        if self.embedding_size is None:
+            raise ValueError(
+                "Received no `embedding_size`, which is that of the vectors of `embeddings.file`."
+            )
+        return self.embedding_size
 
     @property
     def attention_order(self) -> Literal["before", "after"]:

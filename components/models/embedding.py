@@ -21,5 +21,5 @@ def source_embedding(config: ModelConfig, vocabulary_size: int, name: str) -> ke
     if config.encoder.reads_tokens:
         return None
     return keras.layers.Embedding(
-        vocabulary_size, config.embedding_size, trainable=config.train_embeddings, name=name
+        vocabulary_size, config.width, trainable=config.embeddings.trainable, name=name
     )

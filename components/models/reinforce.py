@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from components.models.config import ModelConfig
 from layers import HardSelection
 
 
@@ -22,6 +23,8 @@ class ReinforcedModel(keras.Model):
     `compute_loss` credits the choices of a row with the cross-entropy of its labels. That has a gradient
     only: the value stays the compiled loss, comparable with the validation's. Metrics see the logits.
     """
+
+    config: ModelConfig
 
     @property
     def selection(self) -> HardSelection | None:

@@ -76,7 +76,7 @@ class Seq2Seq(ReinforcedModel):
                 ]
                 for i, sizes in enumerate(self._hidden_sizes)
             ]
-        embedding_size = self.config.embedding_size
+        embedding_size = self.config.width
         if self.config.tied_softmax:
             self.target_embedding = keras.layers.ReversibleEmbedding(
                 target_size, embedding_size, reverse_dtype="float32", name="target_embedding"

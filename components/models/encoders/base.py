@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from components.plugins import Pluggable
 from components.strict import Task
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from components.models.config import ModelConfig
-    from components.tokenize.config import TokenizerConfig
+    from components.tokenize.config import Auto, TokenizerConfig
     from components.tokenize.tokenizers import Tokenizer
 
 Misfit = tuple[tuple[str, ...], str]
@@ -29,6 +29,8 @@ class EncoderConfig(Pluggable):
 
     reads_tokens: ClassVar[bool] = False
     """Whether the layer takes the token ids themselves, [B, T], instead of their embeddings, [B, T, E]."""
+    default_pooling: ClassVar[Literal["last", "mean", "max"]] = "max"
+    """classification: what makes one vector of its outputs where `model.pooling` is left out."""
     adapts: ClassVar[bool] = False
     """Whether the layer has to see the train split before training: by `summarize` and `adapt`."""
 
@@ -65,7 +67,7 @@ class EncoderConfig(Pluggable):
         """
         yield from ()
 
-    def check_tokenizer(self, tokenizer: TokenizerConfig) -> Iterator[Misfit]:
+    def check_tokenizer(self, tokenizer: TokenizerConfig | Auto) -> Iterator[Misfit]:
         """Yields what in the section of the text's tokenizer does not suit it; by default nothing."""
         yield from ()
 
@@ -88,6 +90,13 @@ class EncoderConfig(Pluggable):
             f"received a closed form for encoder {self.type}, which would stay untrained; "
             "remove it, or set encoder.type to echo_state_rnn"
         )
+
+    def fused_kernel_problem(self) -> str | None:
+        """Says which key rules out a kernel of cuDNN for all steps at once, which the layer has otherwise.
+
+        None, the default, where no key does: the layer always has such a kernel, or never.
+        """
+        return None
 
     def prepare(self, encoder: keras.layers.Layer, tokenizer: Tokenizer, field: str) -> None:
         """Tells a new layer what follows from the tokenizer; by default nothing.

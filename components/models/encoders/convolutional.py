@@ -52,6 +52,7 @@ class TextCNNEncoder(EncoderConfig):
 
     renamed: ClassVar[Mapping[str, str]] = {"widths": "kernel_sizes"}
     type: Literal["text_cnn"]
+    default_pooling = "last"
     filters: Units = 100
     """Outputs of each width."""
     kernel_sizes: list[Count] = Field(default=[3, 4, 5], min_length=1)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import keras
 
     from components.models.config import ModelConfig
-    from components.tokenize.config import TokenizerConfig
+    from components.tokenize.config import Auto, TokenizerConfig
     from components.tokenize.tokenizers import Tokenizer
 
 
@@ -30,6 +30,7 @@ class MemoryNetworkEncoder(EncoderConfig):
 
     type: Literal["memory_network"]
     reads_tokens: ClassVar[bool] = True
+    default_pooling = "last"
     units: Units = 64
     """Width of the embeddings, of each sentence's outputs and of the final state."""
     hops: Count = 3
@@ -67,7 +68,7 @@ class MemoryNetworkEncoder(EncoderConfig):
                 "reads the outputs of encoder memory_network, which do not know the question; remove it",
             )
 
-    def check_tokenizer(self, tokenizer: TokenizerConfig) -> Iterator[Misfit]:
+    def check_tokenizer(self, tokenizer: TokenizerConfig | Auto) -> Iterator[Misfit]:
         """Refuses to lose the question."""
         if tokenizer.truncation_side == "right":
             yield (

@@ -52,6 +52,14 @@ class RecurrentEncoderConfig(StackedEncoderConfig):
         )
 
 
+def _unfused(config: Gated) -> str | None:
+    """What Keras' layers need to use cuDNN; biases and masks are always as it expects them."""
+    for key, fused in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):
+        if (received := getattr(config, key)) != fused:
+            return f"cuDNN's fused kernel has {key} {fused} only, and not {received}"
+    return None
+
+
 class SimpleRNNEncoder(RecurrentEncoderConfig):
     """Elman's network."""
 
@@ -79,6 +87,10 @@ class GRUEncoder(Gated, RecurrentEncoderConfig):
             self.units, activation=self.activation, recurrent_activation=self.recurrent_activation
         )
 
+    def fused_kernel_problem(self) -> str | None:
+        """Other activations than its own."""
+        return _unfused(self)
+
 
 class LSTMEncoder(GatedMemory, RecurrentEncoderConfig):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997)."""
@@ -95,6 +107,12 @@ class LSTMEncoder(GatedMemory, RecurrentEncoderConfig):
         from layers import LSTMVariant
 
         return LSTMVariant(self.units, **self.gate_arguments)
+
+    def fused_kernel_problem(self) -> str | None:
+        """Other gates or activations than its own."""
+        if not self.has_keras_gates:
+            return "cuDNN's fused kernel has all gates, and none that are coupled"
+        return _unfused(self)
 
 
 class IdentityRNNEncoder(RecurrentEncoderConfig):

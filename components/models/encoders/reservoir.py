@@ -17,6 +17,7 @@ class EchoStateRNNEncoder(RecurrentEncoderConfig):
     """A reservoir of fixed random weights (Jaeger, 2001); see `model.readout`."""
 
     type: Literal["echo_state_rnn"]
+    default_pooling = "mean"
     units: Units = 500
     """Units of each layer, in each direction. A readout in closed form needs memory for their square."""
     spectral_radius: Annotated[float, Field(gt=0)] = 0.9

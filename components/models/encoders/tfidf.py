@@ -44,6 +44,7 @@ class TfIdfEncoder(EncoderConfig):
     type: Literal["tfidf"]
     reads_tokens: ClassVar[bool] = True
     adapts: ClassVar[bool] = True
+    default_pooling = "last"
     units: Units = 128
     """Units of each hidden layer."""
     num_layers: Annotated[int, Field(ge=0)] = 1
