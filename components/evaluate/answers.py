@@ -26,6 +26,8 @@ class Answers:
         positives: of two labels, 1 where the positive one is expected, 0 where the other one is, and -1 where
             neither is [n]; None for a model with others.
         columns: what else the data says about each example, by column.
+        unknown: which share of the tokens of each input the vocabulary lacks [n]; None where that is unknown.
+        uncalibrated: the scores before temperature scaling [n], float32; None where there was none.
     """
 
     inputs: list[str]
@@ -36,6 +38,8 @@ class Answers:
     probabilities: np.ndarray[Any, Any] | None = None
     positives: np.ndarray[Any, Any] | None = None
     columns: Mapping[str, list[str]] = field(default_factory=dict)
+    unknown: np.ndarray[Any, Any] | None = None
+    uncalibrated: np.ndarray[Any, Any] | None = None
 
     @classmethod
     def of(
@@ -81,6 +85,8 @@ class Answers:
             None if self.probabilities is None else self.probabilities[places],
             None if self.positives is None else self.positives[places],
             {name: some(values) for name, values in self.columns.items()},
+            None if self.unknown is None else self.unknown[places],
+            None if self.uncalibrated is None else self.uncalibrated[places],
         )
 
     def rows(self) -> Iterator[dict[str, Any]]:

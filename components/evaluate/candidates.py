@@ -79,7 +79,7 @@ class Exported:
     """A model that was exported before; it brings its own tokenizers and decoder.
 
     Args:
-        directory: its SavedModel, on the machine that measures it.
+        directory: its SavedModel, on the machine that measures it or where `carry` has put it.
         identity: which model it is, wherever its files are.
     """
 
@@ -90,6 +90,7 @@ class Exported:
 
     def load(self, inputs: Mapping[str, Reference], task: Task, decode: DecodeConfig | None) -> Answering:
         """Loads the SavedModel."""
+        from components.carried import fetch
         from components.evaluate.saved_model import SavedModelAnswers
 
-        return SavedModelAnswers(self.directory)
+        return SavedModelAnswers(str(fetch(self.directory)))

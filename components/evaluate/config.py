@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, FiniteFloat, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    model_validator,
+)
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from components.evaluate.metrics import METRICS, load_metric, metric_info, metric_names
+from components.evaluate.metrics import METRICS, RESERVED, load_metric, metric_info, metric_names
 from components.plugins import PATTERN, PluginError, is_reference
 from components.strict import Strict, Task
+
+_NO_BOUNDS = "no thresholds in evaluate.bless: not blessed; set `evaluate.bless`, or `bless: always`"
+_NO_TEST_SPLIT = (
+    "there is no test split: what is measured on validation may have decided when training ended; give "
+    "examples for test in `ingest.files` or `ingest.holdout`, or set `on: validation` in `evaluate.bless`"
+)
 
 
 class _KnownMetric:
@@ -33,8 +46,13 @@ class _KnownMetric:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        own = {"type": "string", "pattern": PATTERN, "examples": ["my_module:my_metric"]}
-        return {"type": "string", "anyOf": [{"type": "string", "enum": list(METRICS)}, own]}
+        return _named(*METRICS)
+
+
+def _named(*names: str) -> dict[str, Any]:
+    """The schema of one of these names, or of a reference to a metric in a module of the user's."""
+    own = {"type": "string", "pattern": PATTERN, "examples": ["my_module:my_metric"]}
+    return {"type": "string", "anyOf": [{"type": "string", "enum": list(names)}, own]}
 
 
 Metric = Annotated[str, _KnownMetric()]
@@ -78,6 +96,30 @@ class Threshold(SliceThreshold):
         return bool(self.slices)
 
 
+class Bless(Strict):
+    """What is good enough to be served: bounds by metric, and what they are measured on."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[Metric, Threshold] = Field(init=False)
+    on: Literal["test", "validation"] = "test"
+    """`test`: only a model that was measured on a test split is pushed. `validation`: where there is no test
+    split, figures of the validation split will do, although training may have been chosen by them."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Adds the names that keys may have."""
+        schema = super().__get_pydantic_json_schema__(core_schema, handler)
+        handler.resolve_ref_schema(schema)["propertyNames"] = _named(*METRICS, RESERVED)
+        return schema
+
+    @property
+    def thresholds(self) -> dict[Metric, Threshold]:
+        """The bounds by metric."""
+        return self.__pydantic_extra__
+
+
 class EvaluateConfig(Strict):
     """What is measured on the test split, and what is good enough to be served."""
 
@@ -87,17 +129,30 @@ class EvaluateConfig(Strict):
     `my_module:my_metric`."""
     slices: list[str] = Field(default=["length"])
     """What the metrics are also measured by: `length` (characters of the input, in up to 8 ranges), `label`
-    (classification) and columns of `ingest.keep` (their 50 most frequent values)."""
+    (classification), `unknown` (the share of its tokens that the vocabulary lacks) and columns of
+    `ingest.keep` (their 50 most frequent values). The worst slices are searched for among these, `length`,
+    `unknown` and `label`."""
     resamples: Annotated[int, Field(ge=0, le=100_000)] = 1000
     """Bootstrap resamples for the 95 % intervals and the comparison with the champion; 0 for none."""
     worst_examples: Annotated[int, Field(ge=0, le=10_000)] = 50
     """How many of the worst answers are listed."""
     batch_size: Annotated[int, Field(ge=1)] = 128
     """Texts answered at once."""
+    calibrate: Literal["temperature"] | None = None
+    """Classification: `temperature` divides the logits by the number that makes the validation split most
+    probable (Guo et al., 2017). Evaluated and served scores become calibrated; labels stay as they are."""
+    target_accuracy: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
+    """Classification: the accuracy, a fraction, to look up a threshold on the score for: it is chosen on the
+    validation split, and the report says which accuracy and coverage it has on the evaluated one."""
     attention_maps: Annotated[int, Field(ge=0)] = 4
-    """seq2seq with attention: of so many examples, the first ones, it is drawn what the decoder looked at."""
-    bless: dict[Metric, Threshold] | Literal["always"] | None = None
-    """Bounds by metric. Without any, no model is pushed; `always` pushes every model."""
+    """seq2seq with attention: it is drawn what the decoder looked at in so many of the first examples and, if
+    not 0, in the 10 worst answers."""
+    baseline: Literal["tfidf"] | None = None
+    """classification: beside the majority answer, `tfidf` also measures TF-IDF of words (in scripts without
+    spaces: of characters) with a logistic regression that is fitted to train: a floor to be above."""
+    bless: Bless | Literal["always"] | None = None
+    """Bounds by metric (the names are those of `metrics`), and `on`. Without any bounds, no model is pushed;
+    `always` pushes every model, whatever it was measured on."""
 
     @model_validator(mode="after")
     def _sound(self) -> EvaluateConfig:
@@ -108,7 +163,7 @@ class EvaluateConfig(Strict):
                     if value is not None and not least <= value <= greatest:
                         raise ValueError(
                             f"bless has {key} {value:g} for {metric}, expected a number from {least:g} to "
-                            f"{greatest:g}, the metric's range"
+                            f"{greatest:g}, the metric's range{_as_fraction(metric, value)}"
                         )
             for name in threshold.slices:
                 column = name.partition("=")[0]
@@ -128,7 +183,19 @@ class EvaluateConfig(Strict):
     @property
     def thresholds(self) -> dict[Metric, Threshold]:
         """The bounds by metric; none where `bless` is no mapping."""
-        return self.bless if isinstance(self.bless, dict) else {}
+        return self.bless.thresholds if isinstance(self.bless, Bless) else {}
+
+    def refusal(self, is_tested: bool) -> str:
+        """Says why no model is blessed, whatever its figures; empty if that depends on them.
+
+        Args:
+            is_tested: whether there is a test split to measure on.
+        """
+        if not isinstance(self.bless, Bless):
+            return "" if self.bless == "always" else _NO_BOUNDS
+        if not self.thresholds:
+            return _NO_BOUNDS
+        return "" if is_tested or self.bless.on == "validation" else _NO_TEST_SPLIT
 
     @property
     def compares(self) -> bool:
@@ -155,12 +222,14 @@ class EvaluateConfig(Strict):
             task: which of the two kinds of model is evaluated.
 
         Returns:
-            Those named in `metrics` (all that fit the task, if none are) and those with a threshold.
+            Those named in `metrics` (all that fit the task, if none are) and those with a threshold; with
+            `calibrate` also the calibration error.
 
         Raises:
             ValueError: if one of them does not fit the task.
         """
-        wanted = dict.fromkeys([*(self.metrics or metric_names(task)), *self.thresholds])
+        calibration = ["calibration_error"] if self.calibrate else []
+        wanted = dict.fromkeys([*(self.metrics or metric_names(task)), *self.thresholds, *calibration])
         for section, names in (("metrics", self.metrics), ("bless", self.thresholds)):
             for name in names:
                 if task not in metric_info(name).tasks:
@@ -169,3 +238,10 @@ class EvaluateConfig(Strict):
                         f"expected some of {', '.join(metric_names(task))}"
                     )
         return [name for name in METRICS if name in wanted] + [name for name in wanted if name not in METRICS]
+
+
+def _as_fraction(metric: str, value: float) -> str:
+    """A hint for who writes a fraction in percent."""
+    if metric_info(metric).range != (0.0, 1.0) or not 1 < value <= 100:
+        return ""
+    return f"; {metric} is a fraction: {value:g} % is written {value / 100:g}"

@@ -75,6 +75,10 @@ class RankedMetric(ABC):
         """
 
 
+RESERVED = "on"
+"""No name of a metric: in `evaluate.bless` it says what the bounds are measured on."""
+
+
 @dataclass(frozen=True)
 class MetricInfo:
     """All that is known of a metric.
@@ -100,10 +104,10 @@ class MetricInfo:
     two_labels: bool = False
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"\w+", self.name) and not is_reference(self.name):
+        if self.name == RESERVED or not (re.fullmatch(r"\w+", self.name) or is_reference(self.name)):
             raise ValueError(
                 f"Received an invalid value for argument `name`, expected letters, digits and underscores, "
-                f"got {self.name!r}."
+                f"and not {RESERVED!r}, got {self.name!r}."
             )
         if not self.tasks or not set(self.tasks) <= set(FIELDS):
             raise ValueError(

@@ -121,17 +121,23 @@ def metrics_of_runs(
     figure.savefig(path)
 
 
-def calibration(bins: Sequence[Mapping[str, float]], path: str | Path) -> None:
+def calibration(
+    bins: Sequence[Mapping[str, float]], path: str | Path, before: Sequence[Mapping[str, float]] = ()
+) -> None:
     """Draws how often answers of each score are right (a reliability diagram).
 
     Args:
         bins: {"from", "to", "examples", "accuracy", "mean_score"} of each range of scores with examples.
         path: the PNG file to write.
+        before: the same of the scores before temperature scaling, if there was any.
     """
     figure = new_figure(4.8, 4.6)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="calibrated")
     largest = max(bin_["examples"] for bin_ in bins)
+    if before:
+        means, rights = ([bin_[name] for bin_ in before] for name in ("mean_score", "accuracy"))
+        axes.plot(means, rights, color="0.6", marker="x", linewidth=1, label="before temperature scaling")
     axes.scatter(
         [bin_["mean_score"] for bin_ in bins],
         [bin_["accuracy"] for bin_ in bins],
@@ -147,6 +153,26 @@ def calibration(bins: Sequence[Mapping[str, float]], path: str | Path) -> None:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="upper left", markerscale=0.5)
+    figure.savefig(path)
+
+
+def coverage(points: Sequence[Sequence[float]], path: str | Path) -> None:
+    """Draws the accuracy of the surest answers against how many they are (Geifman and El-Yaniv, 2017).
+
+    Args:
+        points: [coverage, accuracy], from the least coverage to the largest.
+        path: the PNG file to write.
+    """
+    figure = new_figure(4.8, 4.0)
+    axes = figure.add_subplot()
+    if points:
+        covered, accuracies = zip(*points, strict=True)
+        axes.plot(covered, accuracies, color=BLUE, linewidth=1.8, marker="o" if len(points) < 12 else "")
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_xlabel("coverage: fraction of the answers with the greatest scores")
+    axes.set_ylabel("accuracy of these")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -9,11 +10,13 @@ from dataclasses import dataclass
 
 from components.evaluate.answers import Answers
 
-LENGTH, LABEL = "length", "label"
+LENGTH, LABEL, UNKNOWN = "length", "label", "unknown"
 RANGES = 8  # of lengths, at most
 VALUES = 50  # of a column; the less frequent ones are one group
 OTHERS = "(others)"
 EMPTY = "(empty)"
+SHARES = ("0 %", "up to 5 %", "5 to 20 %", "over 20 %")  # of unknown tokens
+_BOUNDS = (0.0, 0.05, 0.2)
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class Slicing:
     """How examples are divided by one column.
 
     Args:
-        column: `length` (characters of the input), `label` (what is expected) or a column that was kept.
+        column: `length` (characters of the input), `label` (what is expected), `unknown` (the share of the
+            input's tokens that the vocabulary lacks) or a column that was kept.
         ranges: of `length`: the smallest and the greatest length of each group.
         values: of any other column: those that have a group of their own.
     """
@@ -31,7 +35,7 @@ class Slicing:
     values: frozenset[str] = frozenset()
 
     def groups(self, answers: Answers) -> Iterator[tuple[str, Answers]]:
-        """Yields each group's name, and its part of the answers."""
+        """Yields each group's name, and its part of the answers; none where the tokens are not known."""
         places = defaultdict(list)
         for place, name in enumerate(self._names(answers)):
             places[name].append(place)
@@ -42,9 +46,15 @@ class Slicing:
         """Sorts the names of groups: by length, or by the alphabet with the other values at the end."""
         if self.column == LENGTH:
             return int(name.partition("-")[0]), name
+        if self.column == UNKNOWN:
+            return SHARES.index(name), name
         return int(name == self._others), name
 
     def _names(self, answers: Answers) -> Iterator[str]:
+        if self.column == UNKNOWN:
+            shares = () if answers.unknown is None else answers.unknown.tolist()
+            yield from (SHARES[bisect.bisect_left(_BOUNDS, share)] for share in shares)
+            return
         if self.column == LENGTH:
             by_length = {
                 length: f"{first}-{last}" if first < last else f"{first}"
@@ -74,7 +84,7 @@ def make_slicing(column: str, counts: Counter[int] | Counter[str]) -> Slicing:
 
     Args:
         column: which one.
-        counts: how many examples have which length, or which value.
+        counts: how many examples have which length, or which value; of `unknown` none.
     """
     if column == LENGTH:
         return Slicing(column, ranges=_ranges(counts))  # type: ignore[arg-type]

@@ -12,9 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from components.errors import UserError
+from components.redaction import redacted
+from pipeline.config import flatten
 from pipeline.report.facts import RunFacts
 from pipeline.report.standings import Standing, best, difference_text, standing, value_text
+from pipeline.run.sweep_ranking import sweep_words
 from pipeline.stages.log import epochs_seconds
+from pipeline.sweep.changes import trial_config
 
 if TYPE_CHECKING:
     from components.evaluate.measured import Measured
@@ -82,13 +86,20 @@ def compare(runs: Sequence[RunFacts]) -> Comparison:
 
 
 def _differing_parameters(runs: Sequence[RunFacts]) -> dict[str, list[str]]:
-    keys = dict.fromkeys(key for run in runs for key in run.parameters())
+    parameters = [_parameters(run) for run in runs]
+    keys = dict.fromkeys(key for own in parameters for key in own)
     table = {
-        key: [_shown(run.parameters().get(key, "")) for run in runs]
-        for key in keys
-        if not key.startswith(_PLACES)
+        key: [_shown(own.get(key, "")) for own in parameters] for key in keys if not key.startswith(_PLACES)
     }
     return {key: values for key, values in table.items() if len({*values}) > 1}
+
+
+def _parameters(run: RunFacts) -> dict[str, Any]:
+    """Those of the model that was measured: of a sweep the trial that is picked."""
+    trial = run.record.trials.get(run.record.pick)
+    if trial is None:
+        return {key: value for key, value in run.parameters().items() if not key.startswith("sweep")}
+    return flatten(redacted(trial_config(run.record.config, trial.changes)))
 
 
 def _standings(
@@ -124,6 +135,7 @@ def comparison_text(comparison: Comparison) -> Group:
     for label, run in zip(comparison.labels, comparison.runs, strict=True):
         parts.append(
             f"[bold]{label}[/]  {run.record.id}  {escape(run.record.name)}  [dim]{run.record.status}[/]"
+            + (f"  {escape(sweep_words(run.record))}" if run.record.rungs else "")
         )
     parts += [f"[yellow]{escape(note)}[/]" for note in comparison.notes]
     if comparison.parameters:

@@ -22,7 +22,7 @@ from components.errors import UserError
 from components.redaction import redacted
 from pipeline.config import flatten
 from pipeline.config.places import root_of
-from pipeline.run.folder import RunFolder, run_folders
+from pipeline.run.folder import RunFolder, folder_named, run_folders
 from pipeline.run.observe import Observer
 from pipeline.run.record import DONE, NodeRecord, RunRecord
 from pipeline.stages import stage_named
@@ -157,14 +157,18 @@ def evaluated_examples(evaluation: Evaluation) -> str:
 
 
 def find_runs(
-    root: str | os.PathLike[str] | UPath, names: Sequence[str] = (), newest: int = 5
+    root: str | os.PathLike[str] | UPath,
+    names: Sequence[str] = (),
+    newest: int = 5,
+    pipeline: str | None = None,
 ) -> list[RunFacts]:
     """Returns runs in the order they are named, or the newest ones that were evaluated, oldest first.
 
     Args:
         root: the pipeline's root.
         names: ids, or parts of ids that only one run has.
-        newest: how many, if none is named.
+        newest: how many, if none is named; all of one pipeline, as others measure other things.
+        pipeline: its name; by default that of the newest run that was evaluated.
 
     Raises:
         UserError: if a name means no run or several, or there is none.
@@ -175,31 +179,29 @@ def find_runs(
     if not folders:
         raise UserError(f"No runs under {root}. Start one with `rnnpipe run`, or name another --root.")
     if not names:
-        return _newest(folders, store, newest)
-    ids = [folder.id for folder in folders]
-    matching = []
-    for name in names:
-        matches = [run_id for run_id in ids if run_id == name] or [run_id for run_id in ids if name in run_id]
-        facts = _read(RunFolder(place, matches[0]), store) if len(matches) == 1 else None
-        if facts is None:
-            known = ", ".join((matches or ids)[-5:])
-            problem = f"is part of {len(matches)} runs" if len(matches) > 1 else "is no run"
-            raise UserError(
-                f"{name} {problem} under {root}; expected an id, or enough of it, such as {known}. "
-                "`rnnpipe runs` lists all."
-            )
-        matching.append(facts)
-    return matching
+        return _newest(folders, store, newest, pipeline)
+    found = (_read(folder_named(folders, name, root), store) for name in names)
+    return [facts for facts in found if facts is not None]
 
 
-def _newest(folders: Sequence[RunFolder], store: Store, count: int) -> list[RunFacts]:
+def _newest(folders: Sequence[RunFolder], store: Store, count: int, pipeline: str | None) -> list[RunFacts]:
     newest_first: list[RunFacts] = []
+    others: set[str] = set()
     for folder in reversed(folders):
-        facts = _read(folder, store)
-        if facts is not None and facts.record.metrics:
-            newest_first.append(facts)
+        record = Observer(folder, store).record()
+        if record is None or not record.metrics:
+            continue
+        pipeline = pipeline or record.name
+        if record.name == pipeline:
+            newest_first.append(RunFacts.of(record, store))
+        others.add(record.name)
         if len(newest_first) == count:
             break
+    if not newest_first and others:
+        raise UserError(
+            f"received --name {pipeline}, of which no run was evaluated; expected one of "
+            f"{', '.join(sorted(others))}."
+        )
     return newest_first[::-1]
 
 

@@ -16,12 +16,18 @@ from components.artifacts.trained_model import CURVES
 from components.evaluate.metrics import shown
 from components.redaction import redacted
 from pipeline.config import yaml_text
+from pipeline.report.classes import balance, class_rows
 from pipeline.report.compare import Comparison
 from pipeline.report.facts import RunFacts, evaluated_examples, measurements
+from pipeline.report.floors import floor_words
 from pipeline.report.standings import Standing, standing
+from pipeline.report.sweep import SweepFacts
+from pipeline.report.sweep_section import own_nodes, stage_rows, sweep_values, trial_warnings
 from pipeline.run.console import command_line
+from pipeline.run.record import DONE
+from pipeline.stages import stage_named
 
-_REJECTED = 20  # rows shown
+_REJECTED, _CONFLICTS = 20, 20  # rows shown
 
 
 def comparison_page(comparison: Comparison) -> str:
@@ -34,11 +40,29 @@ def card_page(run: RunFacts) -> str:
     record, evaluation, examples = run.record, run.evaluation, run.examples
     statistics = examples.statistics() if examples else None
     warned = {warning for node in record.nodes.values() for warning in node.warnings}
+    sweep = SweepFacts.of(run)
+    report = evaluation.report() if evaluation else None
+    classes = class_rows(report, statistics)
+    nodes = own_nodes(record)
     return _render(
         "card.html",
         record=record,
+        stages=stage_rows(record),
+        nodes=nodes,
+        trial_warnings=trial_warnings(record),
+        sweep=sweep,
+        **(sweep_values(sweep) if sweep else {}),
+        details={
+            name: stage_named(node.stage).details(node.summary) if node.state in DONE else []
+            for name, node in nodes.items()
+        },
         verdict=record.verdict,
-        report=evaluation.report() if evaluation else None,
+        report=report,
+        floor_words=floor_words(report) if report else [],
+        # As below: shown with the node, if this run measured it.
+        evaluation_warnings=[w for w in report.get("warnings", ()) if w not in warned] if report else [],
+        classes=classes,
+        balance=balance(classes),
         candidates=_candidates(run),
         pictures=list(_pictures(run)),
         worst=list(evaluation.worst()) if evaluation else [],
@@ -48,6 +72,7 @@ def card_page(run: RunFacts) -> str:
         if statistics
         else [],
         rejected=list(itertools.islice(run.rejected(), _REJECTED)),
+        conflicts=list(itertools.islice(examples.conflicts(), _CONFLICTS)) if examples else [],
         commands=_commands(run) if record.served else "",
         config=yaml_text(redacted(record.config)),
     )
@@ -87,14 +112,15 @@ def _candidates(run: RunFacts) -> list[dict[str, Any]]:
 
 def _pictures(run: RunFacts) -> Iterator[tuple[str, str]]:
     trained, evaluation = run.trained, run.evaluation
+    curves = f"training curves{f' of trial {run.record.pick}' if run.record.pick else ''}"
     if trained is not None and trained.has(CURVES):
-        yield "training curves", _inline(trained.read(CURVES))
+        yield curves, _inline(trained.read(CURVES))
     elif run.record.history:
         from components.train.curves import training_curves
 
         picture = io.BytesIO()
         training_curves(run.record.history, picture)
-        yield "training curves", _inline(picture.getvalue())
+        yield curves, _inline(picture.getvalue())
     # What there may be many of comes at the end.
     plots = evaluation.plots() if evaluation else []
     for name, path in sorted(plots, key=lambda plot: (plot[0].startswith("attention"), plot[0])):

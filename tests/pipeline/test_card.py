@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from components import files
 from components.errors import UserError
 from components.reports import Warned, emit
+from pipeline.report.classes import balance, class_rows
 from pipeline.report.facts import RunFacts, find_runs
 from pipeline.report.pages import card_page
 from pipeline.run.observe import read_records
@@ -37,8 +38,65 @@ def test_a_card_shows_the_data_the_curves_and_the_plots(tmp_path):
     assert page.count("data:image/png;base64,") == 2
     assert page.index("<h2>training curves</h2>") < page.index("<h2>by length</h2>")
     assert "there are duplicates" in page
+    text = " ".join(page.split())
+    assert (
+        "Near-duplicates: 7 test texts differ from one of train in case, punctuation or spaces alone, such "
+        "as &lt;test&gt;.tsv:9 and train.tsv:5."
+    ) in text
+    assert (
+        "Split: time by sent: train from 2024-01-01 to 2024-02-01, test from 2024-02-02 to 2024-03-01."
+        in text
+    )
     assert "&lt;b&gt;only one&lt;/b&gt;" in page
     assert "Serve it" not in page
+
+
+def test_a_card_shows_a_column_for_every_floor_and_the_doubts(tmp_path):
+    (run,) = find_runs(tmp_path, [make_run(tmp_path, "a", 320)])
+    text = " ".join(re.sub(r"<[^>]+>", " ", card_page(run).partition("<h2>Metrics</h2>")[2]).split())
+    assert "this model copy commonest exact_match 0.8000" in text
+    assert " 0.2500 0.1250 character_error_rate " in text
+    assert (
+        "Floors, on the same examples: copy: the source, as it is; commonest: the commonest target of" in text
+    )
+    assert "train, &#39;&lt;b&gt;&#39;." in text
+    assert "the test split has &lt;few&gt; examples" in text
+
+
+def test_a_card_shows_how_often_every_label_is_there_and_how_well_it_is_answered(tmp_path):
+    (run,) = find_runs(tmp_path, [make_run(tmp_path, "a", 320, task="classification")])
+    text = " ".join(re.sub("<[^>]*>", " ", card_page(run)).split())
+    # The counts of train are those of an earlier version, which did not have them by label.
+    assert "label precision recall F1 examples evaluated in train ab " in text
+    rows = class_rows(
+        {"classes": {"a": {"precision": 0.5, "recall": 0.25, "f1": 1 / 3, "support": 8}}},
+        {"splits": {"train": {"labels": {"b": 5, "a": 15}}}},
+    )
+    assert [(row.label, row.train, row.share, row.examples) for row in rows] == [
+        ("a", 15, 0.75, 8),
+        ("b", 5, 0.25, 0),
+    ]
+    assert rows[0].figures == {"precision": 0.5, "recall": 0.25, "f1": 1 / 3}
+    assert rows[1].figures == {}
+    assert balance(rows) == "2 labels in train; the most frequent is 3.0 times as frequent as the rarest."
+    assert class_rows(None, {"splits": {"train": {}}}) == []
+    assert balance([]) == ""
+
+
+def test_a_card_says_what_the_scores_are_worth(tmp_path):
+    (run,) = find_runs(tmp_path, [make_run(tmp_path, "a", 320, task="classification")])
+    page = " ".join(card_page(run).split())
+    report = run.evaluation.report()
+    error, was = report["metrics"]["calibration_error"], report["confidence"]["uncalibrated"]
+    assert f"<p>Expected calibration error {error:.4f} (" in page
+    assert f"; before temperature scaling {was['calibration_error']:.4f} ({was['interval'][0]:.4f} to" in page
+    assert page.count('<th>score</th><th class="number">examples</th>') == 2
+    (row, *_) = report["confidence"]["coverage"]
+    assert (row["coverage"], row["accuracy"]) == (1.0, 0.8)
+    assert (
+        '<td class="number">100.0 %</td> <td class="number">0.5000</td> <td class="number">400</td>' in page
+    )
+    assert "on 400 examples; area under the risk-coverage curve" in page
 
 
 @pytest.mark.parametrize("root", ["disk", "memory"])
