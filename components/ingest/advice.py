@@ -17,7 +17,7 @@ Value = str | int | bool
 
 def setting(key: str, value: Value | Mapping[str, Value]) -> str:
     """Advises to set a key of `ingest`; what stands in backticks is valid YAML below that section."""
-    return f"Under `ingest`, set `{key}: {_yaml(value)}`"
+    return f"Under `ingest`, set `{key}: {yaml_value(value)}`"
 
 
 def shorten(text: str, characters: int = _SHOWN_CHARACTERS) -> str:
@@ -32,9 +32,12 @@ def shorten_names(names: Iterable[str]) -> str:
     return ", ".join(quoted[:_SHOWN_NAMES]) + (f" and {left_out:,} more" if left_out > 0 else "")
 
 
-def _yaml(value: Value | Mapping[str, Value]) -> str:
+def yaml_value(value: Value | Mapping[str, Value]) -> str:
+    """Returns a value as YAML on one line."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_yaml(name)}: {_yaml(item)}" for name, item in value.items()) + "}"
+        return (
+            "{" + ", ".join(f"{yaml_value(name)}: {yaml_value(item)}" for name, item in value.items()) + "}"
+        )
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int) or (_PLAIN.fullmatch(value) and value.lower() not in _NOT_PLAIN):

@@ -9,12 +9,16 @@ from pydantic import Field, field_validator, model_validator
 
 from components.ingest.advice import shorten
 from components.ingest.encodings import encoding_problem
+from components.ingest.split_config import HashSplit, SplitField
 from components.strict import FIELDS, Split, Strict
 from components.text import is_utf8_path, printable
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Source = str | list[str] | dict[str, str]
 Format = Literal["tsv", "csv", "jsonl", "text", "parquet"]
+
+SPLIT_COLUMN = "split.column"  # what the column to split by is called among `columns` and `keep`
+PLACE = "record.place"  # what is kept of an example that belongs to a fold: index of the source, and line
 
 _COLUMNS = [field for fields in FIELDS.values() for field in fields]
 
@@ -52,8 +56,10 @@ class IngestConfig(Strict):
     """Further columns to keep with each example, for `evaluate.slices`: from a name of your own to the column
     in the files, as in `columns`. Values may be missing; one that cannot be read as text is left empty."""
     holdout: dict[Literal["validation", "test"], Fraction] = Field(default={"validation": 0.1, "test": 0.1})
-    """Fractions of `train` that become the splits which have no files of their own, chosen by a stable hash
-    of the input text."""
+    """Fractions of `train` that become the splits which have no files of their own, chosen as `split`
+    says."""
+    split: SplitField = HashSplit(type="hash")
+    """What decides which examples of `train` become those of the other splits."""
     max_characters: Annotated[int, Field(gt=0, le=1_000_000)] = 10_000
     """Longer texts are rejected."""
     max_rejected: Annotated[int, Field(ge=0)] | Fraction = 0.05
@@ -97,12 +103,13 @@ class IngestConfig(Strict):
         unknown = sorted(set(self.columns) - set(_COLUMNS))
         if unknown:
             raise ValueError(f"columns has {', '.join(unknown)}, expected some of {', '.join(_COLUMNS)}")
-        reserved = sorted(set(self.keep) & {*_COLUMNS, "length"})
+        reserved = sorted(set(self.keep) & {*_COLUMNS, "length", "unknown", SPLIT_COLUMN, PLACE})
         if reserved:
             raise ValueError(f"keep has {', '.join(reserved)}, which is taken; expected other names")
         if "" in self.keep or any("=" in name for name in self.keep):
             raise ValueError("keep has a name that is empty or has a =; expected names without")
-        for name, columns in (("columns", self.columns), ("keep", {**self.columns, **self.keep})):
+        columns_of = {"columns": self.columns, "keep": {**self.columns, **self.keep}}
+        for name, columns in (*columns_of.items(), ("split", {**self.columns, **self.split_column})):
             if len({type(column) for column in columns.values()}) > 1:
                 raise ValueError(f"{name} mixes names and positions: use names for files with a header line")
             if any(isinstance(column, int) and column < 0 for column in columns.values()):
@@ -110,3 +117,9 @@ class IngestConfig(Strict):
         if sum(self.holdout.values()) >= 1:
             raise ValueError("holdout takes everything: its fractions must leave something to train on")
         return self
+
+    @property
+    def split_column(self) -> dict[str, str | int]:
+        """The column to split by, as in `columns`; empty where there is none."""
+        column = getattr(self.split, "column", None)
+        return {} if column is None else {SPLIT_COLUMN: column}

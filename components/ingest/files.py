@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
-import pyarrow
 from upath import UPath
 
 from components import files
@@ -36,9 +36,17 @@ def open_file(place: UPath, name: str) -> Iterator[BinaryIO]:
                 yield io.BufferedReader(gzip.GzipFile(fileobj=raw), _BUFFER)
             else:
                 yield raw if files.is_local(place) else io.BufferedReader(cast(io.RawIOBase, raw), _BUFFER)
-    except (OSError, EOFError, zlib.error, pyarrow.ArrowException) as error:
+    except Exception as error:
+        if not isinstance(error, OSError | EOFError | zlib.error) and not _is_arrows(error):
+            raise
         raise UserError(
             f"ingest: cannot read {name}: {shorten(str(error), 500)}. Expected a whole, readable file of "
             f"the format its name or `ingest.format` says. Check it, its permissions, and whether it arrived "
             f"complete."
         ) from error
+
+
+def _is_arrows(error: Exception) -> bool:
+    """Whether it comes from pyarrow, which only Parquet needs to be loaded for."""
+    arrow = sys.modules.get("pyarrow")
+    return arrow is not None and isinstance(error, arrow.ArrowException)

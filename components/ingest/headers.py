@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from components.errors import UserError
 from components.ingest.advice import setting, shorten, shorten_names
+from components.ingest.config import SPLIT_COLUMN
 from components.strict import FIELDS
 
 _OTHERS = "\t,;|"  # that are looked for where the given one does not suit
@@ -53,14 +54,21 @@ def _advice(field: str, columns: Mapping[str, str], header: Sequence[str]) -> st
     if any("\r" in name for name in header):
         return "Lines must end with a line feed. Convert the file: tr '\\r' '\\n' < OLD > NEW"
     section = "columns" if any(field in fields for fields in FIELDS.values()) else "keep"
+    section = SPLIT_COLUMN if field == SPLIT_COLUMN else section
     names = {name.lower(): name for name in header[:_COMPARED] if 0 < len(name) < _COMPARED}
     near = difflib.get_close_matches(columns[field].lower(), names, n=1, cutoff=0.5)
     if near:
-        return f"Did you mean {names[near[0]]!r}? {setting(section, {field: names[near[0]]})}"
+        return f"Did you mean {names[near[0]]!r}? {_set(section, field, names[near[0]])}"
     free = [name for name in names.values() if name not in columns.values()]
     if not free:
         return f"Add the column, or correct `ingest.{section}`"
-    return f"{setting(section, {field: free[0]})}, or another one of these"
+    return f"{_set(section, field, free[0])}, or another one of these"
+
+
+def _set(section: str, field: str, column: str) -> str:
+    if section == SPLIT_COLUMN:
+        return f"Set `ingest.{SPLIT_COLUMN}` (of crossval: --by) to {shorten(column)!r}"
+    return setting(section, {field: column})
 
 
 def other_dialect(line: str, delimiter: str, quoting: bool, columns: Mapping[str, str] | int) -> list[str]:

@@ -21,17 +21,31 @@ _HELD_BYTES = 8 << 20  # of the source, held in memory for one part
 
 
 class Unreadable(NamedTuple):
-    """Values of a kept column that are left empty.
+    """Values of a column other than the fields that say nothing.
 
     Args:
         values: how many.
         line: where the first one is.
-        reason: why it cannot be read as text.
+        reason: why it cannot be read.
     """
 
     values: int
     line: int
     reason: str
+
+
+class Times(NamedTuple):
+    """The first and the last of some times of one kind: what they are ordered by, and their lines.
+
+    Args:
+        first: the earliest one.
+        last: the latest one.
+        examples: how many there are.
+    """
+
+    first: tuple[int, int]
+    last: tuple[int, int]
+    examples: int
 
 
 @dataclass
@@ -48,6 +62,8 @@ class Part:
         unreadable: by kept column, what was left empty.
         examples: how many there are.
         head: the label of the first record of the source, if it is here and the table is read by positions.
+        times: by kind, those of the examples, where there is a column of times to split by.
+        unlocated: values of the column to split by that say nothing, in a file that has its split.
         files: the examples and, if columns are kept, those beside them; numbered within the source.
     """
 
@@ -60,12 +76,26 @@ class Part:
     unreadable: dict[str, Unreadable] = field(default_factory=dict)
     examples: int = 0
     head: str = ""
+    times: dict[int, Times] = field(default_factory=dict)
+    unlocated: Unreadable | None = None
     files: tuple[FileRef, ...] = ()
 
     def leave_empty(self, column: str, line: int, reason: str) -> None:
         """Counts a value of a kept column that cannot be read as text."""
         before = self.unreadable.get(column, Unreadable(0, line, reason))
         self.unreadable[column] = before._replace(values=before.values + 1)
+
+    def note_time(self, kind: int, key: int, line: int) -> None:
+        """Adds the time of an example."""
+        here = (key, line)
+        before = self.times.get(kind, Times(here, here, 0))
+        first, last = min(before.first, here), max(before.last, here, key=lambda time: time[0])
+        self.times[kind] = Times(first, last, before.examples + 1)
+
+    def note_unlocated(self, line: int, reason: str) -> None:
+        """Counts an example of which the column to split by says nothing."""
+        before = self.unlocated or Unreadable(0, line, reason)
+        self.unlocated = before._replace(values=before.values + 1)
 
 
 @dataclass

@@ -9,13 +9,17 @@ from dataclasses import replace
 from typing import Any
 
 from components.artifacts.artifact import FileRef, local_file
-from components.artifacts.examples import REJECTED, STATISTICS, kept_name, part_name
+from components.artifacts.examples import CONFLICTS, REJECTED, STATISTICS, kept_name, part_name
 from components.errors import UserError
 from components.ingest.advice import setting
-from components.ingest.config import IngestConfig
+from components.ingest.config import SPLIT_COLUMN, IngestConfig
+from components.ingest.conflicts import Names, conflict_lines, conflict_warning
+from components.ingest.duplicates import Duplicates, merge_duplicates
 from components.ingest.parts import Part, Rejections
+from components.ingest.split_config import FoldSplit
+from components.ingest.split_report import split_report
 from components.ingest.splits import reads_train
-from components.ingest.statistics import Duplicates, make_statistics, merge_duplicates
+from components.ingest.statistics import make_statistics
 from components.reports import Progress, Warned, emit
 from components.strict import SPLITS, Task
 from components.text import NOT_UTF8
@@ -29,6 +33,8 @@ def publish(
     task: Task,
     written: Iterable[Part | Rejections],
     duplicates: Iterable[Duplicates],
+    groups: Iterable[Duplicates],
+    names: Iterable[Names],
 ) -> Made:
     """Numbers the parts over all sources and writes what is known about them.
 
@@ -39,6 +45,8 @@ def publish(
         task: decides the fields.
         written: all that was written.
         duplicates: the duplicates, by partition.
+        groups: which groups are in several splits, likewise.
+        names: the texts and labels of conflicts.
 
     Returns:
         All files; the summary holds the examples by split, the number of rejected records, and the warnings.
@@ -56,9 +64,19 @@ def publish(
     lines = _join(work, attempt, rejected)
     if problem := _problem(config, parts, rejected, str(work.root / lines.path)):
         raise UserError(problem)
-    statistics = make_statistics(
-        task, parts, rejected, merge_duplicates(duplicates), list(config.keep), reads_train(config)
-    )
+    merged = merge_duplicates(duplicates)
+    statistics = make_statistics(task, parts, rejected, merged, list(config.keep), reads_train(config))
+    split = split_report(config, parts, merge_duplicates(groups))
+    statistics["warnings"] += split.pop("warnings")
+    statistics["split"] = split
+    made = [*_numbered(parts), lines]
+    conflicts = merged.conflicts
+    if task == "classification":
+        statistics["conflicts"] = {"texts": conflicts.texts, "examples": conflicts.examples}
+        if conflicts.texts:
+            statistics["warnings"].append(conflict_warning(conflicts))
+            files = {part.source: part.name for part in parts}
+            made.append(attempt.put(CONFLICTS, conflict_lines(conflicts, names, files)))
     as_json = json.dumps(statistics, ensure_ascii=False, indent=2).encode() + b"\n"
     counts = {split: statistics["splits"][split]["examples"] for split in SPLITS}
     total = statistics["rejected"]["total"]
@@ -67,7 +85,7 @@ def publish(
     for warning in statistics["warnings"]:
         emit(Warned(work.stage, warning))
     summary: dict[str, Any] = {"examples": counts, "rejected": total, "warnings": statistics["warnings"]}
-    return Made((*_numbered(parts), lines, attempt.put(STATISTICS, as_json)), summary)
+    return Made((*made, attempt.put(STATISTICS, as_json)), summary)
 
 
 def _join(work: Work, attempt: Attempt, rejected: Sequence[Rejections]) -> FileRef:
@@ -101,12 +119,13 @@ def _problem(config: IngestConfig, parts: list[Part], rejected: list[Rejections]
     undecodable = any(NOT_UTF8 in part.reasons for part in rejected)
     other = f" If they are in another encoding: {setting('encoding', 'cp1252')}, or whichever it is."
     advice = other if undecodable else ""
+    columns = "`ingest.columns`" + (f" or `ingest.{SPLIT_COLUMN}`" if config.split_column else "")
     if lost and (lost if counted else lost / total) > config.max_rejected:
         return (
             f"ingest: {lost:,} of {total:,} records were rejected, expected at most "
             f"{allowed} (`ingest.max_rejected`). Most frequent reasons:\n"
             f"{_reasons(rejected)}\n"
-            f"All of them are in {path}. Correct the files, `ingest.format` or `ingest.columns`, or raise "
+            f"All of them are in {path}. Correct the files, `ingest.format` or {columns}, or raise "
             f"`ingest.max_rejected`.{advice}"
         )
     if reads_train(config) and not any(part.split == "train" for part in parts):
@@ -114,6 +133,12 @@ def _problem(config: IngestConfig, parts: list[Part], rejected: list[Rejections]
             f"ingest: no example is left to train on: received {total:,} records, of which {lost:,} were "
             f"rejected (see {path}) and the rest belongs to other splits. Expected at least one in train. "
             f"Check `ingest.files` and `ingest.holdout`."
+        )
+    if isinstance(config.split, FoldSplit) and not any(part.split == "test" for part in parts):
+        return (
+            f"ingest: no example is in fold {config.split.fold} of {config.split.folds}: received {total:,} "
+            f"records, of which {lost:,} were rejected (see {path}), and equal texts share a fold. Ask for "
+            "fewer folds (--folds), or add records."
         )
     return ""
 

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator
 
 from components.ingest.lines import read_lines
-from components.ingest.parquet_rows import read_parquet
 from components.ingest.records import EMPTY_LINE, Record, undecodable
 from components.ingest.sources import Source
 from components.ingest.tables import Columns, Table
@@ -35,6 +34,8 @@ def read_records(source: Source, columns: Columns) -> Iterator[Record]:
     elif source.format == "jsonl":
         yield from _objects(source, columns)
     elif source.format == "parquet":
+        from components.ingest.parquet_rows import read_parquet  # which loads pyarrow
+
         yield from read_parquet(source, {field: str(column) for field, column in columns.items()})
     else:
         yield from Table(source, columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from datetime import date, time, timedelta
@@ -15,6 +16,8 @@ CUT = b"\xff" * 8  # ends what was too long to be read as a whole; in no encodin
 EMPTY_LINE = "empty line"
 
 _SHOWN = 1_000  # characters kept of a rejected record
+
+_label = functools.lru_cache(maxsize=4096)(to_label)  # most labels are met again and again
 
 
 class Record(NamedTuple):
@@ -63,23 +66,24 @@ def to_text(field: str, value: Any, max_characters: int) -> tuple[str, str]:
             value = value.decode()
         except UnicodeDecodeError:
             return "", undecodable(value)
-    if field == "label" and isinstance(value, int):
-        value = json.dumps(value)
-    if value is None:
-        return "", f"{field} is null"
-    if isinstance(value, Unreadable):
-        return "", f"{field} is a {value.problem}"
     if not isinstance(value, str):
-        return "", f"{field} is of type {type(value).__name__}, not a string"
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # JSON can spell half a character
-        return "", "not valid Unicode"
+        if value is None:
+            return "", f"{field} is null"
+        if isinstance(value, Unreadable):
+            return "", f"{field} is a {value.problem}"
+        if field != "label" or not isinstance(value, int):
+            return "", f"{field} is of type {type(value).__name__}, not a string"
+        value = json.dumps(value)
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # JSON can spell half a character
+            return "", "not valid Unicode"
     if not value.strip():
         return "", f"empty {field}"
     if len(value) > max_characters:
         return "", f"{field} longer than {max_characters} characters"
-    return to_label(value) if field == "label" else (value, "")
+    return _label(value) if field == "label" else (value, "")
 
 
 def to_kept(name: str, value: Any, max_characters: int) -> tuple[str, str]:

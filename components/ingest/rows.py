@@ -16,7 +16,8 @@ from components.text import without_end
 
 _DELIMITERS = {"tsv": "\t", "csv": ","}
 _RECORD_LIMIT = 4 << 20  # characters after which a quoted cell counts as never closed
-_SEPARATOR = re.compile(rb'"?sep=([^"])"?')  # what Excel writes before the header
+SEPARATOR = re.compile(rb'"?sep=([^"])"?')
+"""What Excel writes before the header, to name the delimiter."""
 
 
 class Row(NamedTuple):
@@ -53,7 +54,7 @@ class Rows:
         self._encoding = dialect.encoding
         lines = read_lines(source)
         first = next(lines, b"")
-        separator = _SEPARATOR.fullmatch(without_end(first))
+        separator = SEPARATOR.fullmatch(without_end(first))
         if separator and dialect.delimiter is None:
             self.delimiter = separator[1].decode(errors="replace")
         start = 2 if separator else 1

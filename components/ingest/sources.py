@@ -102,6 +102,11 @@ def find_sources(config: IngestConfig, task: Task) -> list[Source]:
     ]
 
 
+def named_format(path: str) -> Format | None:
+    """Returns the format that a file's name stands for, also before .gz; None if it stands for none."""
+    return _FORMATS.get(os.path.splitext(path.removesuffix(".gz"))[1].lower())
+
+
 def _check_dialect(dialect: Dialect, formats: set[Format]) -> None:
     """Checks that there is a file that a setting is for."""
     given = {
@@ -131,8 +136,7 @@ def _format(path: str, config: IngestConfig) -> Format:
             f"ingest: `format: text` received one file, {path}, expected one for each field. Write "
             f"`files: {{train: {{source: a.txt, target: b.txt}}}}`, or set another format."
         )
-    name = path.removesuffix(".gz")
-    kind = _FORMATS.get(os.path.splitext(name)[1].lower()) if config.format == "auto" else config.format
+    kind = named_format(path) if config.format == "auto" else config.format
     if kind is None:
         raise UserError(
             f"ingest: cannot tell the format of {path} from its name, expected one of "

@@ -4,84 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from components.ingest.duplicates import Duplicates, Places
+from components.ingest.numeric_labels import look_like_numbers
 from components.ingest.parts import Part, Rejections
-from components.strict import FIELDS, SPLITS, Split, Task
+from components.strict import FIELDS, SPLITS, Task
 
-# One example for the search of duplicates: hashes of its input text and of all of it, and where it stands.
-FINGERPRINT = np.dtype(
-    [("text", "<u8"), ("example", "<u8"), ("source", "<u4"), ("line", "<u4"), ("split", "<u1")]
-)
-_PARTITIONS = 64
-_PLACES = 3  # shown for each pair of splits
-
-Fingerprint = tuple[int, int, int, int, int]
-Place = tuple[int, int]  # index of the source, line
-
-
-@dataclass
-class Duplicates:
-    """What is there more than once, in one partition of the fingerprints or in all.
-
-    Args:
-        within: by split, how many examples are equal to an earlier one.
-        across: by pair of splits, how many different input texts both have.
-        places: by pair of splits, where the first few of them stand in either.
-    """
-
-    within: Counter[Split] = field(default_factory=Counter)
-    across: Counter[tuple[Split, Split]] = field(default_factory=Counter)
-    places: dict[tuple[Split, Split], list[tuple[Place, Place]]] = field(default_factory=dict)
-
-
-def partition(fingerprints: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Splits fingerprints, FINGERPRINT `[n]`, so that equal texts meet under the same number."""
-    numbers = (fingerprints["text"] % _PARTITIONS).astype(np.int64)
-    fingerprints = fingerprints[np.argsort(numbers, kind="stable")]
-    bounds = np.bincount(numbers, minlength=_PARTITIONS).cumsum()[:-1]
-    for number, chunk in enumerate(np.split(fingerprints, bounds)):
-        if len(chunk):
-            yield number, chunk
-
-
-def find_duplicates(chunks: Iterable[np.ndarray]) -> Duplicates:
-    """Compares the fingerprints of one partition.
-
-    Args:
-        chunks: arrays `[n]` of FINGERPRINT, in any order.
-    """
-    rows = np.concatenate(list(chunks))
-    duplicates = Duplicates()
-    by_split = {split: rows[rows["split"] == index] for index, split in enumerate(SPLITS)}
-    firsts = {}
-    for split, examples in by_split.items():
-        duplicates.within[split] = len(examples) - len(np.unique(examples["example"]))
-        ordered = examples[np.lexsort((examples["line"], examples["source"], examples["text"]))]
-        firsts[split] = ordered[np.unique(ordered["text"], return_index=True)[1]]
-    for pair in itertools.combinations(SPLITS, 2):
-        a, b = (firsts[split] for split in pair)
-        _, in_a, in_b = np.intersect1d(a["text"], b["text"], assume_unique=True, return_indices=True)
-        duplicates.across[pair] = len(in_a)
-        earliest = np.lexsort((b["line"][in_b], b["source"][in_b]))[:_PLACES]
-        duplicates.places[pair] = [(_place(a[in_a[i]]), _place(b[in_b[i]])) for i in earliest]
-    return duplicates
-
-
-def merge_duplicates(partitions: Iterable[Duplicates]) -> Duplicates:
-    """Puts the partitions together."""
-    merged = Duplicates()
-    for duplicates in partitions:
-        merged.within += duplicates.within
-        merged.across += duplicates.across
-        for pair, places in duplicates.places.items():
-            both = [*merged.places.get(pair, []), *places]
-            merged.places[pair] = sorted(both, key=lambda place: (place[1], place[0]))[:_PLACES]
-    return merged
+_MANY_NEAR = 0.01  # of a split
 
 
 def make_statistics(
@@ -95,7 +28,8 @@ def make_statistics(
     """Makes what statistics.json holds.
 
     Lengths are in characters (Unicode code points); `median` and `p95` are the smallest lengths that half
-    and 95 % of the texts do not exceed. `unreadable` says by kept column how many values were left empty.
+    and 95 % of the texts do not exceed. `shared_texts` are equal, and `near_duplicates` are not, but nearly.
+    `unreadable` says by kept column how many values were left empty.
 
     Args:
         task: decides the fields.
@@ -117,21 +51,19 @@ def make_statistics(
         if task == "classification":
             entry["labels"] = dict(sorted(_total(part.labels for part in chosen).items()))
         splits[split] = entry
-    shared = [
-        {
-            "splits": list(pair),
-            "texts": duplicates.across[pair],
-            "places": [
-                [f"{names[source]}:{line}" for source, line in both] for both in duplicates.places[pair]
-            ],
-        }
-        for pair in itertools.combinations(SPLITS, 2)
-        if duplicates.across[pair]
-    ]
+
+    def across(what: str, counts: Mapping[Any, int], places: Mapping[Any, Places]) -> list[dict[str, Any]]:
+        return [
+            {"splits": list(pair), what: counts[pair], "places": named_places(names, places[pair])}
+            for pair in itertools.combinations(SPLITS, 2)
+            if counts[pair]
+        ]
+
     reasons = _total(part.reasons for part in rejected)
     statistics: dict[str, Any] = {
         "splits": splits,
-        "shared_texts": shared,
+        "shared_texts": across("texts", duplicates.across, duplicates.places),
+        "near_duplicates": across("examples", duplicates.near, duplicates.near_places),
         "rejected": {"total": reasons.total(), "reasons": dict(sorted(reasons.items()))},
     }
     if keep:
@@ -142,12 +74,23 @@ def make_statistics(
     warnings = [
         *(_missing(statistics) if trains else ()),
         *_shared(statistics),
+        *_near(statistics),
         *(_labels(statistics) if trains else ()),
         *_heads(statistics, parts),
         *_rejected(statistics),
         *_unreadable(statistics, parts),
     ]
     return statistics | {"warnings": warnings}
+
+
+def named_places(names: Mapping[int, str], places: Places) -> list[list[str]]:
+    """Returns places as people read them, such as `[["train.tsv:17", "test.tsv:2"]]`.
+
+    Args:
+        names: of the files, by the index of the source.
+        places: pairs of them.
+    """
+    return [[f"{names[source]}:{line}" for source, line in both] for both in places]
 
 
 def _unreadable(statistics: dict[str, Any], parts: Sequence[Part]) -> list[str]:
@@ -183,6 +126,19 @@ def _shared(statistics: dict[str, Any]) -> Iterator[str]:
         )
 
 
+def _near(statistics: dict[str, Any]) -> Iterator[str]:
+    for near in statistics["near_duplicates"]:
+        one, other = near["splits"]
+        share = near["examples"] / statistics["splits"][other]["examples"]
+        if share > _MANY_NEAR:
+            places = ", ".join(f"{there} and {here}" for here, there in near["places"])
+            yield (
+                f"Examples of {other} whose texts differ from one of {one} in case, punctuation or spaces "
+                f"alone: {near['examples']:,}, which is {share:.1%} (such as {places}). What is measured on "
+                f"{other} will look better than it is."
+            )
+
+
 def _labels(statistics: dict[str, Any]) -> Iterator[str]:
     splits = statistics["splits"]
     labels = splits["train"].get("labels")
@@ -192,6 +148,12 @@ def _labels(statistics: dict[str, Any]) -> Iterator[str]:
         yield f"Every train example has the label {next(iter(labels))!r}: nothing can be learnt."
     if len(labels) > max(100, splits["train"]["examples"] // 2):
         yield f"Different labels in train: {len(labels):,}. Is `label` the right column?"
+    if look_like_numbers(labels):
+        yield (
+            f"Labels of train look like numbers ({len(labels):,} different ones, such as "
+            f"{', '.join(itertools.islice(labels, 3))}): regression is not offered, they are treated as "
+            "classes."
+        )
     for split in SPLITS[1:]:
         unknown = [repr(label) for label in splits[split]["labels"] if label not in labels]
         if unknown:
@@ -217,10 +179,6 @@ def _heads(statistics: dict[str, Any], parts: Sequence[Part]) -> Iterator[str]:
 def _rejected(statistics: dict[str, Any]) -> Iterator[str]:
     if total := statistics["rejected"]["total"]:
         yield f"Rejected records: {total:,}. rejected.jsonl says which and why."
-
-
-def _place(row: np.void) -> Place:
-    return int(row["source"]), int(row["line"])
 
 
 def _total(counters: Iterable[Counter[Any]]) -> Counter[Any]:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
-
-from pydantic import ValidationError
 
 from components.errors import UserError
 from components.ingest.config import IngestConfig
@@ -19,10 +15,11 @@ from components.ingest.tables import Columns
 from components.strict import FIELDS, Task
 from components.text import without_end
 from pipeline.serving.predict import line_batches
+from pipeline.serving.wording import as_options, in_options
 
 STANDARD_INPUT = "-"
 
-_MAX_CHARACTERS: int = IngestConfig.model_fields["max_characters"].default
+MAX_CHARACTERS: int = IngestConfig.model_fields["max_characters"].default
 
 
 class Pair(NamedTuple):
@@ -78,7 +75,7 @@ def read_tables(
             f"received --text {columns[fields[0]]} and --target {columns[fields[1]]}, expected two names, or "
             "two positions for files without a header line. Give both."
         )
-    with _as_options(fields):
+    with as_options(_options(fields)):
         config = IngestConfig(files=pattern, columns=columns, **dialect._asdict())
         sources = find_sources(config, task)
     return _batches(sources, columns, fields, size)
@@ -87,9 +84,9 @@ def read_tables(
 def _batches(
     sources: Sequence[Source], columns: Mapping[str, str | int], fields: Sequence[str], size: int
 ) -> Iterator[list[Pair]]:
-    with _as_options(fields):
+    with as_options(_options(fields)):
         for source in sources:
-            records = read_records(source, _one_kind(columns))
+            records = read_records(source, one_kind(columns))
             pairs = (_pair(source.name(), record, fields) for record in records)
             while batch := list(itertools.islice(pairs, size)):
                 yield batch
@@ -124,53 +121,19 @@ def _record(number: int, line: bytes) -> Record:
 def _pair(name: str, record: Record, fields: Sequence[str]) -> Pair:
     place = f"{name}:{record.line}"
     if record.reason:
-        return Pair(place, "", "", _in_options(record.reason, fields))
+        return Pair(place, "", "", in_options(record.reason, _options(fields)))
     checked = [
-        to_text(field, value, _MAX_CHARACTERS) for field, value in zip(fields, record.values, strict=True)
+        to_text(field, value, MAX_CHARACTERS) for field, value in zip(fields, record.values, strict=True)
     ]
     (text, no_text), (target, no_target) = checked
     return Pair(place, text, target, no_text or no_target)
 
 
-def _one_kind(columns: Mapping[str, str | int]) -> Columns:
+def one_kind(columns: Mapping[str, str | int]) -> Columns:
+    """Returns by field the positions, if there are any, and else the names."""
     positions = {field: column for field, column in columns.items() if isinstance(column, int)}
     return positions or {field: str(column) for field, column in columns.items()}
 
 
-@contextlib.contextmanager
-def _as_options(fields: Sequence[str]) -> Iterator[None]:
-    """Words ingest's advice, which is for the configuration of a run, for the command line."""
-    try:
-        yield
-    except ValidationError as error:
-        first = error.errors()[0]
-        message = str(first["msg"]).removeprefix("Value error, ")
-        raise UserError(f"--{first['loc'][0]}: {message}") from error
-    except UserError as error:
-        raise UserError(_in_options(str(error), fields)) from error
-
-
-def _in_options(message: str, fields: Sequence[str]) -> str:
-    for field, option in zip(fields, ("--text", "--target"), strict=True):
-        setting = rf"Under `ingest`, set `columns: {{{field}: ([^,]*?)}}`"
-        message = re.sub(setting, rf"Give {option} \1", message)
-    for pattern, words in _WORDS:
-        message = re.sub(pattern, words, message)
-    return message
-
-
-_WORDS = (
-    (r"\Aingest: ", ""),
-    (r"`files\.train`: ", ""),
-    (r" \(`files\.train`\)", ""),
-    (r"\(`files\.train`; ", "("),
-    (r"give positions\. Under `ingest`, set `columns: {.*?}`", "give positions: --text 0 --target 1"),
-    (r"Under `ingest`, set `(delimiter|encoding): (.*?)`", r"Give --\1 \2"),
-    (r"Under `ingest`, set `quoting: true`", "Give --quoting"),
-    (r"Under `ingest`, set `quoting: false`", "Give --no-quoting"),
-    (r"`ingest\.(delimiter|encoding|quoting)`", r"--\1"),
-    (r", or correct `ingest\.\w+`", ""),
-    (r"`ingest\.columns` or `ingest\.keep` received", "--text and --target received"),
-    (r" of the format its name or `ingest\.format` says", " of the format its name says"),
-    (r"Rename it or set `ingest\.format`", "Rename it"),
-)
+def _options(fields: Sequence[str]) -> dict[str, str]:
+    return dict(zip(fields, ("--text", "--target"), strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -22,7 +23,7 @@ from pipeline.serving.versions import GRAPH, local_copy, versions
 _READ_BYTES = 1 << 16
 
 # What a row shows of a signature's outputs.
-_SHOWN = {
+SHOWN = {
     "serving_default": ("prediction", "score"),
     "classify": ("classes", "scores"),
     "n_best": ("predictions", "scores", "finished"),
@@ -59,10 +60,34 @@ def predict(
         UserError: If there is no such model, it cannot answer any line, or the signature does not take texts
             alone.
     """
+    with answering(model, signature) as session:
+        asked, answered, problem = 0, 0, ""
+        for batch in line_batches(lines, batch_size):
+            rows = [_decoded(without_end(line)) for line in batch]
+            fill(session, signature, [row for row in rows if "error" not in row])
+            asked += len(rows)
+            answered += sum("error" not in row for row in rows)
+            problem = next((row["error"] for row in rows if "error" in row), problem)
+            yield from (json.dumps(row, ensure_ascii=False) for row in rows)
+        if asked and not answered:
+            raise UserError(f"{model} answered none of {asked} lines; {problem}")
+
+
+@contextlib.contextmanager
+def answering(model: str, signature: str) -> Iterator[SavedModelSession]:
+    """Opens a model that can be asked by a signature.
+
+    Args:
+        model: a SavedModel's directory, or one that holds versions of it.
+        signature: which one.
+
+    Raises:
+        UserError: if there is no such model, it cannot be served, or it does not have the signature.
+    """
     if signature == "score":
         raise UserError(
             "received --signature score, which takes a target beside each text, expected one that takes "
-            f"texts alone: {', '.join(_SHOWN)}. Give both to `rnnpipe score MODEL FILES`."
+            f"texts alone: {', '.join(SHOWN)}. Give both to `rnnpipe score MODEL FILES`."
         )
     directory = find_model(model)
     try:
@@ -73,23 +98,13 @@ def predict(
                     f"which {_WHOSE[signature]} have."
                 )
             outputs = sorted(session.signature(signature).outputs)
-            if not {*_SHOWN[signature]} <= {*outputs}:
-                expected = ", ".join(f"`{name}`" for name in _SHOWN[signature])
+            if not {*SHOWN[signature]} <= {*outputs}:
+                expected = ", ".join(f"`{name}`" for name in SHOWN[signature])
                 raise UserError(
                     f"{directory} gives {outputs}; expected {expected}, as in a model that `rnnpipe run` "
                     "exported."
                 )
-            asked, answered, problem = 0, 0, ""
-            for batch in line_batches(lines, batch_size):
-                rows = [_decoded(without_end(line)) for line in batch]
-                good = [row for row in rows if "error" not in row]
-                _fill(session, signature, good)
-                asked += len(rows)
-                answered += sum("error" not in row for row in rows)
-                problem = next((row["error"] for row in rows if "error" in row), problem)
-                yield from (json.dumps(row, ensure_ascii=False) for row in rows)
-            if asked and not answered:
-                raise UserError(f"{directory} answered none of {asked} lines; {problem}")
+            yield session
     except SavedModelError as error:
         raise UserError(f"{directory} cannot be served: {error}") from error
 
@@ -154,8 +169,14 @@ def _ready(lines: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
         yield [begun]
 
 
-def _fill(session: SavedModelSession, signature: str, rows: list[dict[str, Any]]) -> None:
-    """Adds the answers; where there is none to all rows together, each is asked alone."""
+def fill(session: SavedModelSession, signature: str, rows: list[dict[str, Any]]) -> None:
+    """Adds the answers to rows; where there is none to all together, each is asked alone.
+
+    Args:
+        session: of the model.
+        signature: by which it is asked.
+        rows: with `input`, the text; each gets what SHOWN names, or `error`.
+    """
     if not rows:
         return
     texts = [row["input"] for row in rows]
@@ -167,10 +188,10 @@ def _fill(session: SavedModelSession, signature: str, rows: list[dict[str, Any]]
             rows[0]["error"] = f"no answer: {error}"
         else:
             for row in rows:
-                _fill(session, signature, [row])
+                fill(session, signature, [row])
         return
     for index, row in enumerate(rows):
-        shown = _unpadded({name: answers[name][index] for name in _SHOWN[signature]})
+        shown = _unpadded({name: answers[name][index] for name in SHOWN[signature]})
         row.update({name: plain(value) for name, value in shown.items()})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import math
@@ -19,6 +18,7 @@ from components.ingest.sources import USUAL, Dialect
 from components.strict import Task
 from pipeline.serving.pairs import STANDARD_INPUT, Pair, column_of, read_lines, read_tables
 from pipeline.serving.predict import find_model, plain
+from pipeline.serving.progress import counted
 
 _SIGNATURE = "score"
 
@@ -118,7 +118,10 @@ def score(
     directory = find_model(model)
     totals = _Totals()
     try:
-        with SavedModelSession(directory) as session, _progress(console) as progress:
+        with (
+            SavedModelSession(directory) as session,
+            counted(console, "records", beside_rows=True) as progress,
+        ):
             task = _task_of(session, directory)
             inputs = [
                 read_lines(lines, task, batch_size)
@@ -130,7 +133,7 @@ def score(
                 for row in _score(session, task, batch, totals, console):
                     totals.add(row)
                     yield json.dumps(row, ensure_ascii=False)
-                progress(totals)
+                progress(totals.read)
     except SavedModelError as error:
         raise UserError(f"{directory} cannot be served: {error}") from error
     if not totals.scored:
@@ -184,13 +187,3 @@ def _answers(session: SavedModelSession, task: Task, pairs: list[Pair]) -> list[
             return [f"no answer: {error}"]
         return [answer for pair in pairs for answer in _answers(session, task, [pair])]
     return [{name: plain(outputs[name][index]) for name in _SHOWN[task]} for index in range(len(pairs))]
-
-
-@contextlib.contextmanager
-def _progress(console: Console) -> Iterator[Any]:
-    """Shows how many records are done on a terminal that the rows themselves do not run over."""
-    if not console.is_terminal or Console().is_terminal:
-        yield lambda totals: None
-        return
-    with console.status("loading") as status:
-        yield lambda totals: status.update(f"{totals.read} records")

@@ -10,6 +10,7 @@ import contextlib
 import glob
 import os
 import sqlite3
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ _OF_USERS = {  # what is not recreated: by table, the condition
     "trace_info": "",
     "experiments": "WHERE name != 'Default'",
 }
+_creating = threading.Lock()  # Alembic knows one database at a time, and would mix up those of two threads
 
 
 @contextlib.contextmanager
@@ -64,7 +66,8 @@ def _create(database: Path) -> None:
     new = database.with_name(f"{database.name}{_NEW}{uuid.uuid4().hex[:8]}")
     engine = create_sqlalchemy_engine(sqlite_address(new))
     try:
-        _initialize_tables(engine)
+        with _creating:
+            _initialize_tables(engine)
         engine.dispose()  # SQLite has written everything to the disk
         with contextlib.suppress(FileExistsError):
             os.link(new, database)

@@ -7,7 +7,7 @@ which process sends something, when, and how often.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from components import files
@@ -16,7 +16,7 @@ from components.errors import UserError
 from components.redaction import without_password
 from pipeline.run.folder import RunFolder
 from pipeline.run.record import RunRecord
-from pipeline.tracking.contents import PARAMETERS, RUN, Artifacts, Contents, Part, Point, clean_name
+from pipeline.tracking.contents import Contents
 from pipeline.tracking.mlflow_client import (
     Failure,
     absolute_uri,
@@ -25,12 +25,16 @@ from pipeline.tracking.mlflow_client import (
     open_client,
 )
 from pipeline.tracking.mlflow_run import MlflowRun
+from pipeline.tracking.part import RUN, Part, Point, clean_name
+from pipeline.tracking.stage_parts import Artifacts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 _RECORD, _PARENT, _TRIAL = "rnnpipe.run", "mlflow.parentRunId", "rnnpipe.trial"  # tags
 _FOLDER_LENGTH = 200  # bytes
+_PAGE = 1000  # runs
 _TRIES = 8  # at creating what other processes create, too; with every failure one of them has succeeded
 
 
@@ -52,6 +56,9 @@ class Mirror:
         self._contents = Contents(folder)
         self._client: MlflowClient | None = None
         self._runs: dict[str, MlflowRun] = {}  # by the ids of trials, and RUN
+        self._trials: dict[str, list[Run]] | None = None  # that were there and are not open yet, by trial
+        self._experiment_id = ""
+        self._is_sweep = False
         self._arrived: dict[tuple[str, str], Part] = {}
 
     def sync(self, record: RunRecord, artifacts: Artifacts) -> bool:
@@ -65,19 +72,21 @@ class Mirror:
             Whether something failed that another try may bring.
         """
         self.error, again, looked = None, False, set[str]()
+        self._is_sweep = bool(record.rungs)
         try:
             parts = self._contents.parts(record, artifacts)
         except Exception as error:  # of the store
             self.error = error
             return True
-        for part in self._left(parts):
+        left = self._left(parts)
+        for part in left:
             try:
-                self._deliver(part, looked, record, parts)
+                self._deliver(part, looked, record, parts, left)
                 self._arrived[part.of, part.label] = part
             except Exception as error:
                 self.error, failure = error, failure_of(error)
                 again = again or failure is not Failure.PERMANENT
-                if failure is Failure.UNREACHABLE or not self._runs:
+                if failure is Failure.UNREACHABLE or RUN not in self._runs:
                     break
         return again
 
@@ -88,25 +97,31 @@ class Mirror:
             record: the run's, as it is now.
             artifacts: gives those of its nodes.
         """
-        labels = [part.label for part in self._left(self._contents.parts(record, artifacts))]
+        labels = [
+            f"trial {part.of}" if record.rungs and part.of != RUN else part.label
+            for part in self._left(self._contents.parts(record, artifacts))
+        ]
         return tuple(dict.fromkeys(labels if self._runs else ["the run", *labels]))
 
     def log_sample(self, sample: Sequence[Point]) -> None:
         """Sends metrics of the machine: to the only trial, or to the run where several share the machine."""
         runs = list(self._runs.values())
-        runs[1 if len(runs) == 2 else 0].log(sample)
+        runs[1 if len(runs) == 2 and not self._is_sweep else 0].log(sample)
 
     def _left(self, parts: Sequence[Part]) -> list[Part]:
         return [part for part in parts if self._arrived.get((part.of, part.label)) != part]
 
-    def _deliver(self, part: Part, looked: set[str], record: RunRecord, parts: Sequence[Part]) -> None:
+    def _deliver(
+        self, part: Part, looked: set[str], record: RunRecord, parts: Sequence[Part], left: Sequence[Part]
+    ) -> None:
         """Sends what a run lacks of a part; looks again where another process was quicker."""
         for tries_left in reversed(range(_TRIES)):
             try:
-                if not self._runs:
-                    self._open(record, parts)
+                if part.of not in self._runs:
+                    self._open(part.of, record, parts)
                 if part.of not in looked:
                     self._runs[part.of].look()
+                    self._send_together([each for each in left if each.of == part.of])
                     looked.add(part.of)
                 self._send(part)
                 return
@@ -114,6 +129,16 @@ class Mirror:
                 if not tries_left or failure_of(error) is not Failure.CONFLICT:
                     raise
                 looked.discard(part.of)
+
+    def _send_together(self, parts: Sequence[Part]) -> None:
+        """Sends the figures of all parts of a run; where that fails they go one by one."""
+        run = self._runs[parts[0].of]
+        try:
+            run.send_figures(parts)
+        except Exception as error:
+            if failure_of(error) is Failure.UNREACHABLE:
+                raise
+            run.look()  # some of it may have arrived
 
     def _send(self, part: Part) -> None:
         run = self._runs[part.of]
@@ -124,39 +149,67 @@ class Mirror:
             assert self._client is not None
             register_served(self._client, self.uri, run.id, *part.champion)
 
-    def _open(self, record: RunRecord, parts: Sequence[Part]) -> None:
-        """Finds out which of MLflow's runs these are, and makes those that are not there."""
+    def _open(self, of: str, record: RunRecord, parts: Sequence[Part]) -> None:
+        """Finds out which of MLflow's runs the run or a trial is, and makes it if it is not there."""
         client = self._client = self._client or open_client(self.uri)
-        experiment = self._experiment(client, record.config["tracking"]["experiment"])
-        runs: dict[str, MlflowRun] = {}
-        for part in parts:
-            if part.label == PARAMETERS:
-                own = {_PARENT: runs[RUN].id, _TRIAL: part.of} if runs else {_RECORD: record.id}
-                run = self._settled(client, experiment, record, part, own)
-                runs[part.of] = MlflowRun(client, run, record.config["tracking"]["experiment"])
-        self._runs = runs
+        if RUN not in self._runs:
+            self._experiment_id = self._experiment(client, record.config["tracking"]["experiment"])
+            found = self._search(client, {_RECORD: record.id})
+            self._runs[RUN] = self._settled(
+                client, record, self._first(RUN, parts), {_RECORD: record.id}, found
+            )
+        if of == RUN:
+            return
+        parent = {_PARENT: self._runs[RUN].id}
+        # One search for all trials, as long as none is lost on its way.
+        trials, self._trials = self._trials, None
+        if trials is None:
+            trials = {}
+            for run in self._search(client, parent):
+                trials.setdefault(run.data.tags.get(_TRIAL, ""), []).append(run)
+        own = {**parent, _TRIAL: of}
+        self._runs[of] = self._settled(client, record, self._first(of, parts), own, trials.pop(of, []))
+        self._trials = trials
+
+    @staticmethod
+    def _first(of: str, parts: Sequence[Part]) -> Part:
+        return next(part for part in parts if part.of == of and part.begin is not None)
+
+    def _search(self, client: MlflowClient, wanted: Mapping[str, str]) -> list[Run]:
+        """Returns all of MLflow's runs with these tags."""
+        where = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in wanted.items())
+        found: list[Run] = []
+        token: str | None = None
+        while token is None or token:
+            page = client.search_runs([self._experiment_id], where, max_results=_PAGE, page_token=token)
+            found += page
+            token = page.token or ""
+        return found
 
     def _settled(
-        self, client: MlflowClient, experiment: str, record: RunRecord, part: Part, own: dict[str, str]
-    ) -> str:
-        """Returns MLflow's id of the run, or of a trial; what else was made of it is deleted.
+        self,
+        client: MlflowClient,
+        record: RunRecord,
+        part: Part,
+        own: Mapping[str, str],
+        found: Sequence[Run],
+    ) -> MlflowRun:
+        """Returns the run, or that of a trial; what else was made of it is deleted.
 
         Something else is there if two processes were at it, or if one died before it could settle the id.
         """
-        wanted = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in own.items())
-        run_ids = [run.info.run_id for run in client.search_runs([experiment], wanted)]
+        runs = {run.info.run_id: run for run in found}
         settled = self._folder.tracked(part.of)
         if not settled:
-            if not run_ids:
-                name = f"{record.id.rpartition('-')[2]}, trial {part.of}" if part.of else record.id
-                name = f"{part.params.get('encoder', '')} {name}".strip()
-                made = client.create_run(experiment, record.began, {**part.tags, **own}, name)
-                run_ids = [made.info.run_id]
-            settled = self._folder.note_tracking(without_password(self.uri), min(run_ids), part.of)
-        for other in run_ids:
-            if other != settled:
-                client.delete_run(other)
-        return settled
+            if not runs:
+                assert part.begin is not None
+                name, time = part.begin
+                made = client.create_run(self._experiment_id, time, {**part.tags, **own}, name)
+                runs[made.info.run_id] = made
+            settled = self._folder.note_tracking(without_password(self.uri), min(runs), part.of)
+        for other in runs.keys() - {settled}:
+            client.delete_run(other)
+        return MlflowRun(client, settled, record.config["tracking"]["experiment"], runs.get(settled))
 
     def _experiment(self, client: MlflowClient, name: str) -> str:
         """Returns the id of the run's experiment, which may be called otherwise by now, or makes it."""

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from components.artifacts.artifact import Artifact
 from pipeline.stages.log import DatasetFacts
-from pipeline.tracking.contents import EPOCH, Part, Point
 from pipeline.tracking.mlflow_client import Failure, failure_of
+from pipeline.tracking.part import EPOCH, Part, Point
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 _FILES = "rnnpipe.files."  # what the tags are called that hold digests of files, by path
 _FILES_IN_TAG, _METRICS_IN_CALL, _OTHERS_IN_CALL = 50, 500, 100  # MLflow has limits
@@ -32,18 +33,20 @@ class MlflowRun:
         client: of MLflow.
         run_id: MLflow's.
         experiment: its name.
+        seen: the run as it is at this moment, if that has been read already.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str, experiment: str) -> None:
+    def __init__(self, client: MlflowClient, run_id: str, experiment: str, seen: Run | None = None) -> None:
         self.id = run_id
         """MLflow's."""
         self._client = client
         self._experiment = experiment
+        self._seen = seen
         self._refused: dict[tuple[str, str], Exception] = {}
 
     def look(self) -> None:
         """Reads what the run has."""
-        run = self._client.get_run(self.id)
+        run, self._seen = self._seen or self._client.get_run(self.id), None
         self._params, self._tags, self._metrics = run.data.params, run.data.tags, run.data.metrics
         history = self._client.get_metric_history(self.id, EPOCH) if EPOCH in self._metrics else []
         self._epochs = {point.step for point in history}
@@ -66,11 +69,7 @@ class MlflowRun:
         """
         if part.error is not None:
             raise part.error
-        self.log(
-            [metric for metric in part.metrics if not self._has(metric)],
-            {key: value for key, value in part.params.items() if self._params.get(key) != value},
-            {key: value for key, value in part.tags.items() if self._tags.get(key) != value},
-        )
+        self.send_figures([part])
         self._log_datasets(part.datasets)
         self._log_files(part.files)
         if part.end is not None and part.end != self._end:
@@ -79,6 +78,21 @@ class MlflowRun:
                 self._client.set_terminated(self.id, status, time)
             elif status != self._end[0]:
                 self._client.update_run(self.id, status)  # it was taken for killed
+            self._end = part.end
+
+    def send_figures(self, parts: Sequence[Part]) -> None:
+        """Sends what the run lacks of the metrics, parameters and tags of parts, in few calls."""
+        metrics = {point: None for part in parts for point in part.metrics if not self._has(point)}
+        params = {key: value for part in parts for key, value in part.params.items()}
+        tags = {key: value for part in parts for key, value in part.tags.items()}
+        self.log(
+            list(metrics),
+            {key: value for key, value in params.items() if self._params.get(key) != value},
+            {key: value for key, value in tags.items() if self._tags.get(key) != value},
+        )
+        self._params, self._tags = {**self._params, **params}, {**self._tags, **tags}
+        self._metrics = {**self._metrics, **{point.name: point.value for point in metrics}}
+        self._epochs |= {point.step for point in metrics if point.step}
 
     def log(
         self, points: Sequence[Point], params: Mapping[str, str] = {}, tags: Mapping[str, str] = {}

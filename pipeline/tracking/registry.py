@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ CHAMPION = "champion"  # the alias
 MODEL = "rnnpipe.model"  # the tag that holds the ModelId: weights-decoding
 DIGEST = "rnnpipe.digest"  # the tag that holds the digest of its files
 SAVED_MODEL = Path("artifacts", "model")  # where MLflow keeps the SavedModel in its own model
+_saving = threading.Lock()  # two threads at it leave a module of MLflow's in sys.modules
 _PYFUNC = Path(components.export.__file__).with_name("pyfunc_model.py")
 _LIBRARIES = ("tensorflow", "tensorflow-text", "numpy", "pandas")
 
@@ -85,17 +87,18 @@ def save_pyfunc(directory: Path, saved_model: Path, example: str) -> None:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    mlflow.pyfunc.save_model(
-        directory,
-        python_model=str(_PYFUNC),
-        artifacts={"saved_model": str(saved_model)},
-        signature=ModelSignature(
-            inputs=Schema([ColSpec("string", "text")]),
-            outputs=Schema([ColSpec("string", "prediction"), ColSpec("double", "score")]),
-        ),
-        input_example=pd.DataFrame({"text": [example]}),
-        pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in _LIBRARIES],
-    )
+    with _saving:
+        mlflow.pyfunc.save_model(
+            directory,
+            python_model=str(_PYFUNC),
+            artifacts={"saved_model": str(saved_model)},
+            signature=ModelSignature(
+                inputs=Schema([ColSpec("string", "text")]),
+                outputs=Schema([ColSpec("string", "prediction"), ColSpec("double", "score")]),
+            ),
+            input_example=pd.DataFrame({"text": [example]}),
+            pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in _LIBRARIES],
+        )
 
 
 def log_model(

@@ -30,6 +30,11 @@ def track(run: RunFacts, timeout: float = 600.0) -> list[str]:
     settings = record.config["tracking"]
     if record.status == "running" or is_beating(folder.heartbeat):
         raise UserError(f"{record.id} is still running; it sends by itself what is missing.")
+    if record.goes_on and record.job:
+        raise UserError(
+            f"{record.id} was left to its engine, as the job {record.job.name}; give the command that "
+            "started it again: it attaches, and sends what is missing."
+        )
     if not settings["enabled"]:
         raise UserError(f"{record.id} has tracking.enabled: false in its configuration; nothing to send.")
     if not files.exists(folder.card):  # its launcher was killed

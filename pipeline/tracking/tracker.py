@@ -9,16 +9,19 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from components.redaction import without_password
 from pipeline.run.folder import RunFolder
 from pipeline.run.record import RunRecord
-from pipeline.tracking.contents import Artifacts, Point
 from pipeline.tracking.mirror import Mirror
 from pipeline.tracking.mlflow_client import Failure, failure_of, one_line, quiet_mlflow
+from pipeline.tracking.part import Point
+from pipeline.tracking.stage_parts import Artifacts
 from pipeline.tracking.system_metrics import INTERVAL, SystemMetrics
 
+_NAMED = 8  # of what did not arrive
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds between two syncs, and at most while MLflow fails
 
 
@@ -49,7 +52,7 @@ class Tracker:
             record: the run's, as it is now.
             artifacts: gives those of its nodes.
         """
-        if record.status == "running":  # what changes all the time is not mirrored
+        if record.goes_on:  # what changes all the time is not mirrored
             nodes = {name: replace(node, progress=None) for name, node in record.nodes.items()}
             record = replace(record, seconds=0.0, nodes=nodes)
         before, self._newest = self._newest, (record, artifacts)
@@ -84,7 +87,7 @@ class Tracker:
         if without_password(self._mirror.uri) != self._mirror.uri:
             later += ", with the whole address in MLFLOW_TRACKING_URI, for records hold no password"
         return [
-            f"MLflow at {without_password(self._mirror.uri)} did not get {', '.join(missing)}: {reason}. "
+            f"MLflow at {without_password(self._mirror.uri)} did not get {_listed(missing)}: {reason}. "
             f"The artifacts are complete: {later}."
         ]
 
@@ -107,3 +110,9 @@ class Tracker:
         with contextlib.suppress(Exception):
             sample, now = machine.sample(), round(1000 * time.time())
             self._mirror.log_sample([Point(name, value, now, machine.step) for name, value in sample.items()])
+
+
+def _listed(missing: Sequence[str]) -> str:
+    """What did not arrive, in a line also where a sweep has many trials."""
+    more = len(missing) - _NAMED
+    return ", ".join(missing[:_NAMED]) + (f" and {more} more" if more > 0 else "")

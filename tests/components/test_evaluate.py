@@ -18,6 +18,7 @@ from components import files
 from components.artifacts.evaluation import Evaluation
 from components.artifacts.trained_model import TrainedModel
 from components.errors import UserError
+from components.evaluate import transform
 from components.evaluate.candidates import Exported, Trained
 from components.evaluate.config import EvaluateConfig, Threshold
 from components.evaluate.measured import Measured
@@ -129,14 +130,15 @@ def root(tmp_path):
 def upstream(root):
     """Makes the artifacts that evaluate reads; rows are cut into files of three."""
 
-    def make(rows, task="seq2seq", split="test", longest=64, kept=(), root=root):
+    def make(rows, task="seq2seq", split="test", longest=64, kept=(), root=root, train=()):
         rows = [dict(zip((*FIELDS[task], *kept), row, strict=True)) for row in rows]
         parts = [rows[start : start + 3] for start in range(0, len(rows), 3)]
         lengths = {"fields": {"target": {"splits": {split: {"tokens": {"p95": 60, "max": longest}}}}}}
         labels = sorted({row["label"] for row in rows}) if task == "classification" else None
+        before = {"train": [[row] for row in train]} if train else {}
         train = Work(root, TrainedModel.stage, uuid.uuid4().hex)
         made = (
-            make_examples(root, task, {split: parts}),
+            make_examples(root, task, {split: parts, **before}),
             make_tokens(root, task, {}, labels=labels, statistics=lengths),
             commit(TrainedModel, train, Made((), {})),
         )
@@ -145,14 +147,14 @@ def upstream(root):
     return make
 
 
-def run(inputs, task="seq2seq", config=None, load=Answering, **reported):
+def run(inputs, task="seq2seq", config=None, load=Answering, kept=(), **reported):
     """Runs the stage; returns its artifact and the events."""
     events = []
     Answering.loads, Answering.batches[:] = 0, []
     config = config or EvaluateConfig(batch_size=2)
 
     def make(work):
-        return Evaluate(config, DecodeConfig(), task, work, Candidate(load))
+        return Evaluate(config, DecodeConfig(), task, work, Candidate(load), kept=kept)
 
     with listening(events.append):
         artifact = run_stage(make, Evaluation, inputs, inputs["ingest"].root, **reported)
@@ -188,7 +190,15 @@ def test_seq2seq(upstream):
         "4": 0.5,
         "6": 1.0,
     }
-    assert evaluation.summary == {name: metrics[name] for name in ("examples", "metrics", "intervals")}
+    floors = {name: floor["metrics"] for name, floor in metrics["floors"].items()}
+    assert evaluation.summary == {
+        **{name: metrics[name] for name in ("examples", "metrics", "intervals")},
+        "floors": floors,
+    }
+    # Without train the commonest target is that of these examples, of equals the first by the alphabet.
+    assert metrics["floors"]["commonest"]["answer"] == "1"
+    assert metrics["floors"]["commonest"]["of"] == "test"
+    assert (floors["copy"]["exact_match"], floors["commonest"]["exact_match"]) == (2 / 7, 1 / 7)
     assert evaluation.measured().resamples("exact_match", ()).shape == (1000,)
     of_four = evaluation.measured().resamples("exact_match", ("length", "4"))
     assert np.nanmean(of_four) == pytest.approx(0.5, abs=0.1)
@@ -225,8 +235,10 @@ def test_classification_on_validation_where_there_is_no_test(upstream):
     assert sum(bin_["examples"] for bin_ in metrics["calibration"]) == 4
     assert "roc_auc" not in metrics["metrics"]
     assert list(evaluation.summary["metrics"]) == ["accuracy", "macro_f1", "micro_f1", "calibration_error"]
-    (warning,) = [event for event in events if isinstance(event, Warned)]
-    assert "no test split: measured on validation" in warning.message
+    warnings = [event.message for event in events if isinstance(event, Warned)]
+    assert "no test split: measured on validation" in warnings[0]
+    assert warnings[1:] == metrics["warnings"]
+    assert warnings[-1].startswith("the validation split has 4 examples, fewer than 200")
 
 
 class Choosing(Answering):
@@ -242,6 +254,26 @@ class Choosing(Answering):
             "score": tf.constant([max(each, 1 - each) for each in sure]),
             "probabilities": tf.constant([[each, 1 - each] for each in sure]),
         }
+
+
+def test_floors_are_of_the_train_split_and_of_the_same_examples(upstream):
+    """The commonest label of train, which is another one than here, and a model that is fitted to train."""
+    train = [("eins eins", "yes"), ("zwei", "yes"), ("vier", "no")]
+    config = EvaluateConfig(batch_size=2, baseline="tfidf")
+    rows = [("eins", "yes"), ("zwei", "yes"), ("vier", "no"), ("fünf", "no"), ("drei", "no")]
+    evaluation, _ = run(upstream(rows, "classification", train=train), "classification", config, Choosing)
+    report = evaluation.report()
+    assert list(report["floors"]) == list(evaluation.summary["floors"]) == ["majority", "tfidf"]
+    majority, linear = report["floors"].values()
+    assert (majority["answer"], majority["of"]) == ("yes", "train")
+    assert (majority["metrics"]["accuracy"], majority["metrics"]["roc_auc"]) == (2 / 5, 0.5)
+    # It knows vier for a no; words that it does not know leave it at the commonest label.
+    assert linear["metrics"]["accuracy"] in (2 / 5, 3 / 5)
+    assert linear["metrics"]["roc_auc"] > 0.5
+    assert 0 < linear["metrics"]["calibration_error"] < 1
+    assert "calibration_error" not in majority["metrics"]
+    low, high = majority["differences"]["accuracy"]
+    assert -1 <= low <= report["metrics"]["accuracy"] - 2 / 5 <= high <= 1
 
 
 def test_every_column_has_a_picture_of_its_own(upstream):
@@ -315,7 +347,7 @@ def test_another_candidate_reads_the_examples_alone_and_is_not_warned_of(upstrea
 
     def make(work):
         candidate = Candidate(OfBefore, "before", of_trial=False)
-        return Evaluate(EvaluateConfig(), None, "seq2seq", work, candidate)
+        return Evaluate(EvaluateConfig(), None, "seq2seq", work, candidate, floors=False)
 
     with listening(events.append):
         node = {"status": root / "status", "node": "evaluate champion"}
@@ -323,27 +355,30 @@ def test_another_candidate_reads_the_examples_alone_and_is_not_warned_of(upstrea
     assert {type(event) for event in events} == {Progress}
     assert {event.stage for event in events} == {"evaluate champion"}
     assert champion.report()["metrics"]["exact_match"] == 4 / 7
+    assert not {"floors", "warnings"} & {*champion.report(), *champion.summary}
     assert champion.reference.manifest.parts[-3] == "evaluate"
     (status,) = statuses(root / "status")
     assert (status["node"], status["warnings"]) == ("evaluate champion", [])
 
 
-@pytest.mark.parametrize(("count", "drawn"), [(0, []), (2, [1, 2]), (100, [1, 2, 3, 4, 5, 6])])
-def test_the_attention_of_the_first_examples_is_drawn(upstream, count, drawn):
+@pytest.mark.parametrize(("count", "drawn"), [(0, []), (2, [1, 2, "wrong_06"]), (100, [1, 2, 3, 4, 5, 6])])
+def test_the_attention_of_the_first_examples_and_of_wrong_answers_is_drawn(upstream, count, drawn):
     Explaining.asked[:] = []
     config = EvaluateConfig(batch_size=2, attention_maps=count)
     evaluation, _ = run(upstream(ROWS), config=config, load=Explaining)
-    assert sorted(Explaining.asked) == sorted(source for source, _ in ROWS[:count])
+    wrong = ["neun", "elf"] if count == 2 else []  # the others are among the first ones
+    assert sorted(Explaining.asked) == sorted([*wrong, *(source for source, _ in ROWS[:count])])
     maps = {name: path for name, path in evaluation.plots() if name.startswith("attention_")}
     assert list(maps) == [
-        f"attention_{number:02}.png" for number in drawn
+        f"attention_{number:02}.png" if isinstance(number, int) else f"attention_{number}.png"
+        for number in drawn
     ]  # the seventh answer has no tokens
     assert all(matplotlib.image.imread(path).size for path in maps.values())
 
 
 def test_targets_longer_than_any_answer_are_told(upstream):
     _, events = run(upstream(ROWS, longest=65))
-    assert [event.message for event in events if isinstance(event, Warned)] == [
+    assert [event.message for event in events if isinstance(event, Warned)][:1] == [
         "targets of test have up to 65 tokens (95 % have at most 60), but answers end after 64: "
         "raise decode.max_decoding_length"
     ]
@@ -370,6 +405,19 @@ def test_a_failure_is_reported(upstream, root):
     (status,) = statuses(root / "status")
     assert status["error"] == "no such model"
     assert "refusing" in status["traceback"]
+
+
+class Hungry(Answering):
+    """Takes memory that no machine has, and so raises TensorFlow's own error."""
+
+    def __call__(self, texts):
+        return {"prediction": tf.zeros([2**44])}
+
+
+def test_answers_that_do_not_fit_into_memory_name_the_batch_size(upstream):
+    expected = r"out of memory with evaluate\.batch_size 2 .*OOM.* to 1, or lower decode\.beam_size"
+    with pytest.raises(UserError, match=expected):
+        run(upstream(ROWS), load=Hungry)
 
 
 def test_without_anything_to_measure_on(upstream):
@@ -412,7 +460,9 @@ def test_two_attempts_at_a_part_do_not_disturb_each_other(upstream, root, monkey
     once, _ = run(inputs, load=Explaining)
     par_do = beam.ParDo
     monkeypatch.setattr(
-        beam, "ParDo", lambda fn, *sides: par_do(Twice(fn) if isinstance(fn, Predict) else fn, *sides)
+        beam,
+        "ParDo",
+        lambda fn, *sides, **named: par_do(Twice(fn) if isinstance(fn, Predict) else fn, *sides, **named),
     )
     twice, _ = run(inputs, load=Explaining)
     written = [files.entries(each.reference.manifest.parent) for each in (once, twice)]
@@ -537,3 +587,44 @@ def _check_length_error(upstream):
     assert (shown("length_error", 0.25), title("length_error")) == ("25.0%", "error of the length")
     with pytest.raises(ValueError, match="bless has max 12 for length_error, expected a number from 0 to 9"):
         EvaluateConfig(bless={"length_error": Threshold(max=12.0)})
+
+
+class Attending(Answering):
+    """Answers labels, and says that it looked at the last character alone."""
+
+    looks = True
+
+    def looked_at(self, text):
+        return list(text), [0.0] * (len(text) - 1) + [1.0]
+
+    def unknown_shares(self, texts):
+        return np.asarray([0.5] * len(texts))
+
+
+def test_wrong_labels_come_with_confusions_and_what_the_model_looked_at(upstream):
+    rows = [("drei", "3"), ("eins", "1"), ("neun", "9"), ("zwei\u2028x", "2")]
+    config = EvaluateConfig(batch_size=2, slices=["unknown"])
+    evaluation, _ = run(upstream(rows, "classification"), "classification", config, Attending)
+    report = evaluation.report()
+    assert [(cell["expected"], cell["predicted"]) for cell in report["confused"]] == [("9", "99"), ("1", "7")]
+    assert [answer["input"] for answer in report["confused"][1]["answers"]] == ["eins"]
+    assert sorted((row["example"], "".join(row["tokens"])) for row in report["attended"]) == [
+        (2, "eins"),
+        (3, "neun"),
+    ]
+    assert all(row["weights"] == [0.0, 0.0, 0.0, 1.0] for row in report["attended"])
+    assert {name: part["examples"] for name, part in report["slices"]["unknown"].items()} == {"over 20 %": 4}
+    assert report["worst_slices"] == {"metric": "accuracy", "looked_at": 0, "slices": []}
+
+
+def test_the_worst_slices_are_looked_for_by_kept_columns_with_few_values(upstream, monkeypatch):
+    monkeypatch.setattr(transform, "_MOST_VALUES", 2)
+    rows = [("drei", "3", str(number), "ab"[number % 2]) for number in range(90)]
+    inputs = upstream(rows, "classification", kept=["id", "side"])
+    evaluation, _ = run(inputs, "classification", EvaluateConfig(batch_size=9), kept=["id", "side"])
+    assert [row["columns"] for row in evaluation.predictions()][:2] == [
+        {"id": "0", "side": "a"},
+        {"id": "1", "side": "b"},
+    ]
+    # The two sides; length, label and unknown tokens are the same everywhere, and ids tell records apart.
+    assert evaluation.report()["worst_slices"]["looked_at"] == 2

@@ -30,7 +30,11 @@ def compiled(learning_rate=1.0, **pooling):
     model = make(**pooling)
     optimizer = {"type": "sgd", "learning_rate": learning_rate}
     compile_model(
-        model, TrainConfig.model_validate({"optimizer": optimizer, "global_clipnorm": None}), steps=1
+        model,
+        TrainConfig.model_validate(
+            {"optimizer": optimizer, "global_clipnorm": None, "learning_rate_schedule": "constant"}
+        ),
+        steps=1,
     )
     return model
 
@@ -146,7 +150,11 @@ def test_it_learns_which_step_matters(estimator):
     }
     model = build_model(ModelConfig.model_validate(config), "classification", {"text": 7, "label": 3})
     optimizer = {"type": "adam", "learning_rate": 0.03}
-    compile_model(model, TrainConfig.model_validate({"optimizer": optimizer}), steps=1)
+    compile_model(
+        model,
+        TrainConfig.model_validate({"optimizer": optimizer, "learning_rate_schedule": "constant"}),
+        steps=1,
+    )
     model.fit(texts, labels, sample_weight=np.ones(512), batch_size=32, epochs=8, verbose=0)
     assert model.evaluate(texts, labels, sample_weight=np.ones(512), verbose=0)[1] > 0.95
 

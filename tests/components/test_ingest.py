@@ -19,7 +19,7 @@ from components import files
 from components.artifacts.artifact import local_file
 from components.artifacts.examples import Examples
 from components.errors import UserError
-from components.ingest import parts, transform
+from components.ingest import locate, parts, transform
 from components.ingest.config import IngestConfig
 from components.ingest.sources import find_sources
 from components.ingest.transform import Ingest
@@ -286,13 +286,14 @@ def test_statistics_warnings_and_events(folder):
         "There are no validation examples",
         "Texts of test that are also in train",
         "Labels of test that do not occur in train",
+        "Texts of train that have several labels",
     ]
     assert [event.message for event in events if isinstance(event, Warned)] == made["warnings"]
-    assert events[-4] == Progress("ingest", 7, 7, "records")
+    assert events[-5] == Progress("ingest", 7, 7, "records")
 
 
 def test_progress_is_told_now_and_then(folder, monkeypatch):
-    monkeypatch.setattr(transform, "_CHUNK", 100)
+    monkeypatch.setattr(transform, "CHUNK", 100)
     Path("a.tsv").write_text("text\tlabel\n" + "".join(f"text {number}\tx\n" for number in range(1000)))
     events = []
     with listening(events.append):
@@ -302,6 +303,17 @@ def test_progress_is_told_now_and_then(folder, monkeypatch):
     assert told[-1] == Progress("ingest", 1000, 1000, "records")
     assert len(told) < 8
     assert made.statistics()["splits"]["train"]["duplicates"] == 0
+
+
+def test_progress_is_also_told_before_the_examples_are_cut(folder, monkeypatch):
+    monkeypatch.setattr(locate, "CHUNK", 100)
+    Path("a.tsv").write_text("text\tlabel\n" + "".join(f"text {number}\tx\n" for number in range(1000)))
+    events = []
+    with listening(events.append):
+        ingest({"files": "a.tsv", "split": "stratified"})
+    told = [event for event in events if isinstance(event, Progress)]
+    assert told[0] == Progress("ingest", 100, None, "records located")
+    assert told[-1] == Progress("ingest", 1000, 1000, "records")
 
 
 def test_workers_report_what_they_do(folder):

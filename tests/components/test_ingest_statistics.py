@@ -1,20 +1,21 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.ingest.config import IngestConfig
-from components.ingest.parts import Part, Rejections
-from components.ingest.splits import choose, hash64, held_out
-from components.ingest.statistics import (
+from components.ingest.duplicates import (
     FINGERPRINT,
     Duplicates,
     find_duplicates,
-    make_statistics,
     merge_duplicates,
     partition,
 )
+from components.ingest.parts import Part, Rejections
+from components.ingest.splits import choose, hash64, held_out
+from components.ingest.statistics import make_statistics
 from components.strict import SPLITS
 
 TEXTS = st.text(max_size=30)
@@ -37,10 +38,12 @@ def statistics(parts, rejected=(), duplicates=None):
 
 
 def duplicates_of(rows, chunk=3):
-    fingerprints = np.array(rows, FINGERPRINT)
+    fingerprints = np.array(
+        [(row[0], *row) for row in rows], FINGERPRINT
+    )  # nothing is near but what is equal
     by_partition = {}
     for start in range(0, len(rows), chunk):
-        for number, part in partition(fingerprints[start : start + chunk]):
+        for number, part in partition(fingerprints[start : start + chunk], "near"):
             by_partition.setdefault(number, []).append(part)
     return merge_duplicates(map(find_duplicates, by_partition.values()))
 
@@ -149,6 +152,33 @@ def test_shared_texts_are_reported_with_places():
         "Texts of test that are also in train: 1 (such as test.tsv:2 and train.tsv:17). "
         "What is measured on test will look better than it is." in made["warnings"]
     )
+
+
+@pytest.mark.parametrize(
+    ("labels", "numbers"),
+    [
+        ([str(year) for year in range(18, 90)], True),
+        ([f"{cents / 100:.2f}" for cents in range(0, 400, 25)], True),
+        (["1,5", *(str(number) for number in range(20))], True),
+        (["-3.2e4", *(f"+{number}" for number in range(7, 40, 3))], True),
+        ([str(number) for number in range(44)], False),  # the numbers of classes
+        ([str(number) for number in range(1, 21)], False),
+        (["0", "1"], False),
+        (["1", "2", "3", "4", "5"], False),
+        ([str(number / 2) for number in range(1, 11)], False),  # half stars
+        ([str(number) for number in range(11)], False),
+        ([*(str(number) for number in range(18, 90)), "unknown"], False),
+        ([f"{hour}:00" for hour in range(24)], False),
+    ],
+)
+def test_labels_that_are_numbers(labels, numbers):
+    others = [part("test", [1], labels[:1]), part("validation", [1], labels[:1])]
+    made = statistics([part("train", [1] * len(labels) * 3, labels * 3), *others])
+    found = [warning for warning in made["warnings"] if "look like numbers" in warning]
+    assert bool(found) == numbers
+    if numbers:
+        assert f"({len(labels)} different ones, such as " in found[0]
+        assert found[0].endswith("regression is not offered, they are treated as classes.")
 
 
 def test_warnings():

@@ -137,7 +137,11 @@ def test_an_error_in_a_users_module_names_the_metric(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"name": "a b"}, "argument `name`, expected letters, digits and underscores, got 'a b'"),
+        (
+            {"name": "a b"},
+            "argument `name`, expected letters, digits and underscores, and not 'on', got 'a b'",
+        ),
+        ({"name": "on"}, "argument `name`, .* and not 'on', got 'on'"),
         ({"tasks": ()}, r"argument `tasks`, expected some of classification, seq2seq, got \(\)"),
         ({"tasks": ("tagging",)}, "argument `tasks`"),
     ],
@@ -182,6 +186,10 @@ def test_what_is_shown_imports_nothing(tmp_path, monkeypatch):
             "bless has max -1 for word_error_rate, expected a number from 0 to",
         ),
         ("accuracy", {"slices": {"length": {"min": 50.0}}}, "bless has min 50 for accuracy"),
+        ("accuracy", {"min": 85.0}, "range; accuracy is a fraction: 85 % is written 0.85"),
+        ("macro_f1", {"max": 7.5}, "range; macro_f1 is a fraction: 7.5 % is written 0.075"),
+        ("accuracy", {"max": 101.0}, r"from 0 to 1, the metric's range \["),
+        ("bleu", {"min": 120.0}, r"from 0 to 100, the metric's range \["),
     ],
 )
 def test_a_bound_that_no_model_could_meet(metric, bound, message):

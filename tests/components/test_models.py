@@ -4,7 +4,7 @@ import pytest
 
 from components.models import encoders
 from components.models.build import build_model
-from components.models.config import ModelConfig, readout_problem
+from components.models.config import EmbeddingsConfig, ModelConfig, readout_problem
 from components.models.decode import DecodeConfig
 from components.models.pooling import pool
 from components.train.config import TrainConfig
@@ -180,7 +180,7 @@ def test_gated_layers_take_their_activations():
 
 def test_embeddings_can_stay_as_drawn():
     for trained in (True, False):
-        fixed = config().model_copy(update={"train_embeddings": trained})
+        fixed = config().model_copy(update={"embeddings": EmbeddingsConfig(trainable=trained)})
         model = build_model(fixed, "classification", SIZES)
         assert any("embedding" in weight.path for weight in model.trainable_weights) is trained
 

@@ -241,3 +241,38 @@ def test_what_a_prefix_lacks_is_said_in_the_tokenizers_units():
 def test_settings_that_cannot_be_meant(decode, message):
     with pytest.raises(ValidationError, match=message):
         DecodeConfig(**decode)
+
+
+@pytest.mark.parametrize("pooling", ["attention", {"type": "hard_attention"}])
+def test_a_classifier_with_attention_says_what_it_looked_at(pooling):
+    config = {"embedding_size": 4, "encoder": {"type": "gru", "units": 6}, "pooling": pooling}
+    sizes = {"text": tokenizer().vocabulary_size, "label": 2}
+    model = build_model(ModelConfig.model_validate(config), "classification", sizes)
+    classifying = Predictor("classification", model, {"text": tokenizer()}, ["x", "y"], None)
+    assert classifying.looks
+    tokens, weights = classifying.looked_at("é東 h")
+    assert tokens == list("é東 h")
+    assert sum(weights) == pytest.approx(1, abs=1e-5)
+    embedded = model.embedding(classifying._read(tf.constant(["é東 h"])))
+    outputs = model.encoder(embedded)[0].numpy()[0]
+    pooled = model.features(classifying._read(tf.constant(["é東 h"]))).numpy()[0]
+    np.testing.assert_allclose(np.asarray(weights) @ outputs, pooled, rtol=1e-4, atol=1e-5)
+    assert classifying.looked_at("") == ([], [])
+    np.testing.assert_allclose(classifying.unknown_shares(["abc", "", "aZcZ", "ZZ"]), [0, 0, 0.5, 1])
+
+
+@pytest.mark.parametrize(
+    ("encoder", "pooling"),
+    [
+        ({"type": "gru", "units": 6}, "max"),
+        ({"type": "cnn_lstm", "units": 6, "filters": 3, "pool_size": 2}, "attention"),
+    ],
+)
+def test_without_a_weight_for_every_token_there_is_nothing_to_look_at(encoder, pooling):
+    config = {"embedding_size": 4, "encoder": encoder, "pooling": pooling}
+    sizes = {"text": tokenizer().vocabulary_size, "label": 2}
+    model = build_model(ModelConfig.model_validate(config), "classification", sizes)
+    classifying = Predictor("classification", model, {"text": tokenizer()}, ["x", "y"], None)
+    assert not classifying.looks
+    with pytest.raises(ValueError, match="no attention pooling over its tokens"):
+        classifying.looked_at("abc")

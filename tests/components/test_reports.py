@@ -2,6 +2,8 @@
 
 import json
 import threading
+from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
@@ -119,3 +121,18 @@ def test_attempts_at_the_same_node_in_one_process_share_its_status(work):
     status = status_of(node)
     assert [epoch["epoch"] for epoch in status["history"]] == [1, 2]
     assert status["epochs"] == 2
+
+
+def test_long_work_is_reported_less_often(work, monkeypatch):
+    now, puts = [1000.0], []
+    monkeypatch.setattr(reports, "_SECONDS", 2.0)
+    monkeypatch.setattr(reports, "time", SimpleNamespace(time=lambda: now[0]))
+    monkeypatch.setattr(files, "write", lambda place, data: puts.append(now[0]))
+    with work("train").attempt("fit"):
+        for _ in range(4000):
+            now[0] += 1.0
+            emit(Progress("train", 1, 10))
+    pauses = [after - before for before, after in pairwise(puts)]
+    assert set(pauses[:40]) == {2.0}
+    assert max(pauses) == pauses[-1] == 30.0
+    assert pauses == sorted(pauses)

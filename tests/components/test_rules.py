@@ -53,6 +53,35 @@ def test_thresholds(bless, blessed, reasons):
     assert (verdict.blessed, verdict.reasons) == (blessed, reasons)
 
 
+@pytest.mark.parametrize(
+    ("bless", "split", "blessed", "first"),
+    [
+        ({"exact_match": {"min": 0.97}}, "test", True, "exact_match 0.9712 >= 0.97 (min)"),
+        ({"exact_match": {"min": 0.97}}, "validation", False, "there is no test split: what is measured on"),
+        ({"exact_match": {"min": 0.98}}, "validation", False, "there is no test split: what is measured on"),
+        ({"exact_match": {"min": 0.97}, "on": "validation"}, "validation", True, "exact_match 0.9712"),
+        (
+            {"exact_match": {"min": 0.98}, "on": "validation"},
+            "validation",
+            False,
+            "exact_match 0.9712 < 0.98",
+        ),
+        ({"exact_match": {"min": 0.97}, "on": "validation"}, "test", True, "exact_match 0.9712"),
+        ({"on": "validation"}, "validation", False, NONE[0]),
+        ("always", "validation", True, "bless: always"),
+    ],
+)
+def test_bounds_are_held_against_a_test_split_unless_it_is_said_otherwise(bless, split, blessed, first):
+    model = Measured({**PLAIN.report, "split": split}, {})
+    verdict = apply_rules(EvaluateConfig.model_validate({"bless": bless}), model)
+    assert verdict.blessed == blessed
+    assert verdict.reasons[0].startswith(first)
+    if first.startswith("there"):
+        assert "set `on: validation` in `evaluate.bless`" in verdict.reasons[0]
+        assert (verdict.rules[0].kind, verdict.rules[0].met) == ("split", False)
+        assert verdict.reasons[1].startswith("exact_match 0.9712")  # it is said all the same
+
+
 def measured(right, total=400, slices=(), metric="exact_match", seed=0):
     """A model with so many right answers, its metric measured as ever; slices are (name, right, total)."""
     combiner = Measure([metric], 1000)

@@ -229,6 +229,27 @@ def test_follows_ingest_part_by_part(tmp_path, monkeypatch):
             assert [row["target"] for row in read(tokens, name)] == target.tokenize(texts).to_list()
 
 
+def test_what_lists_all_parts_is_not_read_again_for_every_part(tmp_path, monkeypatch):
+    lines = "".join(f"{i} + {i}\t{2 * i}\n" for i in range(400))
+    (tmp_path / "pairs.tsv").write_text(f"source\ttarget\n{lines}")
+    config = IngestConfig(files=str(tmp_path / "pairs.tsv"))
+    sources, load, parts, reads = find_sources(config, "seq2seq"), Examples.load, [], []
+    for size in (4000, 500):
+        monkeypatch.setattr(ingest_parts, "PART_BYTES", size)
+        root = tmp_path / str(size)
+        examples = run_stage(lambda work: Ingest(config, "seq2seq", sources, work), Examples, {}, root)
+        parts.append(len(examples.parts_of("train")))
+        loaded = []
+        monkeypatch.setattr(
+            Examples, "load", lambda reference, loaded=loaded: loaded.append(1) or load(reference)
+        )
+        run_stage(lambda work: Tokenize(WORDS, "seq2seq", work), Tokens, {"ingest": examples.reference}, root)
+        monkeypatch.setattr(Examples, "load", load)
+        reads.append(len(loaded))
+    assert parts[0] < parts[1]
+    assert reads[0] == reads[1] < parts[1]
+
+
 def test_batches_of_tokens(tmp_path):
     rows = [(list(range(number % 5)), number) for number in range(5000)]
     tokens = make_tokens(tmp_path, "classification", {"train": [rows]})

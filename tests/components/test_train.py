@@ -59,7 +59,7 @@ def test_label_smoothing_by_hand():
         for expected in (expected, np.eye(5)[targets])
     )
     np.testing.assert_allclose(loss(targets, logits, weights), smoothed, rtol=1e-5)
-    with loss.unsmoothed():
+    with loss.plain():
         np.testing.assert_allclose(loss(targets, logits, weights), plain, rtol=1e-5)
     np.testing.assert_allclose(loss(targets, logits, weights), smoothed, rtol=1e-5)
     np.testing.assert_allclose(CrossEntropy()(targets, logits, weights), plain, rtol=1e-5)

@@ -18,7 +18,7 @@ from components.models.config import ModelConfig
 from components.reports import EpochFinished, Progress, Warned, listening
 from components.train.config import TrainConfig
 from components.train.readout import SumRidge
-from components.train.transform import Train, Trial
+from components.train.transform import Train, Trial, train_here
 from components.work import Work
 
 RIDGES = [1e-3, 1e-1, 10.0]
@@ -129,6 +129,30 @@ def test_the_readout_is_the_same_however_the_examples_are_cut(fitted, tmp_path):
     np.testing.assert_allclose(errors[1], errors[0], rtol=1e-6)
 
 
+def test_a_readout_that_is_fitted_as_one_of_many_trials_is_the_same(fitted, tmp_path):
+    artifact, _, model, _ = fitted
+    place = files.resolve(tmp_path / "out")
+    config = TrainConfig(batch_size=32, monitor="accuracy")
+    trial = Trial(
+        config,
+        ModelConfig.model_validate(RESERVOIR),
+        "classification",
+        3,
+        Work(place, "train", "key", place / "status"),
+        measuring=lambda model, inputs: lambda: 0.75,
+        parallel=1,
+    )
+    asked = []
+    made = train_here(trial, {"tokenize": write(tmp_path / "tokens", 5).reference}, None, asked.append)
+    assert made.summary["val_accuracy"] == 0.75
+    assert asked == [8 * (5 * 40 * 40 + 2 * 4096 * 40)]
+    (file,) = (each for each in made.files if each.name == "model.keras")
+    other = keras.models.load_model(local_file(place, file))
+    for weight, same in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(same, weight, atol=1e-5)
+    assert made.summary["ridge"] == artifact.summary["ridge"]
+
+
 def test_equal_fits_give_equal_bytes(fitted, tmp_path):
     artifact, *_ = fitted
     again, *_ = train(write(tmp_path / "tokens"), tmp_path / "out", RESERVOIR)
@@ -201,7 +225,7 @@ def test_ridges_that_are_all_too_small_name_their_key(tmp_path):
 
 @pytest.mark.parametrize(
     "model",
-    [TFIDF, {"encoder": {"type": "echo_state_rnn", "units": 8}, "train_embeddings": False}],
+    [TFIDF, {"encoder": {"type": "echo_state_rnn", "units": 8}, "embeddings": {"trainable": False}}],
     ids=["tfidf", "echo_state_rnn"],
 )
 def test_what_is_fixed_survives_a_killed_training(model, tmp_path):
@@ -223,7 +247,7 @@ def test_trials_of_any_kind_share_a_step_and_each_is_as_if_alone(tmp_path):
     tokens = write(tmp_path / "tokens", 2)
     unigrams = {"encoder": {**TFIDF["encoder"], "ngrams": 1}}
     models = {"train": RESERVOIR, "train 2": TFIDF, "train 3": unigrams}
-    config = TrainConfig(epochs=1, batch_size=32)
+    config = TrainConfig.model_validate({**tiny_training.PLAIN, "epochs": 1, "batch_size": 32})
     trials = {
         name: Trial(
             config,
@@ -249,9 +273,11 @@ def test_trials_of_any_kind_share_a_step_and_each_is_as_if_alone(tmp_path):
 def test_sums_do_not_depend_on_how_they_are_combined(data):
     random = np.random.default_rng(data.draw(st.integers(0, 1000)))
     features, labels = random.normal(3, 2, (60, 4)), np.eye(3)[random.integers(0, 3, 60)]
+    weights = data.draw(st.sampled_from([None, random.uniform(0.1, 9, 60)]))
     cuts = sorted(data.draw(st.lists(st.integers(0, 60), max_size=6)))
     pieces = [
-        (features[start:end], labels[start:end]) for start, end in zip([0, *cuts], [*cuts, 60], strict=True)
+        (features[start:end], labels[start:end], None if weights is None else weights[start:end])
+        for start, end in zip([0, *cuts], [*cuts, 60], strict=True)
     ]
     combine = SumRidge()
     accumulators = [combine.create_accumulator()]
@@ -262,6 +288,28 @@ def test_sums_do_not_depend_on_how_they_are_combined(data):
         accumulators[worker] = combine.add_input(accumulators[worker], pieces[index])
     accumulators = data.draw(st.permutations(accumulators))
     kernel, bias = combine.extract_output(combine.merge_accumulators(accumulators)).solve(0.5)
-    reference = Ridge(alpha=0.5).fit(features, labels)
+    reference = Ridge(alpha=0.5).fit(features, labels, sample_weight=weights)
     np.testing.assert_allclose(kernel, reference.coef_.T, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(bias, reference.intercept_, rtol=1e-9, atol=1e-12)
+
+
+def test_a_weighted_readout_equals_scikit_learns_and_is_chosen_without_weights(fitted, tmp_path):
+    weights = {"no": 0.5, "yes": 4.0}
+    tokens = write(tmp_path / "tokens", 3)
+    artifact = tiny_training.train(tokens, tmp_path / "out", model=RESERVOIR, class_weight=weights, epochs=1)
+    model, history = keras.models.load_model(artifact.model_file()), artifact.history()
+    rows, watched = list(examples(120, seed=len("train"))), list(examples(40, seed=len("validation")))
+    features, watched_features = (np.float64(model.features(pad(some))) for some in (rows, watched))
+    labels, watched_labels = (np.array([label for _, label in some]) for some in (rows, watched))
+    fits, errors = [], []
+    for ridge in RIDGES:
+        counted = np.array([0.5, 4.0])[labels]
+        fits.append(Ridge(alpha=ridge).fit(features, np.eye(2)[labels], sample_weight=counted))
+        errors.append(np.mean((fits[-1].predict(watched_features) - np.eye(2)[watched_labels]) ** 2))
+    np.testing.assert_allclose([entry["squared_error"] for entry in history["alphas"]], errors, rtol=1e-4)
+    kernel, bias = model.readout.get_weights()
+    reference = fits[int(np.argmin(errors))]
+    np.testing.assert_allclose(kernel, reference.coef_.T, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(bias, reference.intercept_, rtol=1e-3, atol=1e-4)
+    _, _, unweighted, _ = fitted
+    assert np.abs(kernel - unweighted.readout.get_weights()[0]).max() > 1e-2

@@ -20,6 +20,7 @@ from tiny_training import (
 
 from components import files
 from components.reports import EpochFinished, Warned, listening
+from components.train import loop
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +88,39 @@ def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(tokens, pairs
 def test_more_epochs_go_on_after_the_last_one(tokens, whole, tmp_path):
     trainer(tokens, tmp_path, epochs=2).fit()
     longer = trainer(tokens, tmp_path, attempt="b", epochs=4)
-    history, epochs, _ = fit(longer)
+    history, epochs, said = fit(longer)
     assert epochs == [3, 4]
+    assert said == []  # nothing was interrupted
     assert without_times(history) == without_times(whole[1])
     assert_same_weights(whole[0].model, longer.model)
+
+
+def test_stops_on_the_way_are_no_interruptions(tokens, whole, tmp_path):
+    said = []
+    for attempt, stop in (("a", 1), ("b", 2)):
+        said += fit(trainer(tokens, tmp_path, attempt=attempt, epochs=4, stop=stop))[2]
+    with listening(kill_after(3)), pytest.raises(KilledError):
+        trainer(tokens, tmp_path, attempt="c", epochs=4).fit()
+    assert said == []
+    last = trainer(tokens, tmp_path, attempt="d", epochs=4)
+    assert fit(last)[1:] == ([4], ["going on after epoch 3 of an earlier run"])
+    assert_same_weights(whole[0].model, last.model)
+
+
+def test_another_number_of_threads_is_told_and_noted(tokens, tmp_path, monkeypatch):
+    count = loop.threads()["intra_op"]
+    first = trainer(tokens, tmp_path, epochs=1)
+    first.fit()
+    assert first.earlier_threads == []
+    monkeypatch.setattr(loop, "threads", lambda: {"intra_op": count + 1})
+    for attempt, epochs in (("b", 2), ("c", 3)):  # every later attempt still knows it
+        longer = trainer(tokens, tmp_path, attempt=attempt, epochs=epochs)
+        (said,) = fit(longer)[2]
+        assert said == (
+            f"an earlier attempt had {count} threads within operations, this one has {count + 1}: the last "
+            "bits of the weights may differ from those of a training with one count"
+        )
+        assert longer.earlier_threads == [count]
 
 
 def test_fewer_epochs_take_nothing_of_later_ones(tokens, tmp_path):

@@ -6,7 +6,7 @@ from typing import get_args
 import keras
 import numpy as np
 import pytest
-from tiny_training import data, make_texts, trainer
+from tiny_training import PLAIN, data, make_texts, trainer
 
 from components.models.build import build_model
 from components.models.config import ModelConfig
@@ -71,7 +71,9 @@ def test_a_step_is_the_one_of_keras(tokens, kind):
     ours, theirs = (build_model(DENSE, "classification", {"text": 10, "label": 2}) for _ in range(2))
     theirs.set_weights(ours.get_weights())
     start = ours.get_weights()
-    config = TrainConfig.model_validate({"optimizer": {"type": kind, **settings}, "global_clipnorm": 0.5})
+    config = TrainConfig.model_validate(
+        {**PLAIN, "optimizer": {"type": kind, **settings}, "global_clipnorm": 0.5}
+    )
     compile_model(ours, config, steps=10)
     optimizer = CLASSES[kind](**settings, global_clipnorm=0.5)
     optimizer.exclude_from_weight_decay(var_names=["bias"])

@@ -17,6 +17,7 @@ from stage_runner import run_on_nothing, run_transform
 from tiny_training import (
     HARD,
     MODEL,
+    PLAIN,
     TrainOne,
     assert_same_weights,
     kill_after,
@@ -34,6 +35,7 @@ from components.models.build import build_model
 from components.reports import EpochFinished, Progress, Warned, listening
 from components.train import transform
 from components.train.config import TrainConfig
+from components.train.devices import device_facts
 from components.train.transform import Train, Trial
 from components.work import Work
 
@@ -64,7 +66,13 @@ def work_on(tokens, root, lineage=""):
 
 def fit(tokens, work, epochs=2):
     """Runs the stage, without a manifest."""
-    stage = TrainOne(TrainConfig(epochs=epochs, batch_size=32), MODEL, "classification", 3, work)
+    stage = TrainOne(
+        TrainConfig.model_validate({**PLAIN, "epochs": epochs, "batch_size": 32}),
+        MODEL,
+        "classification",
+        3,
+        work,
+    )
     (made,) = run_transform(stage, [{"tokenize": tokens.reference}])
     return made
 
@@ -86,6 +94,7 @@ def test_the_stage_makes_model_history_pictures_and_checkpoint(trained, tokens):
         "kept_step": 16,
         "parameters": artifact.summary["parameters"],
         "weights": artifact.summary["weights"],
+        **device_facts(),
         **{name: last[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
     }
     finished = [event for event in events if isinstance(event, EpochFinished)]
@@ -120,7 +129,7 @@ def test_trials_are_elements_of_one_step_and_each_is_as_if_alone(trained, tokens
     trials, alone = {}, {}
     for name, seed, epochs in (("train", 3, 2), ("train 2", 4, 1), ("train 3", 3, 2)):
         work = Work(root, "train", f"key of {name}", root / "status" / name, node=name)
-        config = TrainConfig(epochs=epochs, batch_size=32)
+        config = TrainConfig.model_validate({**PLAIN, "epochs": epochs, "batch_size": 32})
         trials[name] = Trial(config, MODEL, "classification", seed, work)
         alone[name] = train(tokens, tmp_path / name, seed=seed, epochs=epochs)
     events = []

@@ -38,7 +38,7 @@ CLASSIFIERS = {
     "regression, pooled": {"encoder": {"type": "tfidf", "num_layers": 0}, "pooling": "attention"},
     "attention": {"encoder": {"type": "lstm", "units": 5}, "pooling": "attention"},
     "hard": {"encoder": {"type": "gru", "units": 5}, "pooling": {"type": "hard_attention"}},
-    "fixed": {"encoder": {"type": "gru", "units": 5}, "train_embeddings": False},
+    "fixed": {"encoder": {"type": "gru", "units": 5}, "embeddings": {"trainable": False}},
 }
 SEQ2SEQ = {
     **{name: {**BASE, **changes} for name, changes in OPTIONS.items()},
@@ -307,7 +307,7 @@ def test_a_fixed_reservoir_stays_the_earlier_one(tmp_path):
     network = {
         "embedding_size": 4,
         "encoder": {"type": "echo_state_rnn", "units": 12},
-        "train_embeddings": False,
+        "embeddings": {"trainable": False},
     }
     tokens = make_texts(tmp_path, OLD_LETTERS, ["one", "two"])
     earlier = train(tokens, tmp_path, network=network, epochs=1)
@@ -378,7 +378,7 @@ def test_networks_that_differ(ours, theirs, said, monkeypatch):
             {
                 **NETWORK,
                 "dropout": 0.5,
-                "train_embeddings": False,
+                "embeddings": {"trainable": False},
                 "encoder": {**NETWORK["encoder"], "dropout": 0.1},
             },
             NETWORK,

@@ -38,6 +38,9 @@ HARD = ModelConfig.model_validate(
 )
 
 
+PLAIN = {"learning_rate_schedule": "constant", "optimizer": {"type": "adam"}}
+
+
 class KilledError(Exception):
     pass
 
@@ -94,11 +97,11 @@ def data(tokens, split="train", batch_size=16, buckets=3, task="classification")
     return TokenData(tokens, split, task, batch_size, buckets)
 
 
-def trainer(tokens, folder, seed=3, model=MODEL, attempt="a", measure=None, **settings):
+def trainer(tokens, folder, seed=3, model=MODEL, attempt="a", measure=None, stop=0, **settings):
     """Makes a trainer whose checkpoints are in a folder; `measure` takes the model."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    config = TrainConfig.model_validate({"batch_size": 16, "length_buckets": 3, **settings})
+    config = TrainConfig.model_validate({**PLAIN, "batch_size": 16, "length_buckets": 3, **settings})
     task = "seq2seq" if model.decoder else "classification"
     sizes = {"text": 10, "label": 2, "source": 10, "target": 10}
     place = files.resolve(folder)
@@ -111,6 +114,7 @@ def trainer(tokens, folder, seed=3, model=MODEL, attempt="a", measure=None, **se
         seed,
         Checkpoints(place, place / "checkpoints", attempt),
         partial(measure, model) if measure else None,
+        stop=stop,
     )
 
 
@@ -133,7 +137,7 @@ class TrainOne(beam.PTransform):
 
 def train(tokens, root, key="key", model=MODEL, task="classification", seed=3, **settings) -> TrainedModel:
     """Runs the stage."""
-    config = TrainConfig.model_validate({"batch_size": 32, **settings})
+    config = TrainConfig.model_validate({**PLAIN, "batch_size": 32, **settings})
     return run_stage(
         lambda work: TrainOne(config, ModelConfig.model_validate(model), task, seed, work),
         TrainedModel,
@@ -145,7 +149,7 @@ def train(tokens, root, key="key", model=MODEL, task="classification", seed=3, *
 
 def monitored(tokens, raw, root, model=MODEL, task="classification", seed=3, decode=None, **settings):
     """Runs the stage with a metric of evaluate as monitor."""
-    config = TrainConfig.model_validate({"batch_size": 32, **settings})
+    config = TrainConfig.model_validate({**PLAIN, "batch_size": 32, **settings})
     return run_stage(
         lambda work: TrainOne(config, model, task, seed, work, measuring(config, task, decode)),
         TrainedModel,

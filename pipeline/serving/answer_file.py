@@ -1,0 +1,146 @@
+"""A file of answers: CSV, JSON lines or Parquet, there as a whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from components import files
+from components.errors import UserError
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+class AnswerFile(ABC):
+    """Takes rows in their order."""
+
+    @abstractmethod
+    def write(self, rows: Rows) -> None:
+        """Adds rows; what a row lacks is empty."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends the file."""
+
+
+class _Lines(AnswerFile):
+    def __init__(self, path: Path, texts: Sequence[str], answer: Sequence[str]) -> None:
+        self._columns = (*texts, *answer)
+        self._file: TextIO = path.open("w", encoding="utf-8", newline="")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Json(_Lines):
+    """A JSON object a line, without the columns that it has no value for."""
+
+    def write(self, rows: Rows) -> None:
+        for row in rows:
+            there = {name: row[name] for name in self._columns if name in row}
+            self._file.write(json.dumps(there, ensure_ascii=False) + "\n")
+
+
+class _Csv(_Lines):
+    """With a header line; lists are written as JSON."""
+
+    def __init__(self, path: Path, texts: Sequence[str], answer: Sequence[str]) -> None:
+        super().__init__(path, texts, answer)
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer.writerow(self._columns)
+
+    def write(self, rows: Rows) -> None:
+        for row in rows:
+            self._writer.writerow(_cell(row.get(name)) for name in self._columns)
+
+
+class _Parquet(AnswerFile):
+    """Columns of strings, numbers and lists of them; what is missing is null."""
+
+    def __init__(self, path: Path, texts: Sequence[str], answer: Sequence[str]) -> None:
+        import pyarrow
+        from pyarrow import parquet
+
+        text, number = pyarrow.string(), pyarrow.float64()
+        kinds = {
+            "score": number,
+            "scores": pyarrow.list_(number),
+            "classes": pyarrow.list_(text),
+            "predictions": pyarrow.list_(text),
+            "finished": pyarrow.list_(pyarrow.bool_()),
+            "source_tokens": pyarrow.list_(text),
+            "target_tokens": pyarrow.list_(text),
+            "attention": pyarrow.list_(pyarrow.list_(number)),
+        }
+        fields = [(name, text) for name in texts] + [(name, kinds.get(name, text)) for name in answer]
+        self._schema = pyarrow.schema(fields)
+        self._table = pyarrow.Table
+        self._writer = parquet.ParquetWriter(path, self._schema)
+
+    def write(self, rows: Rows) -> None:
+        self._writer.write_table(self._table.from_pylist(list(rows), self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+_KINDS: dict[str, Callable[[Path, Sequence[str], Sequence[str]], AnswerFile]] = {
+    ".csv": _Csv,
+    ".jsonl": _Json,
+    ".parquet": _Parquet,
+}
+
+
+def check_output(output: str) -> None:
+    """Refuses a name that stands for no kind of file.
+
+    Raises:
+        UserError: if it does not.
+    """
+    if Path(output).suffix.lower() not in _KINDS:
+        raise UserError(
+            f"received --output {output}, expected a name that ends in {', '.join(_KINDS)}, which says how "
+            "it is written"
+        )
+
+
+@contextmanager
+def answer_file(output: str, texts: Sequence[str], answer: Sequence[str]) -> Iterator[AnswerFile]:
+    """Opens a file to be written, which takes its place at the end of the block, if that does not fail.
+
+    Args:
+        output: a path or an address, whose end says how it is written; what is there is replaced.
+        texts: names of the columns of strings.
+        answer: names of the columns that a signature gives.
+    """
+    check_output(output)
+    place = files.resolve(output)
+    folder = files.local(place).parent if files.is_local(place) else Path(tempfile.gettempdir())
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f".rnnpipe-{uuid.uuid4().hex}{place.suffix}"
+    try:
+        file = _KINDS[place.suffix.lower()](aside, texts, answer)
+        try:
+            yield file
+        finally:
+            file.close()
+        if files.is_local(place):
+            os.replace(aside, files.local(place))
+        else:
+            files.upload(aside, place)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value

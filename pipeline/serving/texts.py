@@ -1,0 +1,123 @@
+"""Texts to be answered, from tables or lines as ingest reads them, with the columns that are kept beside."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from components import files
+from components.errors import UserError
+from components.ingest.config import IngestConfig
+from components.ingest.readers import read_records
+from components.ingest.records import Record, to_kept, to_text
+from components.ingest.sources import USUAL, Dialect, Source, find_sources
+from components.strict import FIELDS, Task
+from components.text import printable
+from pipeline.serving.pairs import MAX_CHARACTERS, one_kind
+from pipeline.serving.wording import as_options, in_options
+
+_LINES = (".txt", ".txt.gz")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A record to be answered.
+
+    Args:
+        place: the file and the line of it, for people.
+        text: what the model reads.
+        kept: by column, what stands beside the text.
+        problem: why the record cannot be answered; empty if it can.
+    """
+
+    place: str
+    text: str
+    kept: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+def read_texts(
+    pattern: str,
+    task: Task,
+    column: str | int | None,
+    keep: Sequence[str],
+    size: int,
+    dialect: Dialect = USUAL,
+) -> Iterator[list[Text]]:
+    """Reads texts in batches, in their order. That there are any files is checked at once.
+
+    Args:
+        pattern: a path, a glob or an address; the files of a glob are read by name. Of .txt every line is a
+            text, other files are tables.
+        task: decides what the column is called by default.
+        column: of the texts: its name, or its position in files without a header line.
+        keep: columns that are kept beside the text.
+        size: records of a batch, at most.
+        dialect: how the tables are written.
+
+    Yields:
+        The records, also the bad ones, without holding more than a batch.
+
+    Raises:
+        UserError: if a file is not there, cannot be read, or lacks a column.
+    """
+    name = FIELDS[task][0]
+    columns = {name: name if column is None else column}
+    columns |= {kept: int(kept) if isinstance(column, int) and kept.isdecimal() else kept for kept in keep}
+    if name in keep:  # under its own name it would be taken for the text
+        raise UserError(
+            f"received --keep {name}, expected another column: the text itself is in the answers as `input`"
+        )
+    if pattern.lower().endswith(_LINES):
+        if column is not None or keep:
+            raise UserError(
+                f"received --column or --keep for {pattern}, whose lines are the texts, expected neither. "
+                "Leave them out, or name a table."
+            )
+        sources = _lines(pattern, name, dialect)
+    else:
+        with as_options({name: "--column"}, "--keep"):
+            config = IngestConfig(
+                files=pattern,
+                columns={name: columns[name]},
+                keep={kept: columns[kept] for kept in keep},
+                **dialect._asdict(),
+            )
+            sources = find_sources(config, task)
+    return _batches(sources, columns, name, size)
+
+
+def _lines(pattern: str, name: str, dialect: Dialect) -> list[Source]:
+    places = files.find(pattern)
+    if not places:
+        raise UserError(f"no file matches {pattern!r}. Give the path or glob of at least one file.")
+    return [
+        Source(index, "train", "text", {name: place}, {name: printable(files.relative(place))}, dialect)
+        for index, place in enumerate(places)
+    ]
+
+
+def _batches(
+    sources: Sequence[Source], columns: Mapping[str, str | int], name: str, size: int
+) -> Iterator[list[Text]]:
+    with as_options({name: "--column"}, "--keep"):
+        for source in sources:
+            texts = (
+                _text(source.name(), record, list(columns))
+                for record in read_records(source, one_kind(columns))
+            )
+            while batch := list(itertools.islice(texts, size)):
+                yield batch
+
+
+def _text(file: str, record: Record, names: Sequence[str]) -> Text:
+    place = f"{file}:{record.line}"
+    if record.reason:
+        return Text(place, "", {}, in_options(record.reason, {names[0]: "--column"}, "--keep"))
+    text, problem = to_text(names[0], record.values[0], MAX_CHARACTERS)
+    kept = {
+        name: to_kept(name, value, MAX_CHARACTERS)[0]
+        for name, value in zip(names[1:], record.values[1:], strict=True)
+    }
+    return Text(place, text, kept, problem)

@@ -1,0 +1,184 @@
+"""Files of texts in, files of answers out: in order, with the columns that say which is which."""
+
+import csv
+import io
+import json
+import os
+
+import pyarrow
+import pytest
+import tensorflow as tf
+from called import call
+from pyarrow import parquet
+from rich.console import Console
+
+from components.errors import UserError
+from components.export.saved_model import export_saved_model
+from components.ingest.sources import Dialect
+from pipeline.serving.predict_table import predict_table
+
+ROWS = [("7", "东京 🙂", "x"), ("8", 'say "é";\nok', ""), ("9", "", "y"), ("10", "unspeakable", "z")]
+
+
+def reverse(text):
+    tf.debugging.assert_none_equal(text, "unspeakable", message="cannot say this")
+    characters = tf.strings.unicode_split(text, "UTF-8").to_tensor()
+    length = tf.cast(tf.strings.length(text, "UTF8_CHAR"), tf.float32)
+    return {"prediction": tf.strings.reduce_join(tf.reverse(characters, [1]), axis=1), "score": length}
+
+
+def classify(inputs):
+    text = tf.io.parse_example(inputs, {"text": tf.io.FixedLenFeature([], tf.string)})["text"]
+    rows = tf.shape(text)[0]
+    return {
+        "classes": tf.repeat(tf.constant([["short", "länger"]]), rows, axis=0),
+        "scores": tf.repeat(tf.constant([[0.25, 0.75]]), rows, axis=0),
+    }
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "reverse"
+    export_saved_model({"serving_default": reverse, "classify": classify}, [], str(folder))
+    return str(folder)
+
+
+@pytest.fixture
+def told():
+    return io.StringIO()
+
+
+@pytest.fixture
+def answer(model, told):
+    def run(inputs, *arguments, **options):
+        shown = []
+        predict_table(
+            model, str(inputs), *arguments, **options, console=Console(file=told), show=shown.append
+        )
+        return [json.loads(line) for line in shown]
+
+    return run
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A table as spreadsheets in Europe write it."""
+    path = tmp_path / "in.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, delimiter=";")
+        writer.writerows([("id", "body", "note"), *ROWS])
+    return path
+
+
+EUROPEAN = Dialect(";", True)
+
+
+def test_order_columns_and_errors_are_kept(answer, table, told):
+    found = answer(table, "body", ["id", "note"], dialect=EUROPEAN, batch_size=2)
+    assert [row["id"] for row in found] == [row[0] for row in ROWS]
+    assert found[0] == {"id": "7", "note": "x", "input": "东京 🙂", "prediction": "🙂 京东", "score": 4.0}
+    assert found[1]["prediction"] == 'ko\n;"é" yas'
+    assert found[2]["error"] == "empty text"
+    assert found[3]["error"].startswith("no answer: ")
+    assert "cannot say this" in found[3]["error"]
+    assert "answered 2 of 4 records in" in told.getvalue()
+    assert (
+        f"2 could not be, the first: {os.path.relpath(table)}" in told.getvalue()
+        or "in.csv" in told.getvalue()
+    )
+
+
+@pytest.mark.parametrize("end", ["csv", "jsonl", "parquet"])
+def test_what_is_written_is_what_is_shown(answer, table, tmp_path, end, told):
+    shown = answer(table, "body", ["id"], dialect=EUROPEAN)
+    output = tmp_path / "new" / f"out.{end}"
+    assert answer(table, "body", ["id"], str(output), dialect=EUROPEAN, batch_size=3) == []
+    if end == "jsonl":
+        rows = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+    elif end == "csv":
+        with output.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            row["score"] = float(row["score"]) if row["score"] else ""
+    else:
+        rows = parquet.read_table(output).to_pylist()
+    assert [list(row) for row in rows if end != "jsonl"] == [
+        ["id", "input", "error", "prediction", "score"] for _ in rows if end != "jsonl"
+    ]
+    assert [{name: value for name, value in row.items() if value not in ("", None)} for row in rows] == [
+        {name: value for name, value in row.items() if value not in ("", None)} for row in shown
+    ]
+    assert f"written to {output}" in told.getvalue().replace("\n", "")
+    assert os.listdir(output.parent) == [output.name]
+
+
+@pytest.mark.parametrize("end", ["csv", "parquet"])
+def test_lists_are_written(answer, tmp_path, end):
+    (tmp_path / "in.txt").write_text("a\nb\n", "utf-8")
+    output = tmp_path / f"out.{end}"
+    answer(tmp_path / "in.txt", output=str(output), signature="classify")
+    if end == "csv":
+        with output.open(encoding="utf-8", newline="") as file:
+            scores = [json.loads(row["scores"]) for row in csv.DictReader(file)]
+    else:
+        scores = parquet.read_table(output)["scores"].to_pylist()
+    assert scores == [[0.25, 0.75]] * 2
+
+
+def test_every_format_that_ingest_reads(answer, tmp_path):
+    (tmp_path / "a.tsv").write_text("n\ttext\n1\tone\n", "utf-8")
+    (tmp_path / "b.jsonl").write_text('{"text": "two", "n": 2}\n{"n": 3}\n', "utf-8")
+    parquet.write_table(pyarrow.table({"text": ["three"], "n": [4]}), tmp_path / "c.parquet")
+    (tmp_path / "d.txt").write_bytes(b"\xef\xbb\xbffour\nf\xffve\n")
+    assert [row["prediction"] for row in answer(tmp_path / "a.tsv", keep=["n"])] == ["eno"]
+    two, missing = answer(tmp_path / "b.jsonl", keep=["n"])
+    assert (two["prediction"], two["n"]) == ("owt", "2")
+    assert missing["error"] == "no key 'text'"
+    assert answer(tmp_path / "c.parquet", keep=["n"])[0]["n"] == "4"
+    four, five = answer(tmp_path / "d.txt")
+    assert four["prediction"] == "ruof"
+    assert "UTF-8" in five["error"]
+
+
+def test_positions_where_there_is_no_header(answer, tmp_path):
+    (tmp_path / "a.tsv").write_text("1\tone\n2\ttwo\n", "utf-8")
+    found = answer(tmp_path / "a.tsv", "1", ["0"])
+    assert [(row["0"], row["prediction"]) for row in found] == [("1", "eno"), ("2", "owt")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("text",), "there is no column 'text'.*Give --column "),
+        (("body", ["ID"]), "there is no column 'ID'.* Did you mean 'id'\\? Give --keep id"),
+        (("body", ["id", "id"]), "received --keep id, expected a column that is kept once"),
+        (("body", ["score"]), "received --keep score, .* which the answers have"),
+        (("body", ["id"], "out.xlsx"), "received --output out.xlsx, expected a name that ends in .csv"),
+    ],
+)
+def test_wrong_options_are_told_in_their_own_words(answer, table, arguments, message):
+    with pytest.raises(UserError, match=message) as caught:
+        answer(table, *arguments, dialect=EUROPEAN)
+    assert "ingest" not in str(caught.value)
+
+
+def test_an_output_that_is_read_is_refused(answer, table):
+    before = table.read_bytes()
+    with pytest.raises(UserError, match="which is read; expected another file"):
+        answer(table, "body", [], str(table), dialect=EUROPEAN)
+    assert table.read_bytes() == before
+
+
+def test_nothing_is_left_where_nothing_could_be_answered(answer, tmp_path):
+    (tmp_path / "in.txt").write_text("unspeakable\n", "utf-8")
+    (tmp_path / "out.csv").write_text("from before", "utf-8")
+    with pytest.raises(UserError, match=r"answered none of 1 records; the first: .*in.txt:1: no answer"):
+        answer(tmp_path / "in.txt", output=str(tmp_path / "out.csv"))
+    assert (tmp_path / "out.csv").read_text("utf-8") == "from before"
+    assert sorted(os.listdir(tmp_path)) == ["in.txt", "out.csv"]
+
+
+def test_options_of_a_file_need_one():
+    code, _, error, heavy = call("predict", "serving/dates", "--column", "text")
+    assert (code, heavy) == (1, [])
+    assert "received --column without --input" in error
