@@ -7,16 +7,25 @@ JAX_CACHE := JAX_COMPILATION_CACHE_DIR=$(VENV)/jax-cache JAX_PERSISTENT_CACHE_MI
 	JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 SOURCES := layers components pipeline tests data benchmarks setup.py
 
-.PHONY: run test test-slow test-jax test-jax-fidelity lint bench clean
+.PHONY: run test test-slow test-cluster verify-outside test-jax test-jax-fidelity lint bench clean
 
 run: $(VENV)/installed
 	$(BIN)/rnnpipe run
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not cluster"
 
 test-slow: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2 -m slow $(SLOW_SELECT)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "slow and not cluster" $(SLOW_SELECT)
+
+# An engine, workers and servers on 127.0.0.1, which are built where there is Go; the tests are skipped without it.
+test-cluster: $(VENV)/installed-test $(VENV)/installed-gcp
+	if command -v go > /dev/null; then tests/remote/install.sh; fi
+	$(BIN)/python -m pytest -m cluster tests/cluster
+
+# The real Dataflow and the real TensorFlow Serving, for somebody who has them: docs/dataflow.md.
+verify-outside: $(VENV)/installed $(VENV)/installed-gcp $(VENV)/installed-gcs
+	$(BIN)/python tests/outside/verify.py $(FLAGS)
 
 test-jax: $(VENV)/installed-test $(VENV)/installed-jax
 	KERAS_BACKEND=jax $(JAX_CACHE) $(BIN)/python -m pytest -n 2 --dist loadfile tests/layers $(JAX_SELECT)
@@ -37,6 +46,7 @@ bench: $(VENV)/installed-bench
 	$(BIN)/python benchmarks/beam_expansion.py
 	$(BIN)/python benchmarks/decoding.py
 	$(BIN)/python benchmarks/ingest_tokenize.py
+	$(BIN)/python benchmarks/train_step.py
 
 $(VENV)/installed: setup.py constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

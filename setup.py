@@ -1,4 +1,4 @@
-"""Packaging. Beam ships this file to remote workers with --setup_file, so it stays self-contained."""
+"""Packaging. What travels to remote workers has its metadata: pipeline/engines/package.py."""
 
 from setuptools import find_packages, setup
 
@@ -10,8 +10,9 @@ REQUIRES = [
     "apache-beam>=2.77,<2.78",
     "mlflow>=3.17,<4",
     "numpy>=2.0,<3",
-    "scipy>=1.14,<2",
-    "pydantic>=2.9,<3",
+    "scipy>=1.15,<2",
+    "scikit-learn>=1.5,<2",
+    "pydantic>=2.11,<3",
     "ruamel.yaml>=0.19,<0.20",
     "typer>=0.15,<1",
     "rich>=13.9,<16",
@@ -26,6 +27,9 @@ REQUIRES = [
     "sacrebleu>=2.5,<3",
     "rapidfuzz>=3.10,<4",
     "matplotlib>=3.9,<4",
+    "charset-normalizer>=3.4,<4",
+    # The wheels of 0.8.5 put packages named docs, src and stubs beside it.
+    "clevercsv>=0.8.3,<0.9,!=0.8.5",
 ]
 
 EXTRAS = {
@@ -34,7 +38,6 @@ EXTRAS = {
         "pytest-xdist>=3.6,<4",
         "hypothesis>=6.120,<7",
         "jsonschema>=4.23,<5",
-        "scikit-learn>=1.5,<2",
         "reservoirpy>=0.4,<0.5",
         "Babel>=2.16,<3",
         "s3fs>=2026.2",
@@ -51,8 +54,9 @@ EXTRAS = {
     "s3": ["s3fs>=2026.2"],
     "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
     "bench": [
-        "scikit-learn>=1.5,<2",
         "reservoirpy>=0.4,<0.5",
+        # Makes word vectors to start from.
+        "gensim>=4.4,<5",
         # It needs Keras 3.15, which Python 3.10 does not have.
         "keras-hub>=0.32,<0.33; python_version >= '3.11'",
     ],
@@ -65,7 +69,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["layers*", "components*", "pipeline*"]),
-    package_data={"*": ["py.typed"], "pipeline": ["schema.json"], "pipeline.report": ["templates/*.html"]},
+    package_data={
+        "*": ["py.typed"],
+        "pipeline": ["schema.json"],
+        "pipeline.report": ["templates/*.html", "templates/card/*.html"],
+    },
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["rnnpipe = pipeline.cli:main"]},

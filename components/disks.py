@@ -24,11 +24,13 @@ class Entry(NamedTuple):
         path: where it is.
         size: in bytes.
         modified: when it was last written, by the clock of the store, in seconds since 1970.
+        version: another content, another version: as a remote store says it, or the inode of a disk.
     """
 
     path: UPath
     size: int
     modified: float
+    version: str = ""
 
 
 def written_aside(path: Path, data: bytes, private: bool = False) -> Path:
@@ -84,7 +86,7 @@ def entries(folder: Path) -> Iterator[Entry]:
                     continue
                 with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
                     stat = entry.stat()
-                    yield Entry(UPath(entry.path), stat.st_size, stat.st_mtime)
+                    yield Entry(UPath(entry.path), stat.st_size, stat.st_mtime, str(stat.st_ino))
     except (FileNotFoundError, NotADirectoryError):
         return
 

@@ -12,3 +12,7 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
+
+
+class NoSpaceError(UserError):
+    """A disk is full."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ import components.models.classifier
 import components.models.seq2seq  # noqa: F401 (both register their class for loading)
 from components.artifacts.tokens import Tokens
 from components.errors import UserError
+from components.gpus import grow_memory
 from components.models.decode import DecodeConfig
 from components.scoring import score_labels, score_sequences
 from components.strict import FIELDS, Task
@@ -39,6 +41,8 @@ class Predictor(tf.Module):
         tokenizers: by text field of the task.
         labels: the label of each class (classification).
         decode: how answers are searched for (seq2seq; None for its defaults).
+        temperature: what the logits are divided by before they become probabilities (classification; Guo et
+            al., 2017), as `components.evaluate.temperature` fits it.
 
     Raises:
         UserError: if the target tokenizer cannot write `decode.prefix`, or no answer has room for it.
@@ -51,8 +55,10 @@ class Predictor(tf.Module):
         tokenizers: dict[str, Tokenizer],
         labels: list[str],
         decode: DecodeConfig | None,
+        temperature: float = 1.0,
     ) -> None:
         super().__init__()
+        self.temperature = temperature
         self.task = task
         self.model = model
         self.tokenizers = tokenizers
@@ -77,6 +83,44 @@ class Predictor(tf.Module):
                 served["explain"] = self.explain
         served["score"] = self.score
         return served
+
+    def unknown_shares(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
+        """Returns which share of the tokens of each text the vocabulary lacks, [B]; 0 of no tokens."""
+        tokens = self.tokenizers[FIELDS[self.task][0]].tokenize(tf.constant(texts, tf.string))
+        unknown = tf.reduce_sum(tf.cast(tokens == UNKNOWN, tf.float64), axis=1)
+        return np.asarray(unknown / tf.maximum(tf.cast(tokens.row_lengths(), tf.float64), 1))
+
+    def looked_at(self, text: str) -> tuple[list[str], list[float]]:
+        """Returns the tokens of a text and the weight of each, from 0 to 1 (classification with attention).
+
+        Raises:
+            ValueError: if the model has no weights of tokens; see `looks`.
+        """
+        if not self.looks:
+            raise ValueError("the model has no attention pooling over its tokens")
+        tokens = self._read(tf.constant([text]))
+        weights = self.model.attention_weights(tokens)[0]
+        pieces = _pieces(self.tokenizers["text"], tokens)[0].numpy()
+        shown = [piece.decode("utf-8", errors="replace") for piece in pieces if piece]
+        return shown, np.asarray(weights, np.float64)[: len(shown)].tolist()
+
+    @property
+    def looks(self) -> bool:
+        """Whether it is a classifier with attention pooling that reads an output for every token."""
+        return (
+            self.task == "classification"
+            and self.model.attention_pooling is not None
+            and self.model.attention_weights(tf.ones([1, 7], tf.int32)).shape[1] == 7
+        )
+
+    def calibrated(self, temperature: float) -> Predictor:
+        """Returns the same classifier with another temperature: other probabilities, the same labels."""
+        return Predictor(self.task, self.model, self.tokenizers, self.labels, self.decode, temperature)
+
+    @tf.function(input_signature=_TEXT, autograph=False)
+    def logits(self, text: tf.Tensor) -> tf.Tensor:
+        """Returns what temperatures are fitted to, float32 [B, C], not divided by any (classification)."""
+        return self.model(self._read(text), training=False)
 
     @tf.function(input_signature=_TEXT, autograph=False)
     def __call__(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -194,7 +238,7 @@ class Predictor(tf.Module):
         tf.debugging.assert_equal(tf.size(text), tf.size(target), "expected one target for each text")
         source = self._read(text)
         if self.task == "classification":
-            return score_labels(self.model(source, training=False), self.labels, target)
+            return score_labels(self._scaled(self.model(source, training=False)), self.labels, target)
         tokenizer = self.tokenizers["target"]
         tokens = tokenizer.tokenize(target, cut=False)
         return score_sequences(self.model, source, tokens, self.decode, self.prefix, tokenizer.pieces)
@@ -203,13 +247,17 @@ class Predictor(tf.Module):
         return pad(self.tokenizers[FIELDS[self.task][0]].tokenize(text))
 
     def _classify(self, tokens: tf.Tensor) -> dict[str, tf.Tensor]:
-        probabilities = tf.nn.softmax(self.model(tokens, training=False))
-        best = tf.argmax(probabilities, axis=-1)
+        logits = self.model(tokens, training=False)
+        probabilities = tf.nn.softmax(self._scaled(logits))
+        best = tf.argmax(logits, axis=-1)  # so that no rounding lets a temperature change a label
         return {
             "prediction": tf.gather(tf.constant(self.labels), best),
             "score": tf.reduce_max(probabilities, axis=-1),
             "probabilities": probabilities,
         }
+
+    def _scaled(self, logits: tf.Tensor) -> tf.Tensor:
+        return logits if self.temperature == 1 else logits / self.temperature
 
     def _rewrite(self, tokens: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._best(self.model.decode(tokens, self.decode, self.prefix))
@@ -255,7 +303,9 @@ def _prefix_ids(decode: DecodeConfig, target: Tokenizer) -> tuple[int, ...]:
     return ids
 
 
-def load_predictor(tokens: Tokens, model: Path, task: Task, decode: DecodeConfig | None) -> Predictor:
+def load_predictor(
+    tokens: Tokens, model: Path, task: Task, decode: DecodeConfig | None, temperature: float = 1.0
+) -> Predictor:
     """Builds the predictor from artifacts.
 
     Args:
@@ -263,6 +313,7 @@ def load_predictor(tokens: Tokens, model: Path, task: Task, decode: DecodeConfig
         model: the trained Keras model, a file on this machine.
         task: which of the two kinds of model this is.
         decode: how answers are searched for (seq2seq).
+        temperature: what the logits are divided by (classification).
 
     Returns:
         The predictor, with the model's weights loaded.
@@ -270,6 +321,7 @@ def load_predictor(tokens: Tokens, model: Path, task: Task, decode: DecodeConfig
     Raises:
         UserError: if the tokenizers and `decode` do not fit together; see Predictor.
     """
+    grow_memory()
     # On a GPU, TensorFloat-32 would answer a little differently from the CPU that a model is replayed on.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     text_fields = [field for field in FIELDS[task] if field != "label"]
@@ -279,4 +331,5 @@ def load_predictor(tokens: Tokens, model: Path, task: Task, decode: DecodeConfig
         {field: tokens.tokenizer(field) for field in text_fields},
         tokens.labels() if task == "classification" else [],
         decode,
+        temperature,
     )

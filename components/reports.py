@@ -1,14 +1,16 @@
 """What workers report of themselves: one status object for each process and node, beside the run's record.
 
 Stages call `emit`, wherever they run. What is emitted goes into the status object, which is put whole: what
-matters at once, the rest every two seconds. In the process that shows a progress bar, listeners hear of it
-too, which only makes the bar smoother.
+matters at once, the rest every two seconds, of long work every thirty. In the process that shows a progress
+bar, listeners hear of it too, which only makes the bar smoother.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import threading
 import time
 import traceback
@@ -22,10 +24,14 @@ from typing import Any
 from typing_extensions import TypedDict
 from upath import UPath
 
-from components import files
+from components import files, stores
 from components.errors import UserError
 
 _SECONDS = 2.0  # between two puts of the same status, unless something must be known at once
+# Of work that takes longer than so many seconds less often, in proportion, at most by this factor:
+# every put of every worker is paid for.
+_LONG, _RARER = 100.0, 15.0
+_PATIENCE, _HURRY = 5.0, 1.0  # seconds that a store is waited for, which is told more of it soon
 _PROCESS = uuid.uuid4().hex[:12]
 
 
@@ -61,14 +67,16 @@ class Warned:
 class Status(TypedDict):
     """What a process reports of a node: a status object.
 
-    `state` is running or idle, `began` and the epochs' `at` are in seconds since 1970, `epochs` is how many
-    there are to be, `history` holds their metrics, `unexpected` says that `error` was not meant for the user.
+    `worker` names the machine and the process, `state` is running or idle, `began` and the epochs' `at` are
+    in seconds since 1970, `epochs` is how many there are to be, `history` holds their metrics, `unexpected`
+    says that `error` was not meant for the user.
     """
 
     node: str
     state: str
     began: float
     step: str
+    worker: str
     attempts: int
     progress: ProgressMade | None
     epochs: int
@@ -150,6 +158,23 @@ def reporting(node: str, place: UPath | None, attempt: str, step: str = "") -> I
         _at_work.set(before)
 
 
+def report_death(place: UPath | None, pid: int, error: str) -> None:
+    """Reports for a process of this machine that it has died at work.
+
+    Args:
+        place: the folder of the node's status objects; None: nothing is written.
+        pid: of the process, which has begun to report, or has not.
+        error: for people.
+    """
+    if place is None:
+        return
+    with contextlib.suppress(Exception):  # a failure to report is no failure of the run
+        names = [entry.path for entry in files.entries(place) if entry.path.name.endswith(f"-{pid}.json")]
+        path = names[-1] if names else place / f"{_PROCESS}-{pid}.json"
+        said = json.loads(files.read(path)) if names else _Reporter(place.name, place).status
+        files.write(path, json.dumps({**said, "state": "idle", "error": error, "unexpected": False}).encode())
+
+
 class _Reporter:
     """Keeps the status object of one process and node."""
 
@@ -161,11 +186,12 @@ class _Reporter:
         self._lock = threading.Lock()
         self._written = 0.0
         self._lost = False
-        self._status: Status = {
+        self.status: Status = {
             "node": node,
             "state": "running",
             "began": time.time(),
             "step": "",
+            "worker": f"{socket.gethostname()} (process {os.getpid()})",
             "attempts": 0,
             "progress": None,
             "epochs": 0,
@@ -179,8 +205,8 @@ class _Reporter:
     def begin(self, attempt: str, step: str) -> None:
         with self._lock:
             self.at_work.add(attempt)
-            first = not self._status["attempts"]
-            self._status["attempts"] += 1
+            first = not self.status["attempts"]
+            self.status["attempts"] += 1
             self._set(state="running", step=step)
             self._put(at_once=first)
 
@@ -196,7 +222,9 @@ class _Reporter:
                 )
             if not self.at_work:
                 self._set(state="idle")
-            self._put(at_once=error is not None or self._lost)
+            # What went wrong is worth waiting for; who interrupts does not wait.
+            patience = None if isinstance(error, Exception) else _PATIENCE if error is None else _HURRY
+            self._put(at_once=error is not None or self._lost, patience=patience)
 
     def note(self, event: Event) -> None:
         with self._lock:
@@ -206,21 +234,24 @@ class _Reporter:
                 return
             if isinstance(event, EpochFinished):
                 epoch = {"epoch": event.epoch, **event.metrics, "seconds": event.seconds}
-                history = [*self._status["history"], {**epoch, "at": time.time()}]
+                history = [*self.status["history"], {**epoch, "at": time.time()}]
                 self._set(epochs=event.epochs, history=history)
-            elif event.message not in self._status["warnings"]:
-                self._set(warnings=[*self._status["warnings"], event.message])
+            elif event.message not in self.status["warnings"]:
+                self._set(warnings=[*self.status["warnings"], event.message])
             self._put(at_once=True)
 
     def _set(self, **changes: Any) -> None:
-        self._status.update(changes)  # type: ignore[typeddict-item]
+        self.status.update(changes)  # type: ignore[typeddict-item]
 
-    def _put(self, at_once: bool = False) -> None:
+    def _put(self, at_once: bool = False, patience: float | None = _PATIENCE) -> None:
         now = time.time()
-        if not at_once and now - self._written < _SECONDS:
+        pause = _SECONDS * min(max((now - self.status["began"]) / _LONG, 1.0), _RARER)
+        if not at_once and now - self._written < pause:
             return
+        self._written = now
         try:
-            files.write(self._path, json.dumps(self._status, ensure_ascii=False, default=str).encode())
-            self._written, self._lost = now, False
+            with contextlib.nullcontext() if patience is None else stores.patience(patience):
+                files.write(self._path, json.dumps(self.status, ensure_ascii=False, default=str).encode())
+            self._lost = False
         except Exception:  # a failure to report is no failure of the run
             self._lost = True

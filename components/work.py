@@ -14,9 +14,9 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,18 +24,34 @@ from upath import UPath
 
 from components import files
 from components.artifacts.artifact import FileRef, artifact_folder
-from components.errors import UserError
+from components.errors import NoSpaceError, UserError
 from components.reports import reporting
+from components.stores import StoreError
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a stage's transform gives: the files of its artifact, and what they hold, for people."""
+    """What a stage's transform gives.
+
+    Args:
+        files: of its artifact.
+        summary: what they hold, for people.
+        seconds: that it took; None: since the node had all that it reads, which a stage whose nodes go
+            `together` does not know.
+    """
 
     files: tuple[FileRef, ...]
     summary: dict[str, Any]
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """What the transform of a trial gives that has failed, while others go on: the error, for people."""
+
+    error: str
 
 
 @dataclass(frozen=True)
@@ -72,10 +88,12 @@ class Work:
             with reporting(self.node or self.stage, self.status, attempt.id, step):
                 try:
                     yield attempt
+                except StoreError as error:
+                    raise UserError(f"{self.node or self.stage}: {error}") from error
                 except Exception as error:
-                    if not _is_full(error):
+                    if not is_full(error):
                         raise
-                    raise UserError(
+                    raise NoSpaceError(
                         f"{self.stage}: no space is left on a disk ({error}). Make room under {self.root} or "
                         f"{tempfile.gettempdir()}, and run again: what is finished is kept."
                     ) from error
@@ -88,8 +106,27 @@ class Work:
             return function(*arguments)
 
 
-def _is_full(error: Exception) -> bool:
-    """Whether a disk is full; TensorFlow has errors of its own for it."""
+@dataclass(frozen=True)
+class PickedWork(Work):
+    """The work of a node that is one of several, which is settled before its first attempt.
+
+    Args:
+        choices: by name.
+        pick: returns the name.
+    """
+
+    choices: Mapping[str, Work] = field(default_factory=dict)
+    pick: Callable[[], str] = str
+
+    @contextmanager
+    def attempt(self, step: str = "") -> Iterator[Attempt]:
+        """Begins an attempt at a step of the one that is settled."""
+        with self.choices[self.pick()].attempt(step) as attempt:
+            yield attempt
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error says that a disk is full; TensorFlow has errors of its own for it."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
     return os.strerror(errno.ENOSPC) in str(error) or os.strerror(errno.EDQUOT) in str(error)

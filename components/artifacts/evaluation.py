@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _PREDICTIONS = "predictions.jsonl"
 _COLUMNS = "columns.jsonl"
+_CALIBRATION = "calibration.json"
 _REPORT = "metrics.json"
 _RESAMPLED = "resampled.npy"
 _WORST = "worst.jsonl"
@@ -36,11 +37,11 @@ class Evaluation(Artifact):
 
     stage = "evaluate"
     parts: ClassVar = {
-        "predictions": (_PREDICTIONS,),
+        "predictions": (_PREDICTIONS, _CALIBRATION),
         "figures": (_REPORT, _RESAMPLED, _WORST, _COLUMNS),
         "plots": (_PLOTS,),
     }
-    published = (_REPORT, _PREDICTIONS, _COLUMNS, _WORST)
+    published = (_REPORT, _PREDICTIONS, _CALIBRATION, _COLUMNS, _WORST)
 
     def report(self) -> dict[str, Any]:
         """Returns the metrics with their intervals, all in all and by slice, and the split they are of."""
@@ -54,6 +55,11 @@ class Evaluation(Artifact):
         from components.evaluate.measured import together
 
         return together(self.report(), np.load(self.file(_RESAMPLED), allow_pickle=False))
+
+    @property
+    def temperature(self) -> float:
+        """What the logits were divided by for these answers; 1 where nothing was calibrated."""
+        return float(self.json(_CALIBRATION)["temperature"]) if self.has(_CALIBRATION) else 1.0
 
     def predictions(self) -> Iterator[dict[str, Any]]:
         """Yields each example: input, target, prediction, score, correct, and `columns` where it has any."""
@@ -150,6 +156,16 @@ def write_figures(
         attempt.add(_RESAMPLED),
         attempt.put(_WORST, "".join(map(_line, worst)).encode()),
     ]
+
+
+def write_calibration(attempt: Attempt, calibration: Mapping[str, Any]) -> FileRef:
+    """Writes how the answers were calibrated.
+
+    Args:
+        attempt: whose file it is.
+        calibration: `temperature`, and what it was fitted to.
+    """
+    return attempt.put(_CALIBRATION, json.dumps(dict(calibration), indent=1).encode())
 
 
 def plot_name(name: str) -> str:

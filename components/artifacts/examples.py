@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 STATISTICS = "statistics.json"
 REJECTED = "rejected.jsonl"
+CONFLICTS = "conflicts.jsonl"
 
 _FIELDS = {field for fields in FIELDS.values() for field in fields}
 
@@ -32,7 +33,7 @@ class Examples(Artifact):
         "validation": ("examples/validation-",),
         "test": ("examples/test-",),
         "kept": ("kept/",),
-        "report": (STATISTICS, REJECTED),
+        "report": (STATISTICS, REJECTED, CONFLICTS),
     }
     published = (STATISTICS,)
 
@@ -85,7 +86,15 @@ class Examples(Artifact):
 
     def rejected(self) -> Iterator[dict[str, Any]]:
         """Yields the rejected records: file, line, reason and text of each, by file and line."""
-        with self.file(REJECTED).open(encoding="utf-8") as lines:
+        yield from self._lines(REJECTED)
+
+    def conflicts(self) -> Iterator[dict[str, Any]]:
+        """Yields texts of train with several labels; see components/ingest/conflicts.py."""
+        if self.has(CONFLICTS):
+            yield from self._lines(CONFLICTS)
+
+    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+        with self.file(name).open(encoding="utf-8") as lines:
             for line in lines:
                 yield json.loads(line)
 

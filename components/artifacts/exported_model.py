@@ -27,7 +27,7 @@ class ModelId(NamedTuple):
 
     Args:
         weights: hash of the network's configuration, its vocabularies and its variables.
-        decoding: hash of how answers are searched for; see `decoding_hash`.
+        decoding: hash of how answers are made of the network's output; see `decoding_hash`.
     """
 
     weights: str
@@ -38,13 +38,16 @@ class ModelId(NamedTuple):
         return f"{self.weights[:12]}-{self.decoding[:6]}"
 
 
-def decoding_hash(decode: Strict | None) -> str:
-    """Returns the hash of how answers are searched for.
+def decoding_hash(decode: Strict | None, temperature: float = 1.0) -> str:
+    """Returns the hash of how answers are made of the network's output.
 
     Args:
-        decode: the settings (seq2seq); None where nothing is searched for (classification).
+        decode: how they are searched for (seq2seq); None where nothing is searched for (classification).
+        temperature: what the logits are divided by (classification); 1 changes no answer, and no hash.
     """
     settings = decode.model_dump(mode="json") if decode else {}
+    if temperature != 1:
+        settings["temperature"] = temperature
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -14,7 +14,7 @@ from components.work import Attempt
 if TYPE_CHECKING:
     import pyarrow
 
-    from components.tokenize.config import Tokenizer as TokenizerConfig
+    from components.tokenize.config import TokenizerConfig
     from components.tokenize.tokenizers import Tokenizer
 
 LABELS = "tokenizer/labels.txt"
@@ -89,12 +89,9 @@ class Tokens(Artifact):
 
     def tokenizer_config(self, field: str) -> TokenizerConfig:
         """Returns the configuration of a text field's tokenizer, without loading TensorFlow."""
-        from pydantic import TypeAdapter
+        from components.tokenize.config import tokenizer_config
 
-        from components.tokenize.config import Tokenizer as TokenizerConfig
-
-        config: TokenizerConfig = TypeAdapter(TokenizerConfig).validate_python(self._saved(field)["config"])
-        return config
+        return tokenizer_config(self._saved(field)["config"])
 
     def pieces(self, field: str) -> list[str]:
         """Returns what the ids of a text field stand for, without loading TensorFlow."""

@@ -58,11 +58,12 @@ class _Export(beam.DoFn):
         from components.export.validate import validate
 
         trained: TrainedModel = TrainedModel.load(inputs["train"])
-        evaluated = Evaluation.load(inputs["evaluate"]).predictions_file()
+        evaluation: Evaluation = Evaluation.load(inputs["evaluate"])
+        evaluated, temperature = evaluation.predictions_file(), evaluation.temperature
         emit(Progress(self._work.stage, 0, 2, "freezing the model"))
         examples = attempt.scratch() / "examples.jsonl"
         tokens = Tokens.load(inputs["tokenize"])
-        problems = self._freeze(tokens, trained, evaluated, examples, model_path(attempt))
+        problems = self._freeze(tokens, trained, temperature, evaluated, examples, model_path(attempt))
         emit(Progress(self._work.stage, 1, 2, "replaying evaluated examples"))
         report = validate(
             str(model_path(attempt)),
@@ -76,12 +77,21 @@ class _Export(beam.DoFn):
             "replayed": report["replayed"],
             "tiers": report["tiers"],
             "bytes": size,
-            "model": {"weights": trained.summary["weights"], "decoding": decoding_hash(self._decode)},
+            "model": {
+                "weights": trained.summary["weights"],
+                "decoding": decoding_hash(self._decode, temperature),
+            },
         }
         return Made(add_model(attempt), summary)
 
     def _freeze(
-        self, tokens: Tokens, trained: TrainedModel, evaluated: Path, examples: Path, model: Path
+        self,
+        tokens: Tokens,
+        trained: TrainedModel,
+        temperature: float,
+        evaluated: Path,
+        examples: Path,
+        model: Path,
     ) -> list[str]:
         """Writes the SavedModel, and the examples to replay; returns what is wrong with its structure."""
         from components.export.examples import write_examples
@@ -90,7 +100,7 @@ class _Export(beam.DoFn):
         from components.predictor import load_predictor
 
         keras_model = trained.model_file()
-        predictor = load_predictor(tokens, keras_model, self._task, self._decode)
+        predictor = load_predictor(tokens, keras_model, self._task, self._decode, temperature)
         variables = export_saved_model(predictor.signatures, list(predictor.tokenizers.values()), str(model))
         rows = write_examples(examples, evaluated, self._config.replay_examples, predictor.score)
         asked = {name: [row[name] for row in rows] or [""] for name in ("input", "target")}

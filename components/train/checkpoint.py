@@ -42,11 +42,15 @@ class State(NamedTuple):
         best: the best checkpoint's weights, if they are kept.
         history: JSON-able; `history["epochs"]` has one entry for each finished epoch.
         running: where in the next epoch it stands; None at the end of an epoch.
+        ended: whether the training was to end here, at its last epoch or at the stop of a rung.
+        threads: on which its operations ran, at every attempt so far; see `devices.threads`.
     """
 
     best: list[np.ndarray] | None
     history: dict[str, Any]
     running: Running | None = None
+    ended: bool = False
+    threads: tuple[int, ...] = ()
 
 
 class Checkpoints:
@@ -148,6 +152,7 @@ def _packed(model: keras.Model, state: State) -> bytes:
     if running:
         arrays |= {f"mean_{i:05d}": mean for i, mean in enumerate(running.means)}
         arrays |= {"steps": np.asarray(running.steps), "seconds": np.asarray(running.seconds)}
+    arrays |= {"ended": np.asarray(state.ended), "threads": np.asarray(state.threads, np.int64)}
     arrays["history"] = np.frombuffer(json.dumps(state.history).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
@@ -170,6 +175,8 @@ def _unpacked(data: bytes) -> tuple[list[np.ndarray], State]:
         )
         running = Running(int(arrays["steps"]), float(arrays["seconds"]), means) if means else None
         history = json.loads(arrays["history"].tobytes())
+        ended = "ended" in names and bool(arrays["ended"])  # which an earlier version did not note
+        threads = tuple(arrays["threads"].tolist()) if "threads" in names else ()
     if not isinstance(history, dict) or not all(isinstance(history.get(key), list) for key in _LISTS):
         raise ValueError("it holds no history of a training")
-    return variables, State(best or None, history, running)
+    return variables, State(best or None, history, running, ended, threads)

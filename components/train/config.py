@@ -10,8 +10,10 @@ from pydantic import Field, model_validator
 from components.evaluate.config import Metric
 from components.plugins import is_reference
 from components.strict import Strict
+from components.train.loss_config import ClassWeight, CrossEntropyLoss, FocalLoss, LossField
 from components.train.optimizer_config import Adam, Optimizer, Positive
-from components.train.schedule_config import Constant, ScheduleField
+from components.train.resources import Resources
+from components.train.schedule_config import Cosine, ScheduleField
 
 Chance = Annotated[float, Field(ge=0, le=1)]
 
@@ -68,13 +70,22 @@ class TrainConfig(Strict):
     """How often every example is seen, at most."""
     batch_size: Annotated[int, Field(ge=1)] = 64
     """Examples in one step."""
-    optimizer: Optimizer = Adam(type="adam")
-    """How the weights follow the gradient."""
-    learning_rate_schedule: ScheduleField = Field(Constant(type="constant"))
-    """How the learning rate changes from step to step: a word, or a section of that type with its keys. With
-    `cosine` and `linear`, more epochs train from the start; otherwise they go on from the last checkpoint."""
+    optimizer: Optimizer = Adam(type="adam", learning_rate=0.003)
+    """How the weights follow the gradient. The default has three times Keras' learning rate, as `cosine`
+    lowers it; a section that is written has Keras' defaults."""
+    learning_rate_schedule: ScheduleField = Field(Cosine(type="cosine"))
+    """How the learning rate changes from step to step: a word, or a section of that type with its keys.
+    `cosine` and `linear` span all epochs: with more epochs training starts again, from the first; with the
+    others it goes on from the last checkpoint."""
     global_clipnorm: Positive | None = 1.0
     """Largest global norm of the gradient; larger ones are scaled down to it."""
+    loss: LossField = Field(CrossEntropyLoss(type="cross_entropy"))
+    """What training makes smaller: a word, or a section of that type with its keys. The validation loss is
+    the cross-entropy with both, so that their models can be compared."""
+    class_weight: ClassWeight | None = None
+    """classification: how much the examples of a label count in the training loss, a weighted mean.
+    `balanced`: in inverse proportion to how many there are, n / (labels * count), as in scikit-learn. Or
+    weights by label; labels that are not named count 1. Validation loss and metrics are without them."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Part of the probability that the training loss expects spread evenly over all tokens or labels (Szegedy
     et al., 2016). The validation loss is without it."""
@@ -92,8 +103,9 @@ class TrainConfig(Strict):
     is what early_stopping and the schedule `plateau` go by, and the last weights are kept unless
     early_stopping is set."""
     early_stopping: EarlyStopping | None = None
-    """Without it every epoch is trained. With it the best checkpoint's weights are kept, as by Keras'
-    EarlyStopping with restore_best_weights."""
+    """With it the best checkpoint's weights are kept, as by Keras' EarlyStopping with restore_best_weights;
+    with `null` every epoch is trained. Left out it is `{patience: 3}`, but for validation within epochs, a
+    schedule `plateau` that waits as long, and a readout in closed form, where it is `null`."""
     shuffle_buffer: Annotated[int, Field(ge=1)] = 100_000
     """How many examples are held in memory to be shuffled."""
     init_from: Annotated[str, Field(min_length=1)] | None = None
@@ -107,6 +119,12 @@ class TrainConfig(Strict):
     deterministic: bool = True
     """Whether equal trainings give equal weights, to the bit, on the same hardware. On a GPU false is faster;
     a training that was cut short and continued then differs a little from one that was not."""
+    devices: Annotated[int, Field(ge=1)] | Literal["all"] = 1
+    """GPUs of the worker that share out the examples of every step, by tf.distribute.MirroredStrategy. The
+    result is that of one up to rounding, but for what is drawn at random in training, such as dropout."""
+    resources: Resources | None = None
+    """What the machine that trains must have, where the engine can choose one: Beam's resource hints. They
+    shape no key: on another machine nothing is trained again."""
 
     @model_validator(mode="after")
     def _plateau_comes_before_the_end(self) -> TrainConfig:
@@ -116,6 +134,15 @@ class TrainConfig(Strict):
                 f"early_stopping received patience {stopping.patience}, by which training ends before the "
                 f"schedule plateau (patience {schedule.patience}) has reduced the learning rate; expected "
                 "more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _focal_loss_is_not_smoothed(self) -> TrainConfig:
+        if self.label_smoothing and isinstance(self.loss, FocalLoss):
+            raise ValueError(
+                f"label_smoothing received {self.label_smoothing} for a focal loss, which is defined for one "
+                "target only; expected 0, or loss cross_entropy"
             )
         return self
 

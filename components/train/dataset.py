@@ -34,6 +34,7 @@ class TokenData:
         task: decides the fields, and with them what a batch is.
         batch_size: examples in a batch.
         buckets: number of length classes, of about equal numbers of examples.
+        label_weights: how much an example counts, by number of its label; None: all count 1.
     """
 
     tokens: Tokens
@@ -41,6 +42,7 @@ class TokenData:
     task: Task
     batch_size: int
     buckets: int
+    label_weights: np.ndarray | None = None
     _lengths: np.ndarray | None = field(default=None, init=False, repr=False)
 
     def lengths(self) -> np.ndarray:
@@ -79,7 +81,8 @@ class TokenData:
 
         Returns:
             Batches (inputs, targets, weights), int32 and float32, padded with 0 on the right.
-            classification: inputs [B, T], targets [B], weights [B] (0 where the label is unknown).
+            classification: inputs [B, T], targets [B], weights [B] (0 where the label is unknown,
+            else that of the label).
             seq2seq: inputs {"source": [B, S], "previous": [B, T]}, targets [B, T], weights [B, T].
         """
         columns = tf.data.Dataset.from_generator(
@@ -99,12 +102,17 @@ class TokenData:
             window_size=self.batch_size,
         )
         batches = packed.map(
-            lambda *batch: _UNPACK[self.task](*batch[:-1]),
+            lambda *batch: self._weighted(*_UNPACK[self.task](*batch[:-1])),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
         counted = batches.apply(tf.data.experimental.assert_cardinality(self.steps(boundaries)))
         return counted.prefetch(tf.data.AUTOTUNE)
+
+    def _weighted(self, inputs: Any, targets: tf.Tensor, weights: tf.Tensor) -> tuple[Any, ...]:
+        if self.label_weights is not None:
+            weights *= tf.gather(tf.constant(self.label_weights), targets)
+        return inputs, targets, weights
 
     def _columns(self) -> Iterator[tuple[np.ndarray, ...]]:
         """Yields the packed columns of some examples, and how long their inputs are."""

@@ -8,13 +8,17 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from components.errors import UserError
 from components.reports import EpochFinished, Warned, emit
+from components.train.accuracy import Accuracy
 from components.train.checkpoint import Checkpoints, Running, State
 from components.train.config import TrainConfig
 from components.train.dataset import TokenData
-from components.train.losses import CrossEntropy
+from components.train.devices import threads
+from components.train.losses import CrossEntropy, training_loss
+from components.train.mirrored import mirror, spread_seeds
 from components.train.monitor import best_validation, is_stopped, monitored_value
 from components.train.optimizers import make_optimizer
 from components.train.progress import TrainingProgress
@@ -27,8 +31,8 @@ from components.train.validation import Validation
 def compile_model(model: keras.Model, config: TrainConfig, steps: int, seed: int = 0) -> CrossEntropy:
     """Sets optimizer, masked loss and masked accuracy, and for a Seq2Seq scheduled sampling.
 
-    The loss of a batch is the mean over its real tokens (or labelled texts); padding has weight 0, and a
-    batch of nothing but padding has loss 0.
+    The loss of a batch is the weighted mean over its real tokens (or labelled texts); padding has weight 0,
+    and a batch of nothing but padding has loss 0. Of the accuracy all that have a weight count the same.
 
     Args:
         model: returns logits.
@@ -43,11 +47,11 @@ def compile_model(model: keras.Model, config: TrainConfig, steps: int, seed: int
         UserError: if the learning rate's schedule does not fit the number of steps.
     """
     optimizer = make_optimizer(config, model, steps)
-    loss = CrossEntropy(config.label_smoothing)
+    loss = training_loss(config)
     model.compile(
         optimizer=optimizer,
         loss=loss,
-        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        weighted_metrics=[Accuracy(name="accuracy")],
         # "auto" would compile again for every padded length.
         jit_compile=False,
     )
@@ -67,6 +71,8 @@ class Trainer:
         seed: decides the order of the examples, epoch by epoch.
         checkpoints: where the state is kept after each validation.
         measure: measures `config.monitored` on the validation split; None for the loss.
+        strategy: in whose scope the model was made; by default that of one device.
+        stop: the epoch after which it stops, as if it had been cut short there; 0 for `config.epochs`.
 
     Raises:
         UserError: if `config` needs a validation split, and there is none.
@@ -81,6 +87,8 @@ class Trainer:
         seed: int,
         checkpoints: Checkpoints,
         measure: Callable[[], float] | None = None,
+        strategy: tf.distribute.Strategy | None = None,
+        stop: int = 0,
     ) -> None:
         if not len(validation.lengths()):
             _check_works_without_validation(config)
@@ -89,15 +97,21 @@ class Trainer:
         self.train = train
         self.seed = seed
         self.checkpoints = checkpoints
+        self._epochs = min(stop or config.epochs, config.epochs)
         self.boundaries = train.boundaries()
         self.steps = train.steps(self.boundaries)
-        self.loss = compile_model(model, config, steps=self.steps * config.epochs, seed=seed)
+        self._strategy = strategy or tf.distribute.get_strategy()
+        with self._strategy.scope():
+            self.loss = compile_model(model, config, steps=self.steps * config.epochs, seed=seed)
+        if self._strategy.num_replicas_in_sync > 1:
+            mirror(model, self._strategy)
         self._validation = Validation(
             model, self.loss, validation, self.boundaries, config.monitored, measure
         )
         self._progress = TrainingProgress(self.steps, config.epochs)
         self._best: list[np.ndarray] | None = None
         self._history: dict[str, Any] = {}
+        self._threads = [threads()["intra_op"]]
 
     def fit(self) -> dict[str, Any]:
         """Trains until the last epoch or until early stopping.
@@ -109,7 +123,7 @@ class Trainer:
             UserError: if the loss is no longer a number, or the monitored metric is not defined.
         """
         running = self._begin()
-        while len(self._history["epochs"]) < self.config.epochs and not self._stopped:
+        while len(self._history["epochs"]) < self._epochs and not self._stopped:
             self._run_epoch(running)
             running = None
         if self.checkpoints.newest is None:  # the last one is another attempt's, which may remove it
@@ -117,6 +131,11 @@ class Trainer:
         if self._best is not None:
             self.model.set_weights(self._best)
         return self._history
+
+    @property
+    def earlier_threads(self) -> list[int]:
+        """Other counts of threads than this process's, with which earlier attempts have begun it."""
+        return [count for count in self._threads if count != threads()["intra_op"]]
 
     def kept(self) -> dict[str, Any]:
         """Returns the validation, as in the history, of the weights that the model has after `fit`."""
@@ -147,7 +166,8 @@ class Trainer:
 
     def _begin(self) -> Running | None:
         """Goes on where an earlier attempt stood, or starts; returns where in an epoch it stood."""
-        state = self.checkpoints.restore(self.model, self.config.epochs)
+        state = self.checkpoints.restore(self.model, self._epochs)
+        spread_seeds(self.model, self._strategy)
         if state is None:
             self._best = None
             self._history = {
@@ -158,11 +178,10 @@ class Trainer:
                 "validations": [],
             }
             return None
-        self._best, self._history, running = state
-        within = f" and {running.steps} steps" if running else ""
-        emit(
-            Warned("train", f"going on after epoch {len(self._history['epochs'])}{within} of an earlier run")
-        )
+        self._best, self._history, running = state[:3]
+        self._threads = list(dict.fromkeys([*state.threads, *self._threads]))
+        for warning in _warnings(state, self._epochs, self.earlier_threads):
+            emit(Warned("train", warning))
         self._set_learning_rate()
         return running
 
@@ -195,7 +214,7 @@ class Trainer:
         measured = self._validation()
         validations = self._history["validations"]
         step = (epoch - 1) * self.steps + done
-        rate = float(self.model.optimizer.learning_rate)
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         validations.append({"step": step, "epoch": epoch, "learning_rate": rate, **means, **measured})
         if best_validation(self.config, validations) == len(validations) - 1:
             self._history |= {"best_epoch": epoch, "best_step": step}
@@ -221,7 +240,25 @@ class Trainer:
             )
 
     def _save(self, running: Running | None = None) -> None:
-        self.checkpoints.save(self.model, State(self._best, self._history, running))
+        ended = running is None and (len(self._history["epochs"]) >= self._epochs or self._stopped)
+        state = State(self._best, self._history, running, ended, tuple(self._threads))
+        self.checkpoints.save(self.model, state)
+
+
+def _warnings(state: State, epochs: int, earlier_threads: list[int]) -> list[str]:
+    """What to tell of an earlier attempt that a training goes on with, up to so many epochs."""
+    warnings = []
+    done = len(state.history["epochs"])
+    if not state.ended or done >= epochs:  # otherwise it had come to its end, and is to go further now
+        within = f" and {state.running.steps} steps" if state.running else ""
+        warnings.append(f"going on after epoch {done}{within} of an earlier run")
+    if earlier_threads:
+        warnings.append(
+            f"an earlier attempt had {' and '.join(map(str, earlier_threads))} threads within operations, "
+            f"this one has {threads()['intra_op']}: the last bits of the weights may differ from those of a "
+            "training with one count"
+        )
+    return warnings
 
 
 def _check_works_without_validation(config: TrainConfig) -> None:

@@ -43,7 +43,7 @@ class Estimate(NamedTuple):
 
 def check_memory(
     config: TrainConfig, model: ModelConfig, task: Task, sizes: dict[str, int], longest: int
-) -> None:
+) -> int:
     """Warns of a training that will probably not fit, and refuses one that cannot.
 
     With a GPU nothing is checked, as its memory is another.
@@ -55,16 +55,19 @@ def check_memory(
         sizes: number of ids by field, as `build_model` takes them.
         longest: tokens of the longest text that is trained on.
 
+    Returns:
+        The bytes that are needed at the least; 0 where that is not known.
+
     Raises:
         UserError: parameters and slots alone exceed what this process may use.
     """
     if tf.config.list_physical_devices("GPU"):
-        return
+        return 0
     try:
         shapes, trained = _shapes(model, task, sizes)
     except Exception:
         # A layer of the user's own may not be built without values; training tells what is wrong.
-        return
+        return 0
     needed = estimate(config, shapes, trained, config.batch_size * longest)
     certain, limit, free = needed.parameters + needed.slots, memory_limit(), free_memory()
     held = (
@@ -86,6 +89,7 @@ def check_memory(
                 "train.batch_size",
             )
         )
+    return certain + needed.batch
 
 
 def estimate(

@@ -18,7 +18,8 @@ class TeacherForcing:
     """Draws where the decoder reads the true token, by a probability that depends on the training step.
 
     Ratio and draws are functions of the optimizer's step count and the seed, so a training that is continued
-    goes on as if it had not been interrupted. No variable of the model takes part.
+    goes on as if it had not been interrupted. No variable of the model takes part. Of several devices, each
+    draws for its own rows.
 
     Args:
         config: the probability, or how it changes.
@@ -62,5 +63,6 @@ class TeacherForcing:
             booleans [B, T], True for the true token.
         """
         step = tf.convert_to_tensor(self._optimizer.iterations)
-        seed = tf.stack([tf.constant(self._seed % 2**31, step.dtype), step])
+        device = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, step.dtype)
+        seed = tf.stack([tf.constant(self._seed % 2**31, step.dtype) + device, step])
         return tf.random.stateless_uniform(shape, seed) < self.ratio(step)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
-from pydantic_core import CoreSchema
+from pydantic import Field
 
 from components.strict import Strict
+from components.words import OrWord
 
 Steps = Annotated[int, Field(ge=0)]
-Word = Literal["constant", "cosine", "linear", "inverse_sqrt", "plateau"]
 
 
 class _Schedule(Strict):
@@ -62,20 +61,7 @@ class Plateau(_Schedule):
 Schedule = Constant | Cosine | Linear | InverseSqrt | Plateau
 
 
-def as_section(value: Any) -> Any:
-    """Returns the section that a word stands for, so that both spellings are the same setting."""
-    return {"type": value} if value in get_args(Word) else value
-
-
-class _OrWord:
-    """Adds the words to the JSON schema of the sections."""
-
-    def __get_pydantic_json_schema__(
-        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string", "enum": list(get_args(Word))}, handler(core_schema)]}
-
-
 ScheduleField = Annotated[
-    Annotated[Schedule, Field(discriminator="type")], BeforeValidator(as_section), _OrWord()
+    Annotated[Schedule, Field(discriminator="type")],
+    OrWord("constant", "cosine", "linear", "inverse_sqrt", "plateau"),
 ]

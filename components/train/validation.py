@@ -16,7 +16,7 @@ class Validation:
 
     Args:
         model: compiled.
-        loss: its loss, which is measured without label smoothing.
+        loss: its loss, which is measured as plain cross-entropy.
         data: the validation split.
         boundaries: of the length buckets.
         metric: its name; see TrainConfig.monitored.
@@ -45,7 +45,7 @@ class Validation:
         """
         if self._batches is None:
             return {}
-        with running_means_kept(self._model), self._loss.unsmoothed():
+        with running_means_kept(self._model), self._loss.plain():
             values = self._model.evaluate(self._batches, verbose=0, return_dict=True)
         measured = {f"val_{name}": float(value) for name, value in values.items()}
         if self._measure is not None:

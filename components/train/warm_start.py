@@ -67,8 +67,10 @@ def _differences(path: str, ours: Any, theirs: Any) -> Iterator[str]:
     """Says, key by key, what differs but for what acts in training only."""
     if isinstance(ours, Strict) and isinstance(theirs, Strict):
         if type(ours) is type(theirs):
+            # With vectors the width is theirs, which `start_from` compares.
+            unknown = {"embedding_size"} if isinstance(ours, ModelConfig) and ours.embeddings.file else set()
             for name in type(ours).model_fields:
-                if name not in ours.training_only:
+                if name not in ours.training_only | unknown:
                     yield from _differences(f"{path}.{name}", getattr(ours, name), getattr(theirs, name))
             return
         path = f"{path}.type"
@@ -93,7 +95,8 @@ def start_from(model: keras.Model, tokens: Tokens, init: InitialModel) -> dict[s
         were `added`.
 
     Raises:
-        UserError: if the vocabularies do not begin with those of the earlier model.
+        UserError: if the vocabularies do not begin with those of the earlier model, or its embeddings have
+            another width.
     """
     import keras
 
@@ -114,6 +117,12 @@ def start_from(model: keras.Model, tokens: Tokens, init: InitialModel) -> dict[s
                 "the earlier model, expected it to extend them. Run tokenize again with the same "
                 "train.init_from."
             )
+    if earlier.config.width != model.config.width:
+        raise UserError(
+            f"train.init_from: the embeddings of the earlier model are {earlier.config.width} wide, the "
+            f"vectors of model.embeddings.file {model.config.width}; expected the same. Give such vectors, "
+            "or none, or remove train.init_from."
+        )
     warm_start(model, earlier)
     added = {field: model.sizes[field] - size for field, size in earlier.sizes.items()}
     return {"weights": trained.summary["weights"], "added": added}

@@ -27,7 +27,7 @@ class RidgeSums:
     mean is large beside their deviation. All arrays are float64.
 
     Attributes:
-        count: Number of rows, that is, of unmasked steps.
+        count: Number of rows, that is, of unmasked steps; with weights their sum.
         feature_mean: Array of shape `(features,)`.
         target_mean: Array of shape `(targets,)`.
         feature_products: Centred X'X, of shape `(features, features)`.
@@ -48,7 +48,7 @@ class RidgeSums:
           https://doi.org/10.1080/00031305.1983.10483115) (Chan, Golub and LeVeque, 1983), equation 2.1
     """
 
-    count: int
+    count: float
     feature_mean: np.ndarray
     target_mean: np.ndarray
     feature_products: np.ndarray
@@ -69,7 +69,12 @@ class RidgeSums:
 
     @classmethod
     def of(
-        cls, features: np.ndarray, targets: np.ndarray, mask: np.ndarray | None = None, washout: int = 0
+        cls,
+        features: np.ndarray,
+        targets: np.ndarray,
+        mask: np.ndarray | None = None,
+        washout: int = 0,
+        weights: np.ndarray | None = None,
     ) -> RidgeSums:
         """Returns the sums of one piece.
 
@@ -80,6 +85,8 @@ class RidgeSums:
                 at other steps, be it NaN, does not enter.
             washout: Non-negative integer, how many real steps to leave out at the start of each sequence,
                 where states still depend on the initial one. Defaults to 0.
+            weights: Array of the leading shape, how much the squared error of a step counts: finite, not
+                negative, and 1 at every step by default.
 
         Raises:
             ValueError: If shapes do not fit, `washout` is negative or not for sequences, or a value that
@@ -95,6 +102,8 @@ class RidgeSums:
             )
         if mask is not None and np.shape(mask) != leading:
             raise invalid("mask", f"an array of shape {leading}", f"shape {np.shape(mask)}")
+        if weights is not None and np.shape(weights) != leading:
+            raise invalid("weights", f"an array of shape {leading}", f"shape {np.shape(weights)}")
         non_negative_integer("washout", washout)
         if washout > 0 and features.ndim < 3:
             expected = "0 for `features` that are not of shape (batch, time, features)"
@@ -102,21 +111,32 @@ class RidgeSums:
         if mask is None:
             # A view, unlike what a mask selects.
             features, targets = features[..., washout:, :], targets[..., washout:, :]
+            if weights is not None:
+                weights = np.asarray(weights)[..., washout:]
         else:
             keep = np.asarray(mask, bool)
             if washout > 0:
                 keep = keep & (np.cumsum(keep, axis=-1) > washout)
             features, targets = features[keep], targets[keep]
-        return cls._of_sequences(*(_sequences(array) for array in (features, targets)))
+            if weights is not None:
+                weights = np.asarray(weights)[keep]
+        features, targets = _sequences(features), _sequences(targets)
+        if weights is None:
+            return cls._of_sequences(features, targets)
+        weights = np.asarray(weights, "float64").reshape(features.shape[:2])
+        if not np.isfinite(weights).all() or (weights < 0).any():
+            raise invalid("weights", "finite numbers of at least 0 at all unmasked steps", "others")
+        return cls._of_sequences(features, targets, weights)
 
     @classmethod
-    def _of_sequences(cls, features: np.ndarray, targets: np.ndarray) -> RidgeSums:
+    def _of_sequences(
+        cls, features: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None
+    ) -> RidgeSums:
         rows, steps, width = features.shape
-        count = rows * steps
+        count = rows * steps if weights is None else float(weights.sum())
         if count == 0:
             return cls.zeros(width, targets.shape[-1])
-        feature_mean = features.mean(axis=(0, 1), dtype="float64")
-        target_mean = targets.mean(axis=(0, 1), dtype="float64")
+        feature_mean, target_mean = (_mean(array, weights, count) for array in (features, targets))
         for name, mean in (("features", feature_mean), ("targets", target_mean)):
             if not np.isfinite(mean).all():
                 raise invalid(name, "finite numbers at all unmasked steps", "NaN or infinity")
@@ -126,6 +146,8 @@ class RidgeSums:
             both = np.empty((*features[block].shape[:2], columns))
             np.subtract(features[block], feature_mean, out=both[..., :width])
             np.subtract(targets[block], target_mean, out=both[..., width:])
+            if weights is not None:
+                both *= np.sqrt(weights[block])[..., np.newaxis]
             # Adds the lower half of the product, in place.
             products = dsyrk(
                 1.0, both.reshape(-1, columns).T, beta=1.0, c=products, lower=True, overwrite_c=True
@@ -159,6 +181,8 @@ class RidgeSums:
 
     def solve(self, ridge: float) -> tuple[np.ndarray, np.ndarray]:
         """Returns the readout that minimises `sum((x @ kernel + bias - y)**2) + ridge * sum(kernel**2)`.
+
+        The first sum is over rows, each times its weight.
 
         Args:
             ridge: Non-negative float, as `alpha` in scikit-learn's `Ridge`: added to the diagonal of the
@@ -208,6 +232,13 @@ class RidgeSums:
     def _check_rows(self) -> None:
         if self.count == 0:
             raise ValueError("Received sums of no rows, expected at least one unmasked step, got 0.")
+
+
+def _mean(array: np.ndarray, weights: np.ndarray | None, count: float) -> np.ndarray:
+    """Returns the mean over rows and steps, in float64; `count` is the sum of the weights."""
+    if weights is None:
+        return np.asarray(array.mean(axis=(0, 1), dtype="float64"))
+    return np.einsum("rs,rsf->f", weights, array, dtype="float64") / count
 
 
 def _sequences(array: np.ndarray) -> np.ndarray:

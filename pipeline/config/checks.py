@@ -12,6 +12,8 @@ from typing import Any
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.metrics import metric_info, metric_names
 from components.ingest.config import IngestConfig
+from components.ingest.split_config import FoldSplit, GroupSplit, TimeSplit
+from components.ingest.splits import held_out, reads_train
 from components.models.attentions import ATTENTIONS
 from components.models.config import ModelConfig, readout_problem
 from components.models.decode import DecodeConfig
@@ -19,9 +21,18 @@ from components.models.decoders import DecoderConfig
 from components.strict import FIELDS, Task
 from components.tokenize.config import TokenizeConfig
 from components.train.config import TrainConfig
+from pipeline.config.confidence_checks import check_calibration_split, check_confidence
 from pipeline.config.name_checks import check_experiment, check_name
 from pipeline.config.problems import KeyPath, Problem, did_you_mean, joined, quoted, shown
-from pipeline.config.train_checks import check_readout, check_train, check_validation
+from pipeline.config.runner_checks import check_data, check_root
+from pipeline.config.train_checks import (
+    check_devices,
+    check_readout,
+    check_sweep,
+    check_train,
+    check_validation,
+)
+from pipeline.config.vector_checks import check_vectors
 
 TEXTS: dict[Task, tuple[str, ...]] = {"classification": ("text",), "seq2seq": ("source", "target")}
 """The columns that have a tokenizer."""
@@ -82,6 +93,40 @@ def _check_columns(task: Task, ingest: IngestConfig) -> Iterator[Problem]:
             yield Problem((*section, other), message)
 
 
+def _check_split(task: Task, ingest: IngestConfig) -> Iterator[Problem]:
+    section: KeyPath = ("ingest", "split")
+    split = ingest.split
+    if split.type == "stratified":
+        if task != "classification":
+            message = f"received 'stratified', but {task} has no labels; expected 'hash', 'group' or 'time'"
+            yield Problem((*section, "type"), message)
+        elif not held_out(ingest) or not reads_train(ingest):
+            message = "there is nothing to split: every split has files of its own, or no fraction in holdout"
+            yield Problem(section, f"{message}; remove it")
+    if isinstance(split, FoldSplit):
+        if split.stratified and task != "classification":
+            yield Problem((*section, "stratified"), f"{task} has no labels; remove it")
+        if not reads_train(ingest) or (isinstance(ingest.files, dict) and "test" in ingest.files):
+            yield Problem(section, "folds are taken from train; expected files for it, and none for test")
+    if not isinstance(split, GroupSplit | TimeSplit | FoldSplit) or split.column is None:
+        return
+    if ingest.format == "text":
+        yield Problem(section, "format text has no column to split by; remove it")
+        return
+    path = (*section, "column")
+    if isinstance(split.column, str) and not split.column:
+        yield Problem(path, "received an empty text, expected the name of a column")
+    read, produced = FIELDS[task]
+    if isinstance(split.column, int) and not ingest.columns:
+        message = f"received {split.column}, a position, but {read} and {produced} have none; give theirs in"
+        yield Problem(path, f"{message} columns, or the column's name")
+    if not isinstance(split, TimeSplit) and split.column == ingest.columns.get(produced, produced):
+        message = (
+            f"received {shown(split.column)}, which {produced} is read from: no {produced} of test would"
+        )
+        yield Problem(path, f"{message} be in train; expected another column")
+
+
 def _unknown_field(task: Task, field: str) -> str:
     fields = FIELDS[task]
     return f"unknown{did_you_mean(field, fields) or ';'} {task} has {joined(fields, 'and')}"
@@ -90,12 +135,7 @@ def _unknown_field(task: Task, field: str) -> str:
 def _check_tokenize(task: Task, tokenize: TokenizeConfig) -> Iterator[Problem]:
     texts = TEXTS[task]
     for field, tokenizer in tokenize:
-        if field in texts and tokenizer is None:
-            yield Problem(
-                ("tokenize", field),
-                f"missing; {task} expects a tokenizer for {joined(texts, 'and')}, or no section tokenize",
-            )
-        elif field not in texts and tokenizer is not None:
+        if field not in texts and tokenizer is not None:
             yield Problem(("tokenize", field), f"{task} has no such text; expected {joined(texts, 'and')}")
 
 
@@ -171,14 +211,17 @@ def _check_evaluate(task: Task, evaluate: EvaluateConfig) -> Iterator[Problem]:
         if task not in metric_info(metric).tasks:
             message = f"'{metric}' does not fit {task}; expected {quoted(fitting)}"
             yield Problem(("evaluate", "metrics", index), message)
-    for metric in evaluate.bless if isinstance(evaluate.bless, dict) else {}:
+    if evaluate.baseline is not None and task != "classification":
+        message = f"received '{evaluate.baseline}', which predicts labels, but {task} has none; remove it"
+        yield Problem(("evaluate", "baseline"), message)
+    for metric in evaluate.thresholds:
         path: KeyPath = ("evaluate", "bless", metric)
         if task not in metric_info(metric).tasks:
             yield Problem(path, f"does not fit {task}; expected {quoted(fitting)}")
 
 
 def _check_slices(task: Task, ingest: IngestConfig, evaluate: EvaluateConfig) -> Iterator[Problem]:
-    known = ["length", *(["label"] if task == "classification" else []), *ingest.keep]
+    known = ["length", "unknown", *(["label"] if task == "classification" else []), *ingest.keep]
     for index, column in enumerate(evaluate.slices):
         path: KeyPath = ("evaluate", "slices", index)
         if column in evaluate.slices[:index]:
@@ -217,11 +260,13 @@ _CHECKS: tuple[tuple[str, Callable[[Task, Any], Iterator[Problem]]], ...] = (
     ("ingest", _check_files),
     ("ingest", _check_columns),
     ("ingest", _check_held_out),
+    ("ingest", _check_split),
     ("tokenize", _check_tokenize),
     ("model", _check_model),
     ("train", check_train),
     ("decode", _check_decode),
     ("evaluate", _check_evaluate),
+    ("evaluate", check_confidence),
 )
 
 
@@ -239,10 +284,19 @@ def misfits(task: Task, sections: Mapping[str, Any]) -> list[Problem]:
         problems += check_experiment(sections["tracking"].experiment)
     if {"name", "root", "export"} <= sections.keys():
         problems += check_name(sections["name"], sections["root"], sections["export"].directory)
+    if {"runner", "root"} <= sections.keys():
+        problems += check_root(sections["runner"], sections["root"])
+    if {"runner", "ingest"} <= sections.keys():
+        problems += check_data(sections["runner"], sections["ingest"])
+    if {"runner", "model"} <= sections.keys():
+        problems += check_vectors(sections["runner"], sections["model"])
     if {"ingest", "train"} <= sections.keys():
         problems += check_validation(sections["ingest"], sections["train"])
+    if {"ingest", "train", "sweep"} <= sections.keys():
+        problems += check_sweep(sections["ingest"], sections["train"], sections["sweep"])
     if {"model", "train"} <= sections.keys():
         problems += check_readout(sections["model"], sections["train"])
+        problems += check_devices(sections["model"], sections["train"])
     if {"tokenize", "model"} <= sections.keys():
         problems += _check_read_text(task, sections["tokenize"], sections["model"])
     if {"evaluate", "tracking"} <= sections.keys():
@@ -251,6 +305,7 @@ def misfits(task: Task, sections: Mapping[str, Any]) -> list[Problem]:
         problems += _check_forgetting(sections["evaluate"], sections["train"])
     if {"ingest", "evaluate"} <= sections.keys():
         problems += _check_slices(task, sections["ingest"], sections["evaluate"])
+        problems += check_calibration_split(sections["ingest"], sections["evaluate"])
     if task == "seq2seq" and {"model", "decode"} <= sections.keys():
         problems += _check_coverage(sections["model"], sections["decode"])
     return problems

@@ -52,8 +52,10 @@ def _explain_one(details: ErrorDetails, data: dict[str, Any]) -> Problem:
     kind, location = details["type"], details["loc"]
     if location[-1] == "[key]":
         kind, location = "extra_forbidden" if kind != "value_error" else kind, location[:-1]
+    if kind == "unknown_metric" and isinstance(location[-1], str):  # a key among fixed ones
+        kind = "extra_forbidden"
     path = _data_path(location, shape(), data)
-    node, value = _look_up(path, data)
+    node, value = look_up(path, data)
     match kind:
         case "extra_forbidden":
             return Problem(path, _unknown_key(path, data))
@@ -87,8 +89,13 @@ def _data_path(location: tuple[int | str, ...], node: Node, value: Any) -> KeyPa
     return (key, *_data_path(inner, _child(member, key), _item(value, key)))
 
 
-def _look_up(path: KeyPath, data: Any) -> tuple[Node, Any]:
-    """Returns what may stand at `path`, and what does."""
+def look_up(path: KeyPath, data: Any) -> tuple[Node, Any]:
+    """Returns what may stand at a place of a configuration, and what does.
+
+    Args:
+        path: of the place.
+        data: of the configuration; its types decide between the members of unions.
+    """
     node = shape()
     for key in path:
         node, data = _child(_meant_member(node, data), key), _item(data, key)
@@ -103,9 +110,12 @@ def _meant_member(node: Node, value: Any) -> Node:
     if _is_own(node, value):
         return own_shape(value["type"]) or next(filter(is_own, options))
     for member in options:
-        type_name = member.get("properties", {}).get("type", {}).get("const")
+        kind = member.get("properties", {}).get("type", {})
         match value:
-            case dict() if member.get("type") == "object" and type_name in (None, value.get("type")):
+            case dict() if member.get("type") == "object" and kind.get("const") in (
+                None,
+                value.get("type", kind.get("default")),
+            ):
                 return member
             case list() if member.get("type") == "array":
                 return member
@@ -137,7 +147,7 @@ def _type_node(node: Node) -> Node:
 
 
 def _known(section: KeyPath, data: dict[str, Any]) -> list[str]:
-    node, value = _look_up(section, data)
+    node, value = look_up(section, data)
     member = _meant_member(node, value)
     return known_keys(member) or list(
         dict.fromkeys(key for member in members(node) for key in known_keys(member))
@@ -158,7 +168,7 @@ def _unknown_key(path: KeyPath, data: dict[str, Any]) -> str:
 def _renamed(path: KeyPath, data: dict[str, Any]) -> str:
     """Returns what the last key of `path` is called now; empty if it never was a key there."""
     *section, key = path
-    node, value = _look_up(tuple(section), data)
+    node, value = look_up(tuple(section), data)
     member = _meant_member(node, value)
     new_name: str = member.get("x-renamed", {}).get(key, "")
     return new_name
@@ -167,7 +177,7 @@ def _renamed(path: KeyPath, data: dict[str, Any]) -> str:
 def _belongs(path: KeyPath, data: dict[str, Any]) -> str:
     """Returns a hint at the other type, or the other section, that the last key of `path` belongs to."""
     *section, key = path
-    node, _ = _look_up(tuple(section), data)
+    node, _ = look_up(tuple(section), data)
     types = [name for member in members(node) if key in known_keys(member) for name in choices(member)]
     if types:
         return f"; it belongs to type {quoted(types)};"

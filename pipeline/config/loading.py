@@ -9,18 +9,22 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config.checks import misfits
+from pipeline.config.defaults import fill_defaults
 from pipeline.config.document import Document, Entry
 from pipeline.config.explain import explain
-from pipeline.config.models import PipelineConfig, fill_defaults, yaml_text
+from pipeline.config.models import PipelineConfig, yaml_text
 from pipeline.config.paths import missing_files, no_file
 from pipeline.config.problems import ConfigError, Problem, did_you_mean, dotted
+from pipeline.config.settings import with_first_values
+from pipeline.config.sweep_checks import sweep_problems, under_swept
+from pipeline.config.vector_checks import missing_vectors
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
     """Reads a configuration and checks all of it.
 
     Args:
-        path: A YAML 1.2 file. The paths in it are relative to the working directory.
+        path: A YAML 1.2 file. The paths in it are relative to the working directory; `~` is the home.
         overrides: Assignments such as `train.epochs=5`, made before anything is checked.
 
     Returns:
@@ -29,7 +33,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
     Raises:
         ConfigError: All problems, each with the line of the file or the override it comes from.
     """
-    document = Document(_text(path), str(path))
+    document = Document(_text(path.expanduser()), str(path))
     for assignment in overrides:
         document.override(assignment)
     return _checked(document)
@@ -75,7 +79,8 @@ def _text(path: Path) -> str:
             raise ConfigError(f"{path}: {no_file(str(path))}") from None
         others = [str(other) for other in sorted(path.parent.glob("*.y*ml"))]
         hint = (
-            did_you_mean(str(path), others) or "; start from a copy of pipeline.yaml or of one in examples/"
+            did_you_mean(str(path), others)
+            or "; make one from your data: rnnpipe init FILE, or copy one in examples/"
         )
         raise ConfigError(f"{path}: there is no such file in {Path.cwd()}{hint}") from None
     except IsADirectoryError:
@@ -98,13 +103,21 @@ def _validated(data: dict[str, Any], look_for_files: bool) -> tuple[PipelineConf
         sections = dict(config)
     except ValidationError as error:
         config = None
-        problems = explain(error, data)
+        problems = explain(error, with_first_values(data))
         sections = _sound_sections(data, {problem.path[0] for problem in problems})
         if "task" in sections:
             problems += misfits(sections["task"], sections)
-    if look_for_files and "ingest" in sections:
+        problems = [problem for problem in problems if not under_swept(problem.path, data)]
+    if "sweep" in data:
+        problems += sweep_problems(data, config)
+    if look_for_files:
+        missing: list[Problem] = []
+        if "ingest" in sections:
+            missing += missing_files(sections["ingest"])
+        if "model" in sections:
+            missing += missing_vectors(sections["model"])
         reported = {problem.path for problem in problems}
-        problems += [problem for problem in missing_files(sections["ingest"]) if problem.path not in reported]
+        problems += [problem for problem in missing if problem.path not in reported]
     return config, problems
 
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 from ruamel.yaml import YAML
 
 from components.evaluate.config import EvaluateConfig
-from components.evaluate.metrics import metric_names
 from components.export.config import ExportConfig
 from components.ingest.config import IngestConfig
 from components.models.config import ModelConfig
 from components.models.decode import DecodeConfig
-from components.strict import FIELDS, Strict, Task
+from components.strict import Strict, Task
 from components.tokenize.config import TokenizeConfig
 from components.train.config import TrainConfig
-from pipeline.config.checks import TEXTS, misfits
+from pipeline.config.checks import misfits
+from pipeline.config.defaults import fill_defaults, plain
 from pipeline.config.problems import dotted
+from pipeline.config.runners import LocalRunner, Runner
+from pipeline.config.sweep import SweepConfig
 
 
 class TrackingConfig(Strict):
@@ -35,26 +37,12 @@ class TrackingConfig(Strict):
     """The MLflow experiment, of at most 400 characters. Default: `name`."""
 
 
-class LocalRunner(Strict):
-    """In this process."""
-
-    type: Literal["local"]
-
-
-class ProcessesRunner(Strict):
-    """In as many worker processes on this machine as it has cores."""
-
-    type: Literal["processes"]
-
-
-Runner = Annotated[LocalRunner | ProcessesRunner, Field(discriminator="type")]
-
-
 class PipelineConfig(Strict):
     """One run: which files become which served model, and how.
 
     What is left out is filled in by task on construction, so that a configuration always says all that it
-    means: the tokenizers, the decoder and its attention, the pooling, the metrics and the experiment.
+    means: the tokenizers, the decoder and its attention, the pooling, early stopping, the metrics and the
+    experiment.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"beam": "runner, with type instead of runner in it"}
@@ -70,11 +58,13 @@ class PipelineConfig(Strict):
     ingest: IngestConfig
     """Which files to read, and how."""
     tokenize: TokenizeConfig = Field(default_factory=TokenizeConfig)
-    """The tokenizer of each text column. Default: characters for all of them."""
+    """The tokenizer of each text column. Default: `auto`, by what the train split holds."""
     model: ModelConfig
     """The network between tokens and answer."""
     train: TrainConfig = Field(default_factory=TrainConfig)
     """How the model is fitted."""
+    sweep: SweepConfig | None = None
+    """Trials of one run, which differ in some settings. Default: one trial."""
     decode: DecodeConfig | None = None
     """seq2seq: how an answer is searched for. Default: the defaults of its keys."""
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
@@ -85,11 +75,40 @@ class PipelineConfig(Strict):
     """Where runs are recorded."""
     runner: Runner = LocalRunner(type="local")
     """What runs the Beam job."""
+    _written: dict[str, Any] = PrivateAttr(default_factory=dict)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _fill(cls, data: Any) -> Any:
-        return fill_defaults(data) if isinstance(data, dict) else data
+    def _fill(cls, data: Any, validate: ModelWrapValidatorHandler[PipelineConfig]) -> PipelineConfig:
+        if not isinstance(data, dict):
+            return validate(data)
+        config = validate(fill_defaults(data))
+        if config.sweep is not None:
+            config._written.update(plain(data))
+        return config
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs its model trains: with a readout in closed form one, a pass over the data."""
+        return self.train.epochs if self.model.readout is None else 1
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """The data of a configuration with a sweep before anything was filled in; its trials are made of it.
+
+        What is filled in depends on what is swept, as the decoder's units do on the encoder's.
+        """
+        return self._written
+
+    def as_trial(self, sections: Mapping[str, Any]) -> PipelineConfig:
+        """Returns it without a sweep.
+
+        Args:
+            sections: that are others, validated; whether they fit each other is not asked.
+        """
+        trial = self.model_copy(update={**sections, "sweep": None})
+        trial._written = {}
+        return trial
 
     @model_validator(mode="after")
     def _fits_its_task(self) -> PipelineConfig:
@@ -97,42 +116,6 @@ class PipelineConfig(Strict):
         if problems:
             raise ValueError("\n".join(f"{dotted(path)}: {message}" for path, message in problems))
         return self
-
-
-def fill_defaults(data: dict[str, Any]) -> dict[str, Any]:
-    """Returns the values of a `PipelineConfig` with the defaults that depend on the task or the name.
-
-    Values of the wrong type are left for the validation to find.
-    """
-    task = data.get("task")
-    if not isinstance(task, str) or task not in FIELDS:
-        return data
-    filled = {
-        key: value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
-        for key, value in data.items()
-    }
-    filled.setdefault("tokenize", {field: {"type": "characters"} for field in TEXTS[task]})
-    if task == "seq2seq" and filled.get("decode") is None:
-        filled["decode"] = {}
-    if isinstance(model := filled.get("model"), dict):
-        filled["model"] = _fill_model(task, model)
-    evaluate = filled.get("evaluate", {})
-    if isinstance(evaluate, dict) and evaluate.get("metrics", []) == []:
-        filled["evaluate"] = {**evaluate, "metrics": list(metric_names(task))}
-    name, tracking = filled.get("name"), filled.get("tracking", {})
-    if isinstance(name, str) and isinstance(tracking, dict) and tracking.get("experiment") is None:
-        filled["tracking"] = {**tracking, "experiment": name}
-    return filled
-
-
-def _fill_model(task: Task, model: dict[str, Any]) -> dict[str, Any]:
-    if task == "classification":
-        return {**model, "pooling": "last"} if model.get("pooling") is None else model
-    if "decoder" in model or "attention" in model:  # once one is written, leaving the other out means none
-        return model
-    units = encoder.get("units") if isinstance(encoder := model.get("encoder"), dict) else None
-    decoder = {"type": "gru"} | ({"units": units} if type(units) is int and units > 0 else {})
-    return {**model, "attention": {"type": "bahdanau"}, "decoder": decoder}
 
 
 def resolved(config: PipelineConfig) -> dict[str, Any]:

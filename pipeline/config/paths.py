@@ -15,10 +15,11 @@ from pipeline.config.problems import KeyPath, Problem, did_you_mean
 
 def missing_files(ingest: IngestConfig) -> Iterator[Problem]:
     """Yields the local paths and globs that lead to no file; remote ones (`gs://...`) are left to Beam."""
-    for path, pattern in _patterns(("ingest", "files"), ingest.files):
-        if not pattern or "://" in pattern or os.path.isfile(pattern):
+    for path, pattern in file_patterns(("ingest", "files"), ingest.files):
+        file = os.path.expanduser(pattern)
+        if not pattern or "://" in pattern or os.path.isfile(file):
             continue
-        if os.path.isdir(pattern):
+        if os.path.isdir(file):
             yield Problem(
                 path, f"'{pattern}' is a directory; expected files, such as '{pattern.rstrip('/')}/*'"
             )
@@ -26,15 +27,16 @@ def missing_files(ingest: IngestConfig) -> Iterator[Problem]:
             if not files.find(pattern):
                 yield Problem(path, _no_match(pattern))
         else:
-            yield Problem(path, no_file(pattern))
+            yield Problem(path, no_file(file))
 
 
-def _patterns(path: KeyPath, source: Any) -> Iterator[tuple[KeyPath, str]]:
+def file_patterns(path: KeyPath, source: Any) -> Iterator[tuple[KeyPath, str]]:
+    """Yields the paths and globs in a value of ingest.files, or in a part of it, with their keys."""
     if isinstance(source, str):
         yield path, source
         return
     for key, inner in source.items() if isinstance(source, dict) else enumerate(source):
-        yield from _patterns((*path, key), inner)
+        yield from file_patterns((*path, key), inner)
 
 
 def no_file(path: str) -> str:

@@ -25,9 +25,13 @@ _BOUNDS = {
 
 def config_schema() -> dict[str, Any]:
     """Returns the JSON schema (draft 2020-12) of pipeline.yaml, for editors and other tools."""
+    whole = PipelineConfig.model_json_schema()
+    required = [key for key in whole["required"] if key != "model"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **PipelineConfig.model_json_schema(),
+        **whole,
+        "required": required,
+        "anyOf": [{"required": ["model"]}, {"required": ["sweep"]}],  # which may sweep over whole models
         "title": "pipeline.yaml",
     }
 
@@ -81,7 +85,7 @@ def members(node: Node) -> list[Node]:
 
 def known_keys(node: Node) -> list[str]:
     """Returns the keys that a mapping of this shape may have; none where any key will do."""
-    return list(node.get("properties") or choices(node.get("propertyNames", {})))
+    return choices(node["propertyNames"]) if "propertyNames" in node else list(node.get("properties", {}))
 
 
 def choices(node: Node) -> list[str]:
@@ -121,7 +125,9 @@ def describe(node: Node) -> str:
 def _describe_one(node: Node) -> list[str]:
     if words := _fixed(node):
         return [f"'{word}'" for word in words]
-    match node["type"]:
+    match node.get("type"):
+        case None:
+            return ["any value"]
         case "string":
             return [f"text that matches '{node['pattern']}'" if "pattern" in node else "text"]
         case "boolean":

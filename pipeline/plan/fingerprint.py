@@ -19,6 +19,7 @@ from upath import UPath
 
 from components import files, own_files
 from components.ingest.sources import Source
+from pipeline.plan.remembered import remembered
 
 PACKAGES = ("components", "layers")
 
@@ -85,11 +86,13 @@ class DataState:
     def of(cls, sources: Sequence[Source], known: FileFingerprints) -> DataState:
         """Looks at the files."""
         read: dict[str, list[Any]] = {}
-        signatures: dict[str, str] = {}
+        signatures = _signatures(path for source in sources for path in source.files.values())
         for source in sources:
             paths = [files.resolve(path) for path in source.files.values()]
-            signatures |= {str(path): files.signature(path) for path in paths}
-            contents = [(known.of(path), str(path).endswith(".gz")) for path in paths]
+            contents: list[Any] = [
+                (known.of(path) if files.is_local(path) else signatures[str(path)], str(path).endswith(".gz"))
+                for path in paths
+            ]
             read.setdefault(source.split, []).append([source.format, contents])
         known.save()
         fingerprints = {
@@ -101,14 +104,18 @@ class DataState:
     def unchanged(self, sources: Sequence[Source]) -> bool:
         """Whether the files still hold the same; those with another signature are read again."""
         try:
-            now = {path: files.signature(files.resolve(path)) for path in self.signatures}
-            if now == self.signatures:
+            if _signatures(self.signatures) == self.signatures:
                 return True
             return DataState.of(sources, FileFingerprints(None)).fingerprints == self.fingerprints
         except FileNotFoundError:
             return False
 
 
+def _signatures(paths: Iterable[str | UPath]) -> dict[str, str]:
+    return files.signatures(files.resolve(path) for path in paths)
+
+
+@remembered
 def source_fingerprint(module: str, without: tuple[str, ...] = ()) -> str:
     """Hashes a module's source and that of everything it imports from components, layers and its own package.
 
@@ -180,6 +187,7 @@ def _source(root: str, name: str) -> Path | None:
     return None
 
 
+@remembered
 def library_versions(names: tuple[str, ...]) -> dict[str, str]:
     """Returns the installed version of each distribution."""
     return {name: version(name) for name in names}

@@ -6,11 +6,12 @@ import functools
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+_ENCODER = json.JSONEncoder(sort_keys=True)
 KEY_LENGTH = 16  # hexadecimal characters: 64 bits, no clash within one root
 
 
@@ -38,8 +39,12 @@ class Ingredients:
         Args:
             part: the name of a part of the artifact; empty for the whole.
         """
-        text = json.dumps([part, self.as_json()], sort_keys=True)
+        text = f"[{json.dumps(part)}, {self._text}]"
         return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+
+    @functools.cached_property
+    def _text(self) -> str:
+        return _ENCODER.encode(self.as_json())
 
     def reduced(
         self,
@@ -54,10 +59,11 @@ class Ingredients:
             upstream: what of it is read; None: all.
             data: which splits are read; None: all.
         """
+        below = tuple(f"{other}." for other in without)
         settings = {
             name: value
             for name, value in self.settings.items()
-            if not any(name == other or name.startswith(f"{other}.") for other in without)
+            if name not in without and not name.startswith(below)
         }
         return replace(
             self,
@@ -68,7 +74,13 @@ class Ingredients:
 
     def as_json(self) -> dict[str, Any]:
         """As data that JSON can hold."""
-        return asdict(self)
+        return {
+            "settings": dict(self.settings),
+            "upstream": dict(self.upstream),
+            "libraries": dict(self.libraries),
+            "source": self.source,
+            "data": dict(self.data),
+        }
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Ingredients | None:
@@ -80,14 +92,14 @@ class Ingredients:
 
     def likeness(self, other: Ingredients) -> int:
         """Counts what is the same in both."""
-        pairs = zip(asdict(self).values(), asdict(other).values(), strict=True)
+        pairs = zip(self.as_json().values(), other.as_json().values(), strict=True)
         return sum(
             len(ours.items() & theirs.items()) if isinstance(ours, dict) else ours == theirs
             for ours, theirs in pairs
         )
 
     def differences(self, previous: Ingredients) -> list[str]:
-        """Says what has changed, own settings first."""
+        """Says what has changed: own settings first, and of these the types."""
         changed = [
             f"{name}: {old or 'absent'} -> {new or 'absent'}"
             for name, new, old in _changes(self.settings, previous.settings)
@@ -111,7 +123,8 @@ def _only(values: Mapping[str, str], names: Collection[str] | None) -> Mapping[s
 
 
 def _changes(new: Mapping[str, str], old: Mapping[str, str]) -> list[tuple[str, str | None, str | None]]:
-    names = sorted(new.keys() | old.keys())
+    """What differs; another type comes first, as other keys follow from it."""
+    names = sorted(new.keys() | old.keys(), key=lambda name: (name.rpartition(".")[2] != "type", name))
     return [(name, new.get(name), old.get(name)) for name in names if new.get(name) != old.get(name)]
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 from components.artifacts.artifact import Artifact
+from components.user_file import UserFile
 from pipeline.config import PipelineConfig
 from pipeline.plan.fingerprint import DataState
 from pipeline.plan.ingredients import Ingredients
@@ -13,6 +19,8 @@ from pipeline.stages.stage import Stage
 
 FIRST = "1"
 """The only trial of a run that is no sweep."""
+PICK = "pick"
+"""In the place of a trial's id: the one that a sweep picks, which is not known before."""
 
 
 @dataclass(frozen=True)
@@ -22,15 +30,28 @@ class Trial:
     Args:
         id: which one of the run.
         config: of this trial.
+        settings: what a sweep has set in it, by path; nothing in a run of one trial.
+        group: the id of the first trial with these settings, which differs in nothing but the seed.
+        told: the settings for people; see `pipeline.sweep.draws.told`.
     """
 
     id: str
     config: PipelineConfig
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    group: str = FIRST
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
-def node_name(stage: str, trial: str) -> str:
-    """Returns what people call the node of a stage and a trial, or another candidate."""
-    return stage if trial == FIRST else f"{stage} {trial}"
+def node_name(stage: str, trial: str, stop: int = 0) -> str:
+    """Returns what people call the node of a stage and a trial, or another candidate.
+
+    Args:
+        stage: its name.
+        trial: the trial's id, or what else is measured.
+        stop: the epoch after which it stops; 0 if it does not stop before its end.
+    """
+    until = f" to epoch {stop}" if stop else ""
+    return f"{stage}{until}" if trial in (FIRST, PICK) else f"{stage} {trial}{until}"
 
 
 @dataclass(frozen=True)
@@ -66,6 +87,11 @@ class NodePlan:
         settled: whether nothing that it reads runs, so that nothing can come out otherwise than planned.
         forced: whether it runs only because it, or what it reads, was asked for.
         data: the state of the user's files, of the node that reads them.
+        stop: the epoch after which it stops, in a sweep with halving; 0 if it trains to its end.
+        choices: by trial, what it may be, if that follows from what a sweep picks.
+        parallel: of a trial of a sweep, how many a worker trains at the same time; the run goes on without
+            one that fails. 0 of other nodes.
+        files: the user's files that it reads beside the artifacts.
     """
 
     stage: Stage
@@ -81,13 +107,17 @@ class NodePlan:
     settled: bool = False
     forced: bool = False
     data: DataState | None = field(default=None)
+    stop: int = 0
+    choices: Mapping[str, NodePlan] = field(default_factory=dict)
+    parallel: int = 0
+    files: Mapping[str, UserFile] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """What people call it."""
-        return node_name(self.stage.name, self.trial)
+        return node_name(self.stage.name, self.trial, self.stop)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What its artifact should be."""
         return self.ingredients.key()
@@ -104,18 +134,40 @@ class NodePlan:
 
 
 @dataclass(frozen=True)
+class Rung:
+    """What the trials of a sweep train until they are compared.
+
+    Args:
+        stage: that trains them.
+        stop: the epoch after which they are compared; 0 for the end.
+        nodes: by the id of the trial, the name of its node; trials that agree share one. Those that are
+            known not to come so far have none.
+    """
+
+    stage: str
+    stop: int
+    nodes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Plan:
     """The nodes of a run, every one behind those that it reads.
 
     Args:
         trials: of the run.
         nodes: of all trials; trials that agree share theirs.
-        shared: by stage and trial, the name of the node.
+        shared: by stage and trial, the name of the node; of a trial that stops several times, the last one.
+        rungs: of a sweep, in order.
+        pick: the trial that a sweep picks, where that is known already; else empty.
+        picks: whether one is picked behind the last rung; a cross-validation picks none.
     """
 
     trials: Sequence[Trial]
     nodes: Sequence[NodePlan]
     shared: Mapping[tuple[str, str], str]
+    rungs: Sequence[Rung] = ()
+    pick: str = ""
+    picks: bool = True
 
     def __iter__(self) -> Iterator[NodePlan]:
         return iter(self.nodes)
@@ -125,7 +177,23 @@ class Plan:
 
     def __getitem__(self, name: str) -> NodePlan:
         """Returns the node of this name."""
-        return {node.name: node for node in self.nodes}[name]
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, NodePlan]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def _trials_by_node(self) -> Mapping[str, list[str]]:
+        """By name of the node; a sweep's nodes by rung, too."""
+        pairs = [(name, trial) for (_, trial), name in self.shared.items()]
+        pairs += [(name, trial) for rung in self.rungs for trial, name in rung.nodes.items()]
+        ids = {trial.id: place for place, trial in enumerate(self.trials)}
+        found: dict[str, dict[str, None]] = {}
+        for name, trial in pairs:
+            if trial in ids:
+                found.setdefault(name, {})[trial] = None
+        return {name: sorted(trials, key=ids.__getitem__) for name, trials in found.items()}
 
     def node(self, stage: str, trial: str = FIRST) -> NodePlan | None:
         """Returns the node of a stage and a trial; None if the run does not come to it."""
@@ -134,16 +202,34 @@ class Plan:
 
     def trials_of(self, node: NodePlan) -> list[str]:
         """Returns the ids of the trials that share a node; none if it belongs to another candidate."""
-        return [
-            trial.id for trial in self.trials if self.shared.get((node.stage.name, trial.id)) == node.name
-        ]
+        return self._trials_by_node.get(node.name, [])
 
     @property
     def last(self) -> NodePlan:
-        """The last node of the first trial."""
+        """The last node of the first trial; of a sweep the last one of all."""
+        if self.rungs:
+            return self.nodes[-1]
         return [node for node in self.nodes if FIRST in self.trials_of(node)][-1]
+
+    @property
+    def identity(self) -> str:
+        """What it is the plan of, whatever of it is there already: hexadecimal."""
+        wanted = [
+            [node.name, [choice.key for choice in node.choices.values()] or node.key, node.forced]
+            for node in self.nodes
+        ]
+        return hashlib.sha256(json.dumps(wanted).encode()).hexdigest()
+
+    def carried(self, carry: Callable[[Path], str]) -> Plan:
+        """Returns the plan with all that stages read from this machine where workers elsewhere see it.
+
+        Args:
+            carry: puts a directory there, and returns its address.
+        """
+        nodes = [replace(node, stage=node.stage.carried(carry)) for node in self.nodes]
+        return replace(self, nodes=nodes)
 
     def with_node(self, node: NodePlan) -> Plan:
         """Returns the plan with one node more."""
         shared = {**self.shared, (node.stage.name, node.trial): node.name}
-        return Plan(self.trials, [*self.nodes, node], shared)
+        return replace(self, nodes=[*self.nodes, node], shared=shared)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from components.artifacts.artifact import Artifact, inputs_hash
 from components.own_files import DamagedError
-from pipeline.config import PipelineConfig, flatten
+from pipeline.config import PipelineConfig
 from pipeline.plan.fingerprint import DataState
 from pipeline.plan.ingredients import Ingredients
 from pipeline.plan.node import NodePlan, Read, Trial
+from pipeline.plan.sayings import Sayings
+from pipeline.plan.user_files import UserFiles
 from pipeline.stages.stage import Stage
 from pipeline.store.store import Store
 
@@ -24,11 +25,19 @@ class Planner:
         store: where artifacts are looked up.
         data: the state of the user's files; None where no node reads them.
         force: stages to run although they could be reused.
+        earlier: returns the keys of earlier runs of the same pipeline; asked only where it must be said what
+            has changed.
     """
 
     store: Store
     data: DataState | None
     force: Collection[str] = field(default=())
+    earlier: Callable[[], Collection[str]] = field(default=frozenset, repr=False, compare=False)
+    _sayings: Sayings = field(default_factory=Sayings, repr=False, compare=False)
+    _files: UserFiles = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_files", UserFiles(self.store.fingerprints))
 
     def node(
         self,
@@ -37,6 +46,9 @@ class Planner:
         reads: Mapping[str, Read],
         before: Mapping[str, NodePlan],
         purpose: str = "",
+        stop: int = 0,
+        waits: bool = False,
+        ingredients: Ingredients | None = None,
     ) -> NodePlan:
         """Decides whether a node runs.
 
@@ -46,9 +58,12 @@ class Planner:
             reads: what it reads.
             before: the nodes that are planned already, by name.
             purpose: why it is there, for people; of a stage of every run what has changed.
+            stop: the epoch after which it stops, in a sweep.
+            waits: whether it waits for more than it reads, and so may not be reached.
+            ingredients: if they are known already.
         """
         config = trial.config
-        ingredients = self._ingredients(stage, config, reads, before)
+        ingredients = ingredients or self.ingredients(stage, config, reads, before)
         key = ingredients.key()
         shaping = stage.parts(config, ingredients)
         part_keys = {part: shaping.get(part, ingredients).key(part) for part in stage.kind.parts}
@@ -82,9 +97,11 @@ class Planner:
             artifact,
             reason,
             lineage.key("lineage") if lineage else "",
-            settled=not any(node.in_job for node in upstream),
+            settled=not waits and not any(node.in_job for node in upstream),
             forced=stage.name in self.force or bool(forced),
             data=None if reads else self.data,
+            stop=stop,
+            files=self._files.of(stage, config),
         )
 
     def _find(self, stage: Stage, key: str, inputs: str, number: int) -> tuple[Artifact | None, str]:
@@ -99,20 +116,31 @@ class Planner:
             return None, f"the artifact is damaged: {damage}"
         return artifact, ""
 
-    def _ingredients(
+    def ingredients(
         self, stage: Stage, config: PipelineConfig, reads: Mapping[str, Read], before: Mapping[str, NodePlan]
     ) -> Ingredients:
-        settings = flatten(stage.settings(config))
+        """Returns everything that shapes a node's artifact.
+
+        Args:
+            stage: of the node.
+            config: of its trial.
+            reads: what it reads.
+            before: the nodes that are planned already, by name.
+        """
+        settings, versions, source = self._sayings.of(stage, config)
         return Ingredients(
-            settings={name: json.dumps(value) for name, value in settings.items()},
+            settings=settings,
             upstream={
                 f"{name} {part}": before[read.node].part_keys[part] if read.node else digest_of(read, part)
                 for name, read in reads.items()
                 for part in read.parts
             },
-            libraries=stage.versions(config),
-            source=stage.source(config),
-            data={} if reads or self.data is None else self.data.fingerprints,
+            libraries=versions,
+            source=source,
+            data={
+                **({} if reads or self.data is None else self.data.fingerprints),
+                **{name: file.fingerprint for name, file in self._files.of(stage, config).items()},
+            },
         )
 
     def _why(
@@ -129,11 +157,17 @@ class Planner:
             if running:
                 return f"{running[0]} runs, and may give other files"
             return "what it reads was rebuilt, with other files"
-        known = (Ingredients.of(artifact.manifest.ingredients) for artifact in self.store.recent(stage.kind))
-        task = ingredients.settings.get("task")
-        recent = [other for other in known if other is not None and other.settings.get("task") == task]
+        task, own = ingredients.settings.get("task"), self.earlier()
+        recent, of_pipeline = [], []
+        for artifact in self.store.recent(stage.kind):
+            other = Ingredients.of(artifact.manifest.ingredients)
+            if other is not None and other.settings.get("task") == task:
+                recent.append(other)
+                if artifact.manifest.key in own:
+                    of_pipeline.append(other)
         if not recent:
             return "first run"
+        recent = of_pipeline or recent
         nearest = max(recent, key=ingredients.likeness)
         changed = ingredients.differences(nearest)
         shown = "; ".join(changed[:3])

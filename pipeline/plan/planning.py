@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from components.artifacts.artifact import Artifact
 from components.artifacts.evaluation import Evaluation
+from components.ingest.beginnings import check_columns
 from pipeline import stages
 from pipeline.config import PipelineConfig
 from pipeline.config.places import Places
 from pipeline.plan.fingerprint import DataState
-from pipeline.plan.node import FIRST, NodePlan, Plan, Read, Trial
+from pipeline.plan.node import Plan, Trial
+from pipeline.plan.node_set import NodeSet
 from pipeline.plan.planner import Planner
+from pipeline.plan.remembered import unchanging
+from pipeline.plan.sweep import plan_sweep
 from pipeline.plan.warm_start import Initial, retention_nodes
 from pipeline.stages.stage import Stage
+from pipeline.store.glance import Glance
 from pipeline.store.store import Store
+from pipeline.sweep.trials import trials_of
 
 
 def make_plan(
@@ -25,6 +30,7 @@ def make_plan(
     force: Collection[str] = (),
     initial: Initial | None = None,
     trials: Sequence[Trial] | None = None,
+    earlier: Callable[[], Collection[str]] = frozenset,
 ) -> Plan:
     """Decides for every node, in order.
 
@@ -35,37 +41,43 @@ def make_plan(
         until: the last stage wanted; None means all.
         force: stages to run although they could be reused; what builds on them runs, too.
         initial: the model that training starts from; None without `train.init_from`.
-        trials: what is trained and measured, all of the same data; by default the run's configuration.
+        trials: what is trained and measured, all of the same data; by default the run's configuration, or the
+            trials of its sweep.
+        earlier: returns the keys of earlier runs of the same pipeline, which it is compared with first.
 
     Returns:
-        The nodes from ingest to `until`. Trials whose nodes have the same key share one.
+        The nodes from ingest to `until`. Trials whose nodes have the same key share one. Of a sweep only the
+        trial that is picked is evaluated and exported.
     """
-    planner = Planner(store, DataState.of(places.sources, store.fingerprints), force)
     given = initial.artifacts() if initial else {}
-    trials = trials or [Trial(FIRST, config)]
-    nodes: dict[str, NodePlan] = {}
-    shared: dict[tuple[str, str], str] = {}
-    keys: dict[tuple[str, str], str] = {}
-    for stage in stages.STAGES:
-        for trial in trials:
-            node = planner.node(stage, trial, _reads(stage, trial, shared, given), nodes)
-            name = keys.setdefault((stage.name, node.key), node.name)
-            shared[stage.name, trial.id] = name
-            nodes.setdefault(name, node)
-        if stage.name == until:
-            break
-    plan = Plan(trials, list(nodes.values()), shared)
-    if initial is not None and Evaluation.stage in nodes:
-        for node in retention_nodes(initial, trials[0], nodes, planner):
-            plan = plan.with_node(node)
+    trials = trials or trials_of(config)
+    names = [stage.name for stage in stages.STAGES]
+    wanted = stages.STAGES[: names.index(until) + 1 if until else None]
+    with unchanging():
+        planner = Planner(Glance(store), DataState.of(places.sources, store.fingerprints), force, earlier)
+        nodes = NodeSet(planner, given, config.sweep.parallel if config.sweep else 0)
+        if config.sweep is not None:
+            plan = plan_sweep(config, trials, nodes, wanted)
+        else:
+            plan = _plan_all(trials, nodes, wanted)
+            if initial is not None and Evaluation.stage in nodes.by_name:
+                for node in retention_nodes(initial, trials[0], nodes.by_name, planner):
+                    plan = plan.with_node(node)
     return plan
 
 
-def _reads(
-    stage: Stage, trial: Trial, shared: Mapping[tuple[str, str], str], given: Mapping[str, Artifact]
-) -> dict[str, Read]:
-    """What the node of a trial reads: what nodes before it make, or what is given."""
-    return {
-        name: Read(parts, artifact=given[name]) if name in given else Read(parts, node=shared[name, trial.id])
-        for name, parts in stage.reads(trial.config).items()
-    }
+def check_data(config: PipelineConfig, places: Places, plan: Plan) -> None:
+    """Looks at the beginnings of the user's files, if a plan reads them.
+
+    Raises:
+        UserError: if a file lacks a column.
+    """
+    if any(node.in_job and node.data is not None for node in plan):
+        check_columns(config.ingest, config.task, places.sources)
+
+
+def _plan_all(trials: Sequence[Trial], nodes: NodeSet, wanted: Sequence[Stage]) -> Plan:
+    for stage in wanted:
+        for trial in trials:
+            nodes.add(stage, trial)
+    return Plan(trials, list(nodes.by_name.values()), nodes.shared)

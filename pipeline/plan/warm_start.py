@@ -54,7 +54,7 @@ def retention_nodes(
         planner: of the run.
     """
     examples = {"ingest": Read(EXAMPLES, artifact=initial.examples)}
-    stage = EvaluateStage(Trained(of_trial=False))
+    stage = EvaluateStage(Trained(of_trial=False), floors=False)
     own = nodes[Evaluation.stage]
     trained = {name: Read(parts, node=own.reads[name].node) for name, parts in stage.candidate.reads.items()}
     made_before: dict[str, Artifact] = {"tokenize": initial.tokens, "train": initial.model}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,17 +12,27 @@ from components.artifacts.evaluation import Evaluation
 from components.artifacts.exported_model import ExportedModel
 from components.evaluate.candidates import Exported
 from pipeline.plan.ingredients import Ingredients
-from pipeline.plan.node import NodePlan, Plan, Read, Trial
+from pipeline.plan.node import NodePlan, Plan, Read, Trial, node_name
 from pipeline.plan.planner import Planner, known_digests
+from pipeline.plan.warm_start import INITIAL, RETAINED
 from pipeline.stages.evaluate import EvaluateStage
 from pipeline.store.store import Store
 
 if TYPE_CHECKING:
+    from components.evaluate.rules import Retained
     from pipeline.tracking.champion import Champion
 
 CHAMPION = "champion"
 """In the place of a trial: the candidate that is measured beside the run's own."""
-_OF_CANDIDATE = ("decode", "candidate", "evaluate.batch_size")  # settings that it need not share
+RETENTION = tuple(node_name(Evaluation.stage, candidate) for candidate in (RETAINED, INITIAL))
+"""The nodes that measure the trained model and the initial one on the latter's test set."""
+_OF_CANDIDATE = (  # settings that it need not share
+    "decode",
+    "candidate",
+    "evaluate.batch_size",
+    "evaluate.baseline",
+    "evaluate.calibrate",
+)
 
 
 def champion_node(champion: Champion, model: Path, plan: Plan, store: Store) -> NodePlan:
@@ -34,7 +45,7 @@ def champion_node(champion: Champion, model: Path, plan: Plan, store: Store) -> 
         store: where its figures may be.
     """
     trial = Trial(CHAMPION, plan.trials[0].config)
-    stage = EvaluateStage(Exported(str(model), champion.identity))
+    stage = EvaluateStage(Exported(str(model), champion.identity), floors=False)
     nodes = {node.name: node for node in plan}
     planner = Planner(store, data=None)
     return planner.node(stage, trial, _reads(stage, plan), nodes, f"{champion.title}, on the same examples")
@@ -67,10 +78,24 @@ def measured_champion(
     return _evaluation_of(champion.digest, examples, node.ingredients, store) if champion.digest else None
 
 
+def measured_retention(own: Evaluation | None, initial: Evaluation | None) -> Retained | None:
+    """Sets what was measured on the initial model's test set side by side; None without a warm start.
+
+    Args:
+        own: of the model that was trained.
+        initial: of the one that training started from.
+    """
+    if own is None or initial is None:
+        return None
+    from components.evaluate.rules import Retained
+
+    return Retained(own.measured(), initial.measured(), "the initial model on its test set")
+
+
 def _reads(stage: EvaluateStage, plan: Plan) -> dict[str, Read]:
     """The examples that the run's own candidate is measured on."""
     own = plan[Evaluation.stage]
-    return {name: own.reads[name] for name in stage.reads(own.config)}
+    return {name: replace(own.reads[name], parts=parts) for name, parts in stage.reads(own.config).items()}
 
 
 def _evaluation_of(

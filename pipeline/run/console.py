@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -21,16 +22,23 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from components.evaluate.metrics import shown
+from components.redaction import without_password
 from components.reports import Event
 from components.reports import Progress as ProgressEvent
+from pipeline.config import PipelineConfig
 from pipeline.plan.node import Plan
+from pipeline.plan.prospects import unpushed
 from pipeline.run.record import DONE, NodeRecord, RunRecord
+from pipeline.run.sweep_display import SweepDisplay
 from pipeline.stages import stage_named
+
+_A_SECOND = 8  # pictures
 
 
 class RunDisplay:
     """Shows nodes as they begin, go on and end, by the run's record; a context manager.
+
+    The trials of a sweep are shown by a SweepDisplay.
 
     Args:
         console: where to. In a terminal the node at work has a moving bar; elsewhere there are lines only.
@@ -46,8 +54,10 @@ class RunDisplay:
             TextColumn("{task.fields[message]}"),
             TimeRemainingColumn(compact=True),
             console=console,
-            transient=True,
-            disable=not console.is_terminal,
+        )
+        self._sweep = SweepDisplay(self._say, lines=not console.is_terminal)
+        self._live = Live(
+            console=console, get_renderable=self._moving, refresh_per_second=_A_SECOND, transient=True
         )
         self._tasks: dict[str, TaskID] = {}
         self._shown: dict[str, NodeRecord] = {}
@@ -55,14 +65,15 @@ class RunDisplay:
 
     def __enter__(self) -> RunDisplay:
         """Starts the bar."""
-        self._progress.start()
+        if self._console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Removes the bar."""
-        self._progress.stop()
+        self._live.stop()
 
     def show(self, record: RunRecord) -> None:
         """Shows what is new since it was called last.
@@ -70,7 +81,10 @@ class RunDisplay:
         Args:
             record: the run's, as it is now.
         """
+        trials = {name for rung in record.rungs for name in rung.nodes.values()}
         for name, node in record.nodes.items():
+            if name in trials:
+                continue
             shown = self._shown.get(name)
             begun = node.state not in ("waiting", "not reached") and not (
                 node.state == "reused" and node.began is None
@@ -87,11 +101,18 @@ class RunDisplay:
                 self._show_end(node)
             if begun:
                 self._shown[name] = node
+        if trials:
+            self._sweep.show(record)
 
     def move(self, event: Event) -> None:
         """Moves the bar at once, by what is emitted in this very process."""
         if isinstance(event, ProgressEvent) and event.stage in self._tasks:
             self._move(event.stage, event.done, event.total, event.message)
+
+    def _moving(self) -> Group:
+        """What is at work now."""
+        table = self._sweep.table(self._console.height)
+        return Group(self._progress, *([table] if table is not None else []))
 
     def _move(self, name: str, done: int, total: int | None, message: str) -> None:
         self._progress.update(self._tasks[name], completed=done, total=total, message=escape(message))
@@ -131,37 +152,54 @@ def _both_splits(metrics: Mapping[str, float]) -> str:
     return "  ".join(shown)
 
 
+def show_plan(console: Console, config: PipelineConfig, plan: Plan) -> None:
+    """Prints what a run is to do, and that nothing of it will be pushed where that is known.
+
+    Args:
+        console: where to.
+        config: of the run.
+        plan: of it.
+    """
+    console.print(plan_table(plan))
+    if reason := unpushed(config, plan):
+        console.print(
+            f"\nwill not be pushed: {reason}", style="yellow", highlight=False, markup=False, soft_wrap=True
+        )
+
+
 def plan_table(plan: Plan) -> Table:
-    """Returns the plan as a table: stage, key, runs or reused, why."""
+    """Returns the plan as a table: stage, key, runs or reused, why; the trials of a sweep have their own."""
     table = Table("stage", "key", "", "why", box=None, pad_edge=False, header_style="bold")
+    trials = {name for rung in plan.rungs for name in rung.nodes.values()}
     for node in plan:
-        state = "[yellow]runs[/]" if node.runs else "[green]reused[/]"
-        table.add_row(node.name, node.key, state, escape(node.reason))
+        if node.name not in trials:
+            state = "[yellow]runs[/]" if node.runs else "[green]reused[/]"
+            table.add_row(node.name, "" if node.choices else node.key, state, escape(node.reason))
     return table
 
 
-def runs_table(records: Sequence[RunRecord]) -> Table:
-    """Returns the runs as a table, with a column for each metric any of them has."""
-    metrics = list(dict.fromkeys(name for record in records for name in record.metrics))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("run", no_wrap=True, min_width=max((len(record.id) for record in records), default=0))
-    for name in ("name", "status", "seconds", "epochs"):
-        table.add_column(name, overflow="fold")
-    for name in metrics:
-        table.add_column(name, justify="right", overflow="fold")
-    for record in records:
-        values = (shown(name, record.metrics[name]) if name in record.metrics else "" for name in metrics)
-        seconds = f"{record.seconds:.0f}"
-        table.add_row(record.id, record.name, record.status, seconds, _epochs(record), *values)
-    return table
+def go_on_command(
+    name: str,
+    config_file: str,
+    options: Collection[str],
+    overrides: Collection[str],
+    verbose: bool,
+    flags: Collection[str],
+) -> str:
+    """Returns the command that goes on with this one; passwords are left out, for logs keep what is printed.
 
-
-def _epochs(record: RunRecord) -> str:
-    """How many epochs the training has, and whether this run did them."""
-    if record.history:
-        return str(int(record.history[-1]["epoch"]))
-    reused = [node.summary["epochs"] for node in record.of() if "epochs" in node.summary]
-    return f"{reused[0]} (reused)" if reused else ""
+    Args:
+        name: of the command.
+        config_file: how the user named the configuration.
+        options: that only this command has.
+        overrides: what the user set on the command line.
+        verbose: whether failures show the traceback.
+        flags: Beam's, from behind --.
+    """
+    given = [f"--set={without_password(override)}" for override in overrides]
+    last = ["--verbose"] if verbose else []
+    behind = ["--", *map(without_password, flags)] if flags else []
+    return command_line(name, config_file, *given, *options, *last, *behind)
 
 
 def command_line(*arguments: str) -> str:

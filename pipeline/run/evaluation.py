@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -22,6 +24,9 @@ from components.strict import Task
 from pipeline.config import PipelineConfig
 from pipeline.config.loading import config_of
 from pipeline.config.places import Places
+from pipeline.config.runner_checks import is_remote, sees_local_files
+from pipeline.config.runners import Runner
+from pipeline.engines import engine_of
 from pipeline.plan.fingerprint import DataState
 from pipeline.plan.node import FIRST, NodePlan, Plan, Read, Trial, node_name
 from pipeline.plan.planner import Planner
@@ -95,7 +100,10 @@ def evaluate_model(
     options += [f"--against={against}"] if against else []
     options += [f"--root={root}"] if root != "runs" else []
     command = command_line("evaluate", model, *paths, *options)
-    run = Run(config, console, command, places, plan, store, verbose=verbose, subject=known.title)
+    engine = engine_of(config)
+    run = Run(
+        config, console, command, places, plan, store, verbose=verbose, subject=known.title, engine=engine
+    )
     if run.nothing_to_do():
         console.print(f"[bold]{config.name}[/]: nothing to do, all of it was measured before.")
     elif code := run.execute():
@@ -117,11 +125,19 @@ def _config(known: KnownModel, paths: Sequence[str], root: str, overrides: Seque
         name = re.sub(r"[^A-Za-z0-9_.-]", "_", known.name).lstrip("_.-") or "model"
         model = {"encoder": {"type": "gru"}}  # which no stage of an evaluation reads
         data = {"name": name, "task": _task(known), "ingest": {"files": list(paths)}, "model": model}
-    base = config_of({**data, "root": root}, overrides, known.title)
+    own = {"root": root, "runner": _runner(data, paths), "sweep": None}  # nothing is trained
+    base = config_of({**data, **own}, overrides, known.title)
     ingest = base.ingest.model_dump(exclude={"files", "holdout"})
     ingest["format"] = "auto" if ingest["format"] == "text" else ingest["format"]
     read = IngestConfig.model_validate({**ingest, "files": {"test": list(paths)}})
     return base.model_copy(update={"ingest": read})
+
+
+def _runner(data: Mapping[str, Any], paths: Sequence[str]) -> Mapping[str, Any]:
+    """Where the model's run worked; in this process if workers elsewhere might not see the files."""
+    noted: Mapping[str, Any] = data.get("runner", {"type": "local"})
+    seen = sees_local_files(TypeAdapter(Runner).validate_python(noted)) or all(map(is_remote, paths))
+    return noted if seen else {"type": "local"}
 
 
 def _task(known: KnownModel) -> Task:
@@ -169,17 +185,18 @@ def _plan(config: PipelineConfig, places: Places, store: Store, own: Candidate, 
     ingest = planner.node(IngestStage(), trial, {}, {}, "files to measure on")
     nodes = {ingest.name: ingest}
 
-    def candidate(each: Candidate, of: Trial, purpose: str) -> NodePlan:
-        stage = EvaluateStage(each)
+    def candidate(each: Candidate, of: Trial, purpose: str, floors: bool) -> NodePlan:
+        stage = EvaluateStage(each, floors)
         reads = {name: Read(parts, node=ingest.name) for name, parts in stage.reads(config).items()}
         return planner.node(stage, of, reads, nodes, purpose)
 
-    first = candidate(own, trial, "on these files")
+    first = candidate(own, trial, "on these files", floors=True)
     shared = {(ingest.stage.name, FIRST): ingest.name, (first.stage.name, FIRST): first.name}
     plan = Plan([trial], [ingest, first], shared)
     if rival is None:
         return plan
-    return plan.with_node(candidate(rival.candidate, Trial(rival.trial, config), f"{rival.title}, too"))
+    other = candidate(rival.candidate, Trial(rival.trial, config), f"{rival.title}, too", floors=False)
+    return plan.with_node(other)
 
 
 def _show(

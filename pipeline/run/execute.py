@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Collection
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.console import Console
 from rich.markup import escape
 
-from components import files
+from components import files, stores
 from components.artifacts.artifact import Artifact, cache_folder
 from components.artifacts.evaluation import Evaluation
 from components.artifacts.exported_model import ExportedModel
@@ -21,17 +22,20 @@ from components.redaction import without_password
 from components.reports import listening
 from pipeline.config import PipelineConfig, resolved
 from pipeline.config.places import Places
-from pipeline.plan.node import Plan, node_name
-from pipeline.plan.warm_start import INITIAL, RETAINED
-from pipeline.run.candidates import champion_node, measured_champion
+from pipeline.engines.engine import Engine, JobUnreachableError
+from pipeline.engines.local import LocalEngine
+from pipeline.plan.node import Plan
+from pipeline.run.candidates import RETENTION, champion_node, measured_champion, measured_retention
 from pipeline.run.code_version import code_version
 from pipeline.run.console import RunDisplay
 from pipeline.run.failure import failure_of, kept
-from pipeline.run.folder import RunFolder
+from pipeline.run.helpers import end_helpers, end_trials
 from pipeline.run.interrupt import EXIT_CODE as INTERRUPTED
 from pipeline.run.interrupt import interruptible
-from pipeline.run.libraries import import_tensorflow
+from pipeline.run.launch import Launch
+from pipeline.run.mirroring import Mirroring
 from pipeline.run.observe import Observer
+from pipeline.run.picked import picked
 from pipeline.run.record import RunRecord
 from pipeline.run.summary import Outcome
 from pipeline.run.watch import Watcher
@@ -42,10 +46,11 @@ from pipeline.store.store import Store
 
 if TYPE_CHECKING:
     from components.evaluate.rules import Retained
+    from pipeline.report.facts import RunFacts
     from pipeline.tracking.champion import Champion
-    from pipeline.tracking.tracker import Tracker
 
 FAILED = 1
+_IN_A_HURRY = 2.0  # seconds that a store is waited for after Ctrl-C, or in vain before
 _SERVED = {Evaluation.stage, ExportedModel.stage}  # what a model has gone through that may be pushed
 
 Kind = TypeVar("Kind", bound=Artifact)
@@ -64,6 +69,9 @@ class Run:
         force: the stages that were asked for.
         verbose: whether failures show the traceback.
         subject: the model that is evaluated, if it was made before.
+        engine: what runs the job; by default this process.
+        detach: whether to leave once an engine has taken the job.
+        page: makes the run's page; by default a card.
     """
 
     def __init__(
@@ -77,6 +85,9 @@ class Run:
         force: Collection[str] = (),
         verbose: bool = False,
         subject: str = "",
+        engine: Engine | None = None,
+        detach: bool = False,
+        page: Callable[[RunFacts], str] | None = None,
     ) -> None:
         self._config = config
         self._console = console
@@ -84,21 +95,25 @@ class Run:
         self._places = places
         self._plan = plan
         self._store = store
-        self._folder = RunFolder.new(places.root)
+        self._launch = Launch(config, places, plan, engine or LocalEngine({}), detach)
+        self.goes_on = False
+        """Whether the job was left to the engine."""
+        self._folder = self._launch.folder
         self.card = self._folder.card
         """Where the run's page belongs."""
         self._subject = subject
-        self._observer = Observer(self._folder, store)
+        self._page = page
+        self._observer = Observer(self._folder, store, own=True)
+        self._mirroring = Mirroring(config.tracking, self._folder, self._observer, not self._launch.elsewhere)
         self._deployment = Deployment(config, places.serving, force)
         self._deploys = {node.stage.name for node in plan} >= _SERVED
         self._deployed = Deployed(Verdict(False))
-        self._tracker: Tracker | None = None
         self._verbose = verbose
         self._stopping = threading.Lock()
 
     def nothing_to_do(self) -> bool:
         """Whether all artifacts are there, and nothing is left to measure or to push; finds the verdict."""
-        if any(node.in_job for node in self._plan):
+        if self._launch.attached or any(node.in_job for node in self._plan):
             return False
         if not self._deploys:
             return True
@@ -121,36 +136,50 @@ class Run:
         """Does the work; returns the exit code."""
         with (
             Heartbeat(self._folder.heartbeat),
-            interruptible(last_words=lambda: self._stop("interrupted", "by Ctrl-C")) as heard,
+            interruptible(last_words=self._interrupted) as heard,
         ):
             try:
-                self._work()
+                if not self._work():
+                    self.goes_on = True
+                    return 0
             except KeyboardInterrupt:
                 heard()
-                self._stop("interrupted", "by Ctrl-C")
+                self._interrupted()
                 return INTERRUPTED
+            except JobUnreachableError as error:  # the record stays open, to be attached to
+                self._say(f"left: {error}\nattach: {self._command}")
+                self._finish_tracking()
+                return FAILED
             except Exception as error:
-                self._stop("failed", self._explain(error))
+                # A store that was waited for in vain is not waited for again.
+                silent = stores.is_failing(self._places.root)
+                with stores.patience(_IN_A_HURRY) if silent else contextlib.nullcontext():
+                    self._stop("failed", self._explain(error))
                 return FAILED
             self._finish(heard)
         return 0
 
     def outcome(self) -> Outcome:
         """Returns what came of it."""
-        last = self.artifact(self._plan.last.name, Artifact)
         evaluated = self.artifact(Evaluation.stage, Evaluation)
         exported = self.artifact(ExportedModel.stage, ExportedModel)
-        deployed = self._deployed
-        return Outcome(evaluated, exported, last, deployed.verdict, deployed.place, self.card)
+        last, deployed = self.artifact(self._plan.last.name, Artifact), self._deployed
+        best = picked(self._plan, self._folder.pick(), self._config.sweep, self.artifact)
+        return Outcome(evaluated, exported, last, deployed.verdict, deployed.place, self.card, best)
 
-    def _work(self) -> None:
-        """Plan, job, verdict, push."""
+    def _work(self) -> bool:
+        """Plan, job, verdict, push; returns False if the job goes on without this process."""
         sight = self._deployment.look() if self._deploys else None
-        plan, sight = self._with_champion(sight)
-        self._run_job(plan)
+        plan = self._plan
+        if not self._launch.attached:
+            plan, sight = self._with_champion(sight)
+            self._begin(plan)
+        if not self._run_job(plan):
+            return False
         if self._deploys:
             self._deployed = self._deployment.deploy(*self._model(), self._measured, self._retained(), sight)
             self._announce(self._deployed)
+        return True
 
     def _with_champion(self, sight: Sight | None) -> tuple[Plan, Sight | None]:
         """The plan with the champion as one more candidate, if it must be measured."""
@@ -173,35 +202,47 @@ class Run:
         return measured_champion(champion, self._plan, self._store, evaluated)
 
     def _retained(self) -> Retained | None:
-        """What was measured on the initial model's test set; None without a warm start."""
-        names = [node_name(Evaluation.stage, candidate) for candidate in (RETAINED, INITIAL)]
-        own, initial = (self.artifact(name, Evaluation) for name in names)
-        if own is None or initial is None:
-            return None
-        from components.evaluate.rules import Retained
+        return measured_retention(*(self.artifact(name, Evaluation) for name in RETENTION))
 
-        return Retained(own.measured(), initial.measured(), "the initial model on its test set")
-
-    def _run_job(self, plan: Plan) -> None:
+    def _begin(self, plan: Plan) -> None:
+        name, config = self._config.name, resolved(self._config)
         try:
-            self._folder.start(self._config.name, resolved(self._config), code_version(), plan, self._subject)
+            self._folder.start(name, config, code_version(), plan, self._subject, self._launch.identity)
         except OSError as error:
             raise UserError(
                 f"the run cannot be noted in {self._folder.place}: {error.strerror or error}; expected a "
                 "root that this user may write to, with room in it. Nothing was run."
             ) from error
-        self._start_tracking()
-        if not any(node.in_job for node in plan):
-            reused = f"all {len(self._plan)} stages are reused"
-            self._console.print(f"[bold]{self._config.name}[/]: nothing to compute, {reused}.")
-        with RunDisplay(self._console) as display, listening(display.move):
-            watcher = Watcher(self._observer, [display.show, self._track])
-            with watcher:
-                if any(node.in_job for node in plan):
-                    import_tensorflow()
-                    from pipeline.run.job import run_job
 
-                    run_job(self._config, self._places, plan, self._folder)
+    def _run_job(self, plan: Plan) -> bool:
+        """Runs the job, or waits for one that runs; returns False if it goes on without this process."""
+        works = self._launch.works(plan)
+        if self._launch.detach and works:
+            self._say(f"{self._launch.leave(plan)}\nattach, and push what comes of it: {self._command}")
+            return False
+        self._mirroring.start()
+        if not works:
+            self._say(f"{self._config.name}: nothing to compute, all {len(self._plan)} stages are reused.")
+        if note := self._launch.note():
+            self._say(f"attached to the {note.engine} job {note.name}")
+        with RunDisplay(self._console) as display, listening(display.move):
+            watcher = Watcher(self._observer, [display.show, self._mirroring.update])
+            with watcher:
+                if works:
+                    try:
+                        self._launch.submit(plan).wait()
+                    finally:
+                        end_trials()
+        return True
+
+    def _interrupted(self) -> None:
+        """Ends the run and its job, as far as the store lets it at once; a job that goes on is only left."""
+        with stores.patience(_IN_A_HURRY):
+            done = self._launch.stop()
+            if self._launch.goes_on():
+                self._say(f"left: {done}\nattach: {self._command}")
+            else:
+                self._stop("interrupted", f"by Ctrl-C; {done}" if done else "by Ctrl-C")
 
     def _announce(self, deployed: Deployed) -> None:
         """Warns of what went wrong, and writes what a server of the model needs."""
@@ -214,8 +255,7 @@ class Run:
         """The run's model, and what was measured of it."""
         exported = self.artifact(ExportedModel.stage, ExportedModel)
         evaluated = self.artifact(Evaluation.stage, Evaluation)
-        assert exported is not None
-        assert evaluated is not None
+        assert exported is not None and evaluated is not None  # noqa: PT018
         return exported, evaluated
 
     def _finish(self, heard: Callable[[], None]) -> None:
@@ -236,6 +276,9 @@ class Run:
             where = files.relative(self._places.serving)
             self._warn(f"no configuration of TensorFlow Serving in {where}: {error}")
 
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+
     def _warn(self, message: str) -> None:
         self._console.print(f"[yellow]{escape(message)}[/]", highlight=False, soft_wrap=True)
 
@@ -250,35 +293,14 @@ class Run:
         return artifact if isinstance(artifact, kind) else None
 
     def _record(self) -> RunRecord | None:
-        """What is known now; None where the store cannot be asked."""
+        """What is known now, or was when the store could be asked; None if the run never came to begin."""
         try:
             return self._observer.record()
         except Exception:  # a failure is told as far as it can be
-            return None
-
-    def _start_tracking(self) -> None:
-        from pipeline.tracking.tracker import Tracker
-
-        record = self._observer.record()
-        if self._config.tracking.enabled and record is not None:
-            self._tracker = Tracker(self._config.tracking.uri, self._folder)
-            self._track(record)
-
-    def _track(self, record: RunRecord) -> None:
-        if self._tracker:
-            self._tracker.update(record, self._observer.artifact)
+            return self._mirroring.latest
 
     def _finish_tracking(self, timeout: float = 120.0, heard: Callable[[], None] = lambda: None) -> None:
-        if self._tracker is None:
-            return
-        problems = ["interrupted while MLflow was waited for: `rnnpipe track` sends the rest."]
-        try:
-            if record := self._record():
-                self._track(record)
-            problems = self._tracker.finish(timeout)
-        except KeyboardInterrupt:
-            heard()
-        for problem in problems:
+        for problem in self._mirroring.finish(self._record(), timeout, heard):
             self._console.print(f"[yellow]tracking:[/] {escape(problem)}", highlight=False, soft_wrap=True)
 
     def _end(self, status: str, message: str = "") -> None:
@@ -295,7 +317,7 @@ class Run:
         try:
             record = self._observer.record()
             assert record is not None
-            page = card_page(RunFacts.of(record, self._store))
+            page = (self._page or card_page)(RunFacts.of(record, self._store))
             files.write(self._folder.card, page.encode())
         except Exception as error:
             self._warn(f"no card: {error}")
@@ -310,17 +332,16 @@ class Run:
     def _stop(self, status: str, message: str) -> None:
         if not self._stopping.acquire(blocking=False):
             return  # the thread that watches for interrupts is at it
-        from components.export.server_check import end_servers
-
-        end_servers()
+        end_helpers()
         record = self._record()
         at_work = record.at_work.name if record and record.at_work else None
         where = f" in {at_work}" if at_work else ""
         what = escape(without_password(message).removeprefix(f"{at_work}: "))
         self._console.print(f"[red]{status}{where}:[/] {what}", highlight=False, soft_wrap=True)
-        self._console.print(
-            f"kept: {', '.join(kept(record, self._folder)) or 'nothing yet'}", highlight=False
-        )
+        finished = [*kept(record, self._folder)]
+        if stores.is_failing(self._places.root):
+            finished.append("whatever else the store holds, which does not answer")
+        self._console.print(f"kept: {', '.join(finished) or 'nothing yet'}", highlight=False)
         self._console.print(f"go on: {escape(self._command)}", highlight=False, soft_wrap=True)
         if record is None or self._folder.is_gone():
             return  # it never came to begin, or nobody could find it again

@@ -32,6 +32,7 @@ def interruptible(last_words: Callable[[], None]) -> Iterator[Callable[[], None]
     """
     waker, sleeper = socket.socketpair()
     waker.setblocking(False)
+    sleeper.setblocking(True)  # even where a library has set a default timeout
     heard = threading.Event()
 
     def watch() -> None:

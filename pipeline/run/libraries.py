@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 
+from components.gpus import grow_memory
 from components.quiet import quietly
 
 
@@ -32,3 +33,4 @@ def import_tensorflow() -> None:
         import tensorflow_text  # noqa: F401 (registers its operations)
 
         tensorflow.config.list_physical_devices()
+        grow_memory()

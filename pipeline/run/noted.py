@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, final
 
 from pydantic import AfterValidator
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from components.errors import UserError
 from pipeline.stages import stage_named
@@ -44,17 +44,42 @@ class OfArtifact(TypedDict):
     digests: dict[str, str]
 
 
-class Planned(TypedDict):
-    """A node that the run is to do or to reuse; its members are those of NodePlan."""
+class Chosen(TypedDict):
+    """What a node is, or may turn out to be; its members are those of NodePlan."""
 
     stage: Annotated[str, AfterValidator(_stage)]
     trial: str
-    trials: list[str]
     key: str
     number: int
     reason: str
     reads: dict[str, OfNode | OfArtifact]
     reused: str | None
+
+
+class Planned(Chosen):
+    """A node that the run is to do or to reuse; its members are those of NodePlan."""
+
+    trials: list[str]
+    stop: NotRequired[int]
+    choices: NotRequired[dict[str, Chosen]]
+
+
+class OfRung(TypedDict):
+    """What trials train until they are compared; its members are those of Rung."""
+
+    stop: int
+    nodes: dict[str, str]
+
+
+class OfTrial(TypedDict):
+    """A trial of a sweep; its members are those of TrialRecord."""
+
+    id: str
+    group: str
+    seed: int
+    settings: dict[str, Any]
+    told: dict[str, Any]
+    changes: dict[str, Any]
 
 
 class Start(TypedDict):
@@ -66,6 +91,16 @@ class Start(TypedDict):
     config: dict[str, Any]
     code: dict[str, str]
     nodes: list[Planned]
+    plan: NotRequired[str]
+    trials: NotRequired[list[OfTrial]]
+    rungs: NotRequired[list[OfRung]]
+    pick: NotRequired[str]
+
+
+class Picked(TypedDict):
+    """pick.json: which trial of a sweep is evaluated and exported."""
+
+    trial: str
 
 
 class End(TypedDict):
@@ -76,6 +111,16 @@ class End(TypedDict):
     ended: Moment
     verdict: dict[str, Any]
     served: str
+
+
+class Submitted(TypedDict):
+    """job.json: which job of which engine does the work; its members are those of JobNote."""
+
+    engine: str
+    id: str
+    name: str
+    page: str
+    detached: bool
 
 
 class Tracked(TypedDict):

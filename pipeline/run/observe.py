@@ -14,12 +14,16 @@ from components import own_files
 from components.artifacts.artifact import Artifact, Reference, inputs_hash
 from components.heartbeat import is_beating
 from components.reports import Status
+from pipeline.engines.engine import JobNote
 from pipeline.plan.node import node_name
-from pipeline.run.folder import RunFolder, run_folders
+from pipeline.run.folder import Known, RunFolder, run_folders
 from pipeline.run.noted import End, OfArtifact, OfNode, Planned, Start
 from pipeline.run.record import NodeRecord, RunRecord
+from pipeline.run.sweep_record import settled, with_rungs
 from pipeline.stages import stage_named
 from pipeline.store.store import Store
+
+_AROUND = ("begin", "commit")  # steps of every node around the stage's own work
 
 
 class Observer:
@@ -28,13 +32,17 @@ class Observer:
     Args:
         folder: of the run.
         store: where the artifacts are.
+        own: whether the run is this process's own, and goes on unless its end is noted.
     """
 
-    def __init__(self, folder: RunFolder, store: Store) -> None:
+    def __init__(self, folder: RunFolder, store: Store, own: bool = False) -> None:
         self.place = folder.place
         """Where it looks."""
         self._folder = folder
         self._store = store
+        self._own = own
+        self._job: JobNote | None = None
+        self._reports: Known = {}
         self._start: Start | None = None
         self._artifacts: dict[str, Artifact] = {}  # a manifest that is there does not change
 
@@ -46,15 +54,23 @@ class Observer:
         start, end, tracked = self._start, self._folder.ended(), self._folder.tracking()
         status = end["status"] if end else self._silent_or_running()
         ended = self._ended(start, end, status)
-        plan = {node_name(planned["stage"], planned["trial"]): planned for planned in start["nodes"]}
+        pick = start.get("pick", "") or (self._folder.pick() if start.get("rungs") else "")
+        plan = {
+            node_name(planned["stage"], planned["trial"], planned.get("stop", 0)): settled(planned, pick)
+            for planned in start["nodes"]
+        }
         for name, planned in plan.items():
             self._find(name, planned, ended)
         # Work goes on meanwhile. The last node first: no node is seen to have begun before those ahead of it.
+        begun = self._folder.begun_nodes(plan) if start.get("rungs") else plan.keys()
         reports = {
-            name: self._folder.reports(name) if planned["reused"] is None else []
+            name: self._folder.reports(name, self._reports)
+            if planned["reused"] is None and name in begun
+            else []
             for name, planned in reversed(plan.items())
         }
         nodes = {name: self._node(name, planned, reports[name], status) for name, planned in plan.items()}
+        trials, rungs, nodes = with_rungs(start, nodes)
         return RunRecord(
             id=self._folder.id,
             name=start["name"],
@@ -69,6 +85,10 @@ class Observer:
             code=start["code"],
             tracking={"uri": tracked["uri"], "run": tracked["run"]} if tracked else {},
             message=end["message"] if end else "",
+            job=None if self._own else self._noted_job(),
+            trials=trials,
+            rungs=rungs,
+            pick=pick,
         )
 
     def artifact(self, node: str) -> Artifact | None:
@@ -80,6 +100,8 @@ class Observer:
         if name in self._artifacts:
             return
         inputs = planned["reused"]
+        if planned.get("choices"):  # not settled yet
+            return
         if inputs is None:
             upstream = {read["node"] for read in planned["reads"].values() if "node" in read}
             if not upstream <= self._artifacts.keys():
@@ -120,7 +142,7 @@ class Observer:
             ours = artifact.manifest.run == self._folder.id
             state = "finished" if ours else "reused"
             seconds = artifact.manifest.seconds if ours else None
-        elif status == "running":
+        elif status in ("running", "detached"):
             state = "running" if reports else "waiting"
         elif status == "finished":
             state = "cleaned" if reports or planned["reused"] else "not reached"
@@ -142,8 +164,12 @@ class Observer:
             began=min((report["began"] for report in reports), default=None),
             progress=latest,
             warnings=tuple(dict.fromkeys(text for report in reports for text in report["warnings"])),
+            worker=next(
+                (report["worker"] for report in reversed(reports) if report["state"] == "running"), ""
+            ),
             error=failed[-1]["error"] if failed else "",
             unexpected=failed[-1]["unexpected"] if failed else False,
+            given_up=bool(failed) and failed[-1] is reports[-1] and reports[-1]["state"] == "idle",
             traceback=failed[-1]["traceback"] if failed else "",
             trials=tuple(planned["trials"]),
             history=tuple(
@@ -152,10 +178,21 @@ class Observer:
             epoch_times={number: round(1000 * epoch["at"]) for number, epoch in epochs.items()},
             planned_epochs=max((report["epochs"] for report in reports), default=0),
             summary=artifact.summary if artifact else {},
+            stop=planned.get("stop", 0),
+            work_began=min(
+                (report["began"] for report in reports if report["step"] not in _AROUND), default=None
+            ),
         )
 
     def _silent_or_running(self) -> str:
-        return "running" if is_beating(self._folder.heartbeat, unknown=True) else "killed"
+        if self._own or is_beating(self._folder.heartbeat, unknown=True):
+            return "running"
+        return "detached" if self._noted_job() else "killed"
+
+    def _noted_job(self) -> JobNote | None:
+        """Which job does the work; once noted it stays."""
+        self._job = self._job or self._folder.job()
+        return self._job
 
     def _ended(self, start: Start, end: End | None, status: str) -> datetime:
         """When the run ended; of one that was killed its last sign of life, of one that runs now."""

@@ -15,6 +15,8 @@ from components.artifacts.exported_model import ExportedModel
 from components.evaluate.verdict import Verdict
 from pipeline.config import PipelineConfig
 from pipeline.run.console import command_line
+from pipeline.run.picked import Picked
+from pipeline.run.pushed import pushed_words
 from pipeline.stages.evaluate import format_metrics
 
 NOT_BLESSED = 3
@@ -31,6 +33,7 @@ class Outcome:
         verdict: whether the model may be served.
         served: where the model is served; None if it is not.
         card: where the run's page belongs.
+        picked: of a sweep, the trial that all this is of; None if there is none.
     """
 
     evaluated: Evaluation | None
@@ -39,6 +42,7 @@ class Outcome:
     verdict: Verdict
     served: UPath | None
     card: UPath
+    picked: Picked | None = None
 
 
 def summarize(config: PipelineConfig, console: Console, config_file: str, outcome: Outcome) -> int:
@@ -46,14 +50,24 @@ def summarize(config: PipelineConfig, console: Console, config_file: str, outcom
     evaluated, exported, verdict = outcome.evaluated, outcome.exported, outcome.verdict
     lines = []
     code = 0
+    root = [] if config.root == "runs" else ["--root", config.root]
+    of_trial = ""
+    if outcome.picked:
+        of_trial = f" (trial {outcome.picked.trial})"
+        lines.append(f"picked       {outcome.picked.words}")
     if evaluated:
-        lines.append(f"metrics      {format_metrics(evaluated.summary['metrics'])}")
+        split = " on the test split" if outcome.picked else ""
+        lines.append(f"metrics      {format_metrics(evaluated.summary)}{split}")
     if evaluated and exported and verdict.blessed:
         question = shlex.quote(evaluated.example_question() or "your text")
         assert outcome.served is not None
         ask = command_line("predict", files.relative(outcome.served.parent))
+        if verdict.push:
+            report = evaluated.report()
+            words = pushed_words(verdict, outcome.served.name, report["examples"], report["split"])
+            lines.append(f"pushed       {words}")
         lines += [
-            f"model        {files.relative(outcome.served)}",
+            f"model        {files.relative(outcome.served)}{of_trial}",
             f"ask it       echo {question} | {ask}",
         ]
     elif evaluated and exported:
@@ -69,8 +83,10 @@ def summarize(config: PipelineConfig, console: Console, config_file: str, outcom
         lines.append(f"artifact     {files.relative(outcome.last.reference.manifest)}")
     if files.exists(outcome.card):
         lines.append(f"card         {files.relative(outcome.card)}")
+    if outcome.picked:
+        lines.append(f"all trials   {command_line('sweep', 'show', *root)}")
     if config.tracking.enabled:
-        compare = command_line("compare", *([] if config.root == "runs" else ["--root", config.root]))
+        compare = command_line("compare", *root)
         lines.append(f"see the run  {command_line('ui', config_file)}   (compare: {compare})")
     console.print("\n" + "\n".join(lines), highlight=False, soft_wrap=True, markup=False)
     return code

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from types import TracebackType
 
-from components import files
+from components import files, stores
 from pipeline.run.observe import Observer
 from pipeline.run.record import RunRecord
 
@@ -61,5 +61,5 @@ class Watcher:
     def _work(self) -> None:
         while not self._stopped.wait(self._seconds):
             # A store that cannot be reached for a while is looked at again.
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception), stores.patience(self._seconds):
                 self.look()

@@ -33,18 +33,25 @@ class IngestStage(Stage):
 
     def settings(self, config: PipelineConfig) -> dict[str, Any]:
         """Files count by their content, and fractions only where no files are named."""
-        settings = dump(config.ingest, "files", "holdout")
+        # By the text's hash is how it always was: configurations that do not say otherwise keep their keys.
+        by_hash = ("split",) if config.ingest.split.type == "hash" else ()
+        settings = dump(config.ingest, "files", "holdout", *by_hash)
         return {"task": config.task, "ingest": {**settings, "holdout": held_out(config.ingest)}}
 
     def parts(self, config: PipelineConfig, whole: Ingredients) -> dict[str, Ingredients]:
         """A split is shaped by its own files, or by those of train, which it is taken from."""
         examples = ("ingest.keep", "ingest.max_rejected")
         own = config.ingest.files if isinstance(config.ingest.files, dict) else {"train": ()}
+        given = set(own) - ({"train"} if held_out(config.ingest) else set())  # a split shapes no part of them
         parts: dict[str, Ingredients] = {
-            split: whole.reduced(without=examples, data=(split if split in own else "train",))
+            split: whole.reduced(
+                without=(*examples, "ingest.split") if split in given else examples,
+                data=(split if split in own else "train",),
+            )
             for split in SPLITS
         }
-        return {**parts, "kept": whole.reduced(without=("ingest.max_rejected",))}
+        checked = () if held_out(config.ingest) else ("ingest.split",)  # only, and not split
+        return {**parts, "kept": whole.reduced(without=("ingest.max_rejected", *checked))}
 
     def work(self, node: NodeWork) -> beam.PTransform:
         """Makes components.ingest.transform.Ingest."""

@@ -32,6 +32,7 @@ class StageLog:
         metrics: by name, the task's first metric first; MLflow groups charts by what stands before a slash.
         intervals: bounds of the metrics, by name.
         tags: by name.
+        params: settings that the stage has chosen, by name.
         epochs: of the training, as in its history.
         files: by the path in MLflow, the logical name in the artifact.
         datasets: the splits that were read.
@@ -40,6 +41,7 @@ class StageLog:
     metrics: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, float] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
     epochs: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     datasets: list[DatasetFacts] = field(default_factory=list)

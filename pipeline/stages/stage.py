@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from components.artifacts.artifact import Artifact, Reference
 from components.ingest.sources import Source
 from components.plugin_sources import plugin_sources
 from components.strict import Strict
+from components.user_file import UserFile
 from components.work import Work
 from pipeline.config import PipelineConfig
 from pipeline.plan.fingerprint import library_versions, source_fingerprint
@@ -34,6 +36,9 @@ class NodeWork:
         sources: the user's files.
         work: where it puts files and reports.
         given: the artifacts among what it reads that no node makes, by the names that the stage gives them.
+        parallel: of a trial of a sweep, how many a worker trains at the same time; the job goes on without
+            one that fails. 0 of other nodes.
+        files: the user's files that it reads beside the artifacts, as `Stage.user_files` names them.
     """
 
     name: str
@@ -41,6 +46,8 @@ class NodeWork:
     sources: Sequence[Source]
     work: Work
     given: Mapping[str, Reference] = field(default_factory=dict)
+    parallel: int = 0
+    files: Mapping[str, UserFile] = field(default_factory=dict)
 
 
 class Stage(ABC):
@@ -105,6 +112,13 @@ class Stage(ABC):
         """Returns the versions of the libraries that shape the artifact, and hashes of the user's modules."""
         return {**library_versions(self.libraries), **plugin_sources(*self.plugs(config))}
 
+    def user_files(self, config: PipelineConfig) -> Mapping[str, str]:
+        """Returns the user's files that are read beside the artifacts, by what people call them.
+
+        They count by their content, and their place must be in no setting.
+        """
+        return {}
+
     def plugs(self, config: PipelineConfig) -> tuple[object, ...]:
         """Returns the sections of the configuration that may name something in the user's modules."""
         return ()
@@ -120,6 +134,22 @@ class Stage(ABC):
             Empty if there is nothing to say.
         """
         return ""
+
+    def carried(self, carry: Callable[[Path], str]) -> Stage:
+        """Returns the stage as workers on other machines can do it.
+
+        Args:
+            carry: puts a directory of this machine where they see it, and returns its address.
+        """
+        return self
+
+    def stopping(self, epoch: int) -> Stage:
+        """Returns the stage as it works in a rung of a sweep, if its trials can stop before their end.
+
+        Args:
+            epoch: after which a trial stops.
+        """
+        raise NotImplementedError(f"{self.name} has no epochs after which a trial could stop")
 
     def deterministic(self, config: PipelineConfig) -> bool:
         """Whether the same ingredients always give the same files."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from components.artifacts.artifact import Artifact
 from components.artifacts.tokens import Tokens
 from components.strict import SPLITS
-from pipeline.config import PipelineConfig
+from pipeline.config import PipelineConfig, flatten
 from pipeline.plan.ingredients import Ingredients
+from pipeline.stages.log import StageLog
 from pipeline.stages.stage import NodeWork, Reads, Stage, dump
 
 if TYPE_CHECKING:
@@ -57,3 +59,14 @@ class TokenizeStage(Stage):
         """Counts tokens and labels."""
         sizes = [f"{field} vocabulary {size:,}" for field, size in summary["vocabulary"].items()]
         return ", ".join([*sizes, f"{summary['labels']:,} labels"] if "labels" in summary else sizes)
+
+    def details(self, summary: Mapping[str, Any]) -> list[str]:
+        """Says what `auto` became, and why."""
+        return [f"{field}: {chosen['why']}" for field, chosen in summary.get("chosen", {}).items()]
+
+    def log(self, artifact: Artifact) -> StageLog:
+        """Adds the settings that `auto` became."""
+        log = super().log(artifact)
+        for field, chosen in artifact.summary.get("chosen", {}).items():
+            log.params |= flatten({f"chosen.tokenize.{field}": chosen["settings"]})
+        return log

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.artifacts.artifact import Artifact
 from components.artifacts.trained_model import CURVES, TrainedModel
+from components.train.coverage import told
 from components.train.monitor import GREEDY, greedy, is_measured
 from pipeline.config import PipelineConfig
 from pipeline.plan.fingerprint import library_versions, source_fingerprint
@@ -24,18 +25,31 @@ if TYPE_CHECKING:
 
 _MONITORED = "components.train.monitored"
 _MEASURING = ("tensorflow-text", "sacrebleu", "rapidfuzz", "pyarrow")  # what evaluate's metrics need
+VECTORS = "vector"
+"""What people call the file of word vectors."""
 INITIAL_MODEL = "initial_model"
 """The name by which the model is read that training starts from."""
 
 
 class TrainStage(Stage):
-    """Fits a trial's model; all trials are elements of one step."""
+    """Fits a trial's model; all trials are elements of one step.
+
+    Args:
+        stop: the epoch after which it stops; 0 for `train.epochs`.
+    """
 
     kind = TrainedModel
     module = "components.train.transform"
     libraries = ("tensorflow", "keras", "numpy", "scipy")
     together = True
     of_trial = True
+
+    def __init__(self, stop: int = 0) -> None:
+        self.stop = stop
+
+    def stopping(self, epoch: int) -> TrainStage:
+        """Trains until the end of an epoch; the schedules span `train.epochs` all the same."""
+        return TrainStage(epoch)
 
     def reads(self, config: PipelineConfig) -> Reads:
         """The tokens that it fits to, those that it is watched on, and where it starts from."""
@@ -47,14 +61,20 @@ class TrainStage(Stage):
 
     def settings(self, config: PipelineConfig) -> dict[str, Any]:
         """Network, fitting and seed; greedy decoding where a metric of texts is monitored."""
-        settings = {
+        settings: dict[str, Any] = {
             "task": config.task,
             "seed": config.seed,
             "model": dump(config.model),
-            "train": dump(config.train, "init_from"),  # which counts by what it means
+            # The earlier model counts by what it means, and the machine not at all.
+            "train": dump(config.train, "init_from", "resources"),
         }
+        del settings["model"]["embeddings"]["file"]  # it counts by its content
         if is_measured(config.train) and config.task == "seq2seq":
             settings["decode"] = greedy(config.decode).model_dump(mode="json", include=GREEDY)
+        if self.stop and config.train.spans_epochs:
+            settings["stop"] = self.stop
+        elif self.stop:  # it is the same as a training of so many epochs
+            settings["train"]["epochs"] = self.stop
         return settings
 
     def source(self, config: PipelineConfig) -> str:
@@ -68,13 +88,19 @@ class TrainStage(Stage):
         measured = _MEASURING if is_measured(config.train) else ()
         return {**super().versions(config), **library_versions(measured)}
 
+    def user_files(self, config: PipelineConfig) -> Mapping[str, str]:
+        """Word vectors."""
+        file = config.model.embeddings.file
+        return {VECTORS: file} if file else {}
+
     def plugs(self, config: PipelineConfig) -> tuple[object, ...]:
         """Layers and tokenizers, and the metric that is monitored."""
         return (config.tokenize, config.model, config.train)
 
     def lineage(self, config: PipelineConfig, whole: Ingredients) -> Ingredients:
         """A training goes on after its last epoch, unless something spans all of its epochs."""
-        return whole if config.train.spans_epochs else whole.reduced(without=("train.epochs",))
+        spanned = () if config.train.spans_epochs else ("train.epochs",)
+        return whole.reduced(without=("stop", *spanned))
 
     def remark(self, config: PipelineConfig, differences: Sequence[str]) -> str:
         """Says why more epochs do not go on from the last checkpoint."""
@@ -94,7 +120,7 @@ class TrainStage(Stage):
         """Makes components.train.transform.Train."""
         from components.train.transform import Train
 
-        return Train({node.name: _trial(node) for node in nodes})
+        return Train({node.name: _trial(node, self.stop) for node in nodes})
 
     def describe(self, summary: Mapping[str, Any]) -> str:
         """Says how large the model is, which epoch was kept, and its loss."""
@@ -102,24 +128,46 @@ class TrainStage(Stage):
         kept = f"{summary['parameters']:,} parameters, epoch {summary['kept_epoch']} kept"
         return f"{kept}, {name.replace('_', ' ')} {summary.get(f'val_{name}', summary[name]):.4f}"
 
+    def details(self, summary: Mapping[str, Any]) -> list[str]:
+        """Says what it was trained on, and how much of the vocabulary had vectors."""
+        if "device" not in summary:  # of an earlier version
+            return []
+        intra, inter = (summary["threads"][name] for name in ("intra_op", "inter_op"))
+        earlier = "".join(f" (begun with {count})" for count in summary.get("earlier_threads", ()))
+        threads = f"{intra} {'thread' if intra == 1 else 'threads'} within operations{earlier}"
+        vectors = [told(summary["vectors"])] if "vectors" in summary else []
+        return [f"on {summary['device']}, {threads} and {inter} between them", *vectors]
+
     def log(self, artifact: Artifact) -> StageLog:
-        """Adds the epochs and their curves."""
+        """Adds the device, the epochs and their curves."""
         log = super().log(artifact)
         assert isinstance(artifact, TrainedModel)
         history = artifact.history()
         log.metrics["best_epoch"] = history["best_epoch"]
         log.epochs = history["epochs"]
+        if device := artifact.summary.get("device"):
+            threads = artifact.summary["threads"]
+            log.tags |= {"device": device, **{f"threads.{name}": str(threads[name]) for name in threads}}
         if artifact.has(CURVES):
             log.files[CURVES] = CURVES
         return log
 
 
-def _trial(node: NodeWork) -> Trial:
+def _trial(node: NodeWork, stop: int) -> Trial:
     from components.train.transform import Trial
     from components.train.warm_start import InitialModel
 
     config = node.config
-    trial = Trial(config.train, config.model, config.task, config.seed, node.work)
+    trial = Trial(
+        config.train,
+        config.model,
+        config.task,
+        config.seed,
+        node.work,
+        stop=stop,
+        parallel=node.parallel,
+        vectors=node.files.get(VECTORS),
+    )
     if INITIAL_MODEL in node.given:
         initial = InitialModel(node.given[INITIAL_TOKENS], node.given[INITIAL_MODEL])
         trial = replace(trial, initial=initial)

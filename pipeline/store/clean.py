@@ -19,6 +19,7 @@ from upath import UPath
 from components import files, own_files
 from components.artifacts.artifact import Manifest, artifact_folder
 from components.artifacts.trained_model import TrainedModel, checkpoint_place
+from components.carried import FOLDER, LIST
 from components.errors import UserError
 from components.files import Entry
 from components.heartbeat import is_beating
@@ -38,7 +39,7 @@ class Cleaned(NamedTuple):
 
     Args:
         artifacts: how many manifests.
-        files: how many others.
+        files: how many others, uploads that nobody has finished among them.
         size: bytes of all of them.
     """
 
@@ -107,7 +108,7 @@ def clean(root: UPath, keep: int | None, now: float | None = None) -> Cleaned:
     manifests = {str(item.entry.path): item.entry for item in gone if _is_old(item.entry, now)}
     wanted, released, unreadable = _listed_files(root, folders, manifests)
     files.delete(entry.path for entry in manifests.values())
-    leftovers = _left_aside(root, now)
+    leftovers = [*_left_aside(root, now), *_carried(root, now)]
     for key, folder in free.items():
         # What cannot be read may list anything.
         if key not in unreadable and _as_seen(root, key, folder):
@@ -116,8 +117,9 @@ def clean(root: UPath, keep: int | None, now: float | None = None) -> Cleaned:
         for states in checkpoints.values():
             leftovers += _old_checkpoints(states, wanted, released, now)
     _delete(root, leftovers)
+    ended = files.end_uploads(root, now - DAY)
     deleted = [*manifests.values(), *leftovers]
-    return Cleaned(len(manifests), len(leftovers), sum(entry.size for entry in deleted))
+    return Cleaned(len(manifests), len(leftovers) + ended, sum(entry.size for entry in deleted))
 
 
 def clean_cheaply(root: UPath) -> None:
@@ -272,9 +274,24 @@ def _old_checkpoints(
     ]
 
 
+def _carried(root: UPath, now: float) -> list[Entry]:
+    """What was carried to workers more than a week ago, its list first: without it all is carried again."""
+    carried: dict[UPath, list[Entry]] = defaultdict(list)
+    for entry in files.entries(root / FOLDER):
+        carried[root / FOLDER / entry.path.relative_to(root / FOLDER).parts[0]].append(entry)
+    return [
+        entry
+        for place, entries in carried.items()
+        if all(now - entry.modified > SILENT for entry in entries)
+        for entry in sorted(entries, key=lambda entry: entry.path != place / LIST)
+    ]
+
+
 def _left_aside(root: UPath, now: float) -> list[Entry]:
     left = [*files.left_aside(root / "artifacts"), *files.left_aside(root / "runs")]
-    return [entry for entry in left if _is_old(entry, now)]
+    tokens = files.entries(root / "preflight")  # a job may wait for days until its workers look for them
+    silent = [entry for entry in tokens if now - entry.modified > SILENT]
+    return [*(entry for entry in left if _is_old(entry, now)), *silent]
 
 
 def _delete(root: UPath, entries: Collection[Entry]) -> None:

@@ -1,4 +1,5 @@
 import shutil
+import threading
 
 import pytest
 
@@ -19,3 +20,12 @@ def uri(tmp_path, empty_database):
     """An MLflow of the test's own."""
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture(autouse=True)
+def _tracking_ends():
+    """Waits for what an interrupted run has left at its tracking: it would go on beside the next test."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "tracker":
+            thread.join(10)

@@ -7,7 +7,7 @@ from components.artifacts.artifact import Manifest, inputs_hash, part_digests
 from components.work import Work
 
 
-def carry_out(store, plans, content="content", run="run"):
+def carry_out(store, plans, content="content", run="run", summary=lambda plan: {}):
     """Commits an artifact for every node that runs, as a run would; returns the artifacts by node.
 
     Args:
@@ -15,6 +15,7 @@ def carry_out(store, plans, content="content", run="run"):
         plans: as `make_plan` made them, or some of them in order.
         content: of all files; a function from logical name to text, or one text for all.
         run: the id of the run.
+        summary: what the summary of a node's artifact holds.
     """
     made = {}
     for plan in plans:
@@ -24,11 +25,11 @@ def carry_out(store, plans, content="content", run="run"):
             for part in read.parts
         }
         found = plan.artifact or store.find(plan.stage.kind, plan.key, inputs_hash(read), plan.number)
-        made[plan.name] = found or commit(store, plan, read, content, run)
+        made[plan.name] = found or commit(store, plan, read, content, run, summary(plan))
     return made
 
 
-def commit(store, plan, read, content="content", run="run"):
+def commit(store, plan, read, content="content", run="run", summary=None):
     """Commits an artifact with a file for each part of it."""
     work = Work(store.root, plan.stage.name, plan.key, lineage=plan.lineage, number=plan.number)
     with work.attempt() as attempt:
@@ -46,7 +47,7 @@ def commit(store, plan, read, content="content", run="run"):
         run=run,
         made=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         seconds=1.0,
-        summary={"made": time.time()},
+        summary={"made": time.time(), **(summary or {})},
         ingredients=plan.ingredients.as_json(),
         read=read,
         digests=part_digests(plan.stage.kind, made),

@@ -11,9 +11,13 @@ from components.artifacts.artifact import Manifest, inputs_hash, part_digests
 from components.artifacts.evaluation import AnswerWriter, Evaluation, join_answers, write_figures
 from components.artifacts.exported_model import add_model, model_path, validation_path
 from components.evaluate.answers import Answers
+from components.evaluate.calibrate import Calibration
 from components.evaluate.candidates import Exported
+from components.evaluate.confidence import confidence_report
+from components.evaluate.coverage import Selection
 from components.evaluate.measure import Measure
 from components.evaluate.metrics import metric_names
+from components.evaluate.temperature import Temperature
 from components.reports import EpochFinished, emit
 from components.train.config import TrainConfig
 from components.work import Work
@@ -34,6 +38,19 @@ OF_CHAMPION = "evaluate champion"
 EPOCHS = [{"epoch": 1, "loss": 0.5, "seconds": 2.0}, {"epoch": 2, "loss": 0.4, "seconds": 3.0}]
 COUNTS = {"train": 9, "validation": 0, "test": 3}
 LENGTHS = {"median": 4, "p95": 6, "max": 7}
+FLOORS = {
+    "floors": {
+        "copy": {"metrics": {"exact_match": 0.25}, "intervals": {}, "differences": {}},
+        "commonest": {
+            "metrics": {"exact_match": 0.125, "character_error_rate": 0.75},
+            "intervals": {},
+            "differences": {},
+            "answer": "<b>",
+            "of": "train",
+        },
+    },
+    "warnings": ["the test split has <few> examples"],
+}
 REJECTED = {"file": "train.tsv", "line": 3, "reason": "it has one column", "text": "<b>only one</b>"}
 WORST = {"example": 1, "input": "<script>alert(1)</script>", "prediction": "xy", "score": None}
 
@@ -52,6 +69,15 @@ def report_of(right, resamples=500, task="seq2seq", words=("ab", "xy")):
     combiner = Measure(metric_names(task), resamples, confusion=task == "classification")
     accumulated = combiner.add_input(combiner.create_accumulator(), answers_of(right, words))
     return combiner.extract_output(accumulated)
+
+
+def confidence_of(right, words):
+    """What calibration and a target accuracy come to, with made-up figures of the validation split."""
+    answers = answers_of(right, words)
+    rows = np.empty(EXAMPLES, [("number", "i8"), ("score", "f4"), ("correct", "?")])
+    rows["number"], rows["score"], rows["correct"] = answers.numbers, answers.scores, answers.correct
+    learnt = Calibration(Temperature(1.5, 40, 0.61, 0.52), Selection(0.75, 30, 28, 40), 40)
+    return confidence_report(rows, 0.9, [report_of(right, 50, "classification", words)], learnt)
 
 
 class MadeRun:
@@ -89,7 +115,8 @@ class MadeRun:
         self._right, self._resamples = right, resamples
         nodes = [self._node(stage, FIRST, name) for stage in STAGES]
         plan = Plan([Trial(FIRST, None)], nodes, {(stage.name, FIRST): stage.name for stage in STAGES})
-        self.plan = plan.with_node(self._node(EvaluateStage(Exported("", "before")), CHAMPION, name))
+        champion = EvaluateStage(Exported("", "before"), floors=False)
+        self.plan = plan.with_node(self._node(champion, CHAMPION, name))
         self.folder.start("made", self._config, {}, self.plan)
 
     def _node(self, stage, trial, name):
@@ -98,6 +125,10 @@ class MadeRun:
         key = Ingredients(settings={"made": f"{stage.name} {self._data} {own}"})
         parts = dict.fromkeys(stage.kind.parts, "")
         return NodePlan(stage, trial, None, reads, key, parts, 1, None, "first run")
+
+    def planned(self, node):
+        """What a node is to do."""
+        return self.plan[node]
 
     def record(self):
         """What is known of it now."""
@@ -110,7 +141,7 @@ class MadeRun:
 
     def work(self, node):
         """What a worker of a node has."""
-        plan = self.plan[node]
+        plan = self.planned(node)
         return Work(self.root, plan.stage.name, plan.key, self.folder.status(node), node=node)
 
     def train(self, *numbers):
@@ -126,14 +157,14 @@ class MadeRun:
     def make(self, *nodes, seconds=12.0):
         """Makes the artifacts of nodes; all they read must be there."""
         for node in nodes:
-            plan = self.plan[node]
+            plan = self.planned(node)
             read = {
                 f"{name} {part}": self.made(read.node).manifest.digests[part]
                 for name, read in plan.reads.items()
                 for part in read.parts
             }
             with self.work(node).attempt("make") as attempt:
-                made, summary = getattr(self, f"_{plan.stage.name}")(attempt)
+                made, summary = self.contents(plan, attempt)
                 manifest = Manifest(
                     stage=plan.stage.name,
                     key=plan.key,
@@ -152,6 +183,10 @@ class MadeRun:
             self.store.commit(plan.stage.kind, manifest, {})
         return self
 
+    def contents(self, plan, attempt):
+        """The files of an artifact, and its summary."""
+        return getattr(self, f"_{plan.stage.name}")(attempt)
+
     def end(self, status="finished", message="", verdict=None, served=""):
         """Ends it."""
         self.folder.end(status, message, verdict or {}, str(served))
@@ -163,6 +198,17 @@ class MadeRun:
             "splits": {split: {"examples": count, **each} for split, count in COUNTS.items()},
             "warnings": ["there are duplicates"],
             "rejected": {"total": 1},
+            "near_duplicates": [
+                {"splits": ["train", "test"], "examples": 7, "places": [["train.tsv:5", "<test>.tsv:9"]]}
+            ],
+            "split": {
+                "type": "time",
+                "column": "sent",
+                "times": {
+                    "train": {"first": "2024-01-01", "last": "2024-02-01"},
+                    "test": {"first": "2024-02-02", "last": "2024-03-01"},
+                },
+            },
         }
         made = [attempt.put("statistics.json", json.dumps(statistics).encode())]
         made.append(attempt.put("rejected.jsonl", (json.dumps(REJECTED) + "\n").encode()))
@@ -186,15 +232,19 @@ class MadeRun:
     def _evaluate(self, attempt):
         task = self._config["task"]
         report = report_of(self._right, self._resamples, task, self._words)
+        if task == "classification":
+            report["confidence"] = confidence_of(self._right, self._words)
         writer = AnswerWriter(attempt, 0)
         writer.write(answers_of(self._right, self._words))
         worst = {"target": self._words[0], **WORST}
         made = [
             *join_answers(attempt, self.root, writer.close()),
-            *write_figures(attempt, "test", {**report, "slices": {}}, [worst]),
+            *write_figures(attempt, "test", {**report, "slices": {}, **FLOORS}, [worst]),
             attempt.put("plots/by_length.png", b"a picture"),
         ]
-        return made, {name: report[name] for name in ("examples", "metrics", "intervals")}
+        summary = {name: report[name] for name in ("examples", "metrics", "intervals")}
+        summary["floors"] = {name: floor["metrics"] for name, floor in FLOORS["floors"].items()}
+        return made, summary
 
     def _export(self, attempt):
         latency = {"32": {"p50": 4.0, "p99": 9.0, "calls": 20}}

@@ -45,10 +45,10 @@ class Steps:
         ((_, made),) = run_transform(self.plans[name].stage.transform([node]), to_do((name, begun)))
         return made
 
-    def commit(self, name, begun, made):
+    def commit(self, name, made):
         plans = {name: replace(self.plans[name], artifact=None)}
         step = Commit(plans, {name: self.work(name)}, self.places.sources, self.folder.id)
-        ((_, reference),) = step.process((name, made), {name: begun})
+        ((_, reference),) = step.process((name, made), self.references, {})
         self.references[name] = reference
         return reference
 
@@ -75,10 +75,10 @@ def try_again(steps, name):
         made = [steps.make(name, begun) for _ in range(2)]
     paths = [{file.path for file in one.files} for one in (*made, straggler)]
     assert len(set.union(*paths)) == sum(map(len, paths)), name  # no two attempts share a file's name
-    first = steps.commit(name, begun, made[0])
+    first = steps.commit(name, made[0])
     state = steps.state(first)
     for late in (made[1], straggler, made[0]):  # the last: the commit itself is tried again
-        assert steps.commit(name, begun, late) == first
+        assert steps.commit(name, late) == first
     assert steps.state(first) == state, name
     assert len(steps.store.made(name, first.key)) == 1
     again = steps.begin(name)

@@ -1,5 +1,6 @@
 """The champion as one more candidate of evaluate, on plans that are carried out with made-up files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,8 @@ def test_it_is_a_node_of_evaluate_that_belongs_to_no_trial(planned):
     plan, store = planned()
     node = champion_node(CHAMPION, ELSEWHERE, plan, store)
     assert (node.name, node.stage.name, node.trial) == ("evaluate champion", "evaluate", "champion")
-    assert node.reads == {"ingest": plan["evaluate"].reads["ingest"]}
+    own = plan["evaluate"].reads["ingest"]
+    assert node.reads == {"ingest": replace(own, parts=("validation", "test", "kept"))}
     assert node.reason == "version 1, on the same examples"
     assert node.runs
     more = plan.with_node(node)
@@ -68,10 +70,19 @@ def test_its_key_is_that_of_the_model_and_of_what_is_measured(planned):
     assert node_of(planned, model=Path("/another/place")).key == key
     assert node_of(planned, champion=Champion("version 7", None, "digest", "other uri")).key == key
     assert node_of(planned, champion=Champion("version 1", None, "other", "uri")).key != key
-    for own in ("seed=8", "model.encoder.units=9", "evaluate.batch_size=9", "evaluate.bless=always"):
+    others = ("evaluate.batch_size=9", "evaluate.bless=always", "evaluate.baseline=tfidf")
+    for own in ("seed=8", "model.encoder.units=9", *others, "evaluate.calibrate=temperature"):
         assert node_of(planned, own).key == key
     for shared in ("evaluate.resamples=9", "evaluate.worst_examples=3", "ingest.max_characters=5"):
         assert node_of(planned, shared).key != key
+
+
+def test_a_baseline_is_measured_beside_the_own_model_alone_and_shapes_no_answer(planned):
+    plan, with_baseline = planned()[0]["evaluate"], planned("evaluate.baseline=tfidf")[0]["evaluate"]
+    assert plan.key != with_baseline.key
+    assert with_baseline.ingredients.libraries.keys() - plan.ingredients.libraries.keys() == {"scikit-learn"}
+    shaping = with_baseline.stage.parts(with_baseline.config, with_baseline.ingredients)["predictions"]
+    assert "evaluate.baseline" not in shaping.settings
 
 
 def test_what_was_measured_of_it_is_known_to_every_run_on_the_same_examples(planned, tmp_path):

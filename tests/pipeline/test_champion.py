@@ -53,6 +53,7 @@ def test_a_champion_gives_way_to_a_better_model_only_and_can_be_brought_back(tmp
     assert code == 0, said
     (record,) = read_records(tmp_path / "runs")
     assert record.verdict["reasons"] == ["accuracy: no champion yet (max_regression)"]
+    assert "pushed       version 1: measured on 40 examples; no champion yet" in said
     assert champion(tmp_path) == 1
 
     code, said = tiny.run(config, RULES)
@@ -60,6 +61,7 @@ def test_a_champion_gives_way_to_a_better_model_only_and_can_be_brought_back(tmp
     record = read_records(tmp_path / "runs")[-1]
     assert "of version 1: no drop (max_regression), in 100 % of the resamples" in record.verdict["reasons"][0]
     assert record.verdict["champion"] == "version 1"
+    assert "pushed       version 2: measured on 40 examples; champion 1: accuracy +" in said
     assert champion(tmp_path) == 2
     assert sorted(versions(serving)) == [1, 2]
 

@@ -1,34 +1,13 @@
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
+from importlib.metadata import version
 
 import pytest
 import tiny
-from made_runs import make_run
+from called import REPOSITORY, call
 
-REPOSITORY = Path(__file__).parents[2]
-HEAVY = {"tensorflow", "keras", "apache_beam", "mlflow", "numpy", "pyarrow", "matplotlib"}
-
-
-def call(*arguments, cwd=REPOSITORY):
-    """Runs the command line; returns exit code, output, errors and the heavy modules it imported."""
-    program = (
-        "import sys, atexit\n"
-        f"atexit.register(lambda: print('HEAVY', *({HEAVY!r} & set(sys.modules))))\n"
-        "from pipeline.cli import main\n"
-        "main()\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "150", "NO_COLOR": "1"},
-    )
-    out, _, heavy = done.stdout.rpartition("HEAVY")
-    return done.returncode, out, done.stderr, heavy.split()
+from components.addresses import sqlite_path
 
 
 def test_help_is_light():
@@ -38,12 +17,27 @@ def test_help_is_light():
     assert heavy == []
 
 
+def test_the_version_and_completion_are_light():
+    code, out, _, heavy = call("--version")
+    assert (code, out, heavy) == (0, f"rnnpipe {version('rnnpipe')}\n", [])
+    assert "--install-completion" in call("--help")[1]
+
+
+def test_a_wrong_column_is_told_before_anything_starts(tmp_path):
+    config = tiny.make(tmp_path)
+    for command in ("plan", "run"):
+        code, out, errors, heavy = call(command, config, "--set", "ingest.columns={text: txt, label: label}")
+        assert (code, out, heavy) == (1, "", [])
+        assert "there is no column 'txt'" in errors
+    assert not (tmp_path / "runs" / "runs").exists()
+
+
 def test_a_wrong_configuration_is_light_and_ends_with_2(tmp_path):
     config = tiny.make(tmp_path)
     config.write_text(config.read_text(encoding="utf-8").replace("epochs", "epoch"), encoding="utf-8")
     code, out, errors, heavy = call("run", config)
     assert code == 2
-    assert f"{config}:6: train.epoch: unknown key; did you mean 'epochs'?" in errors
+    assert f"{config}:7: train.epoch: unknown key; did you mean 'epochs'?" in errors
     assert "Traceback" not in errors
     assert out == ""
     assert heavy == []
@@ -72,6 +66,37 @@ def test_plan_is_light_and_writes_no_artifact(tmp_path):
     assert not (tmp_path / "runs" / "artifacts").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), ""),
+        (["evaluate.bless=null"], "will not be pushed: no thresholds in evaluate.bless: not blessed; set"),
+        (["evaluate.bless=always", "ingest.holdout={validation: 0.1}"], ""),
+        (
+            ["ingest.holdout={validation: 0.1}"],
+            "will not be pushed: there is no test split: what is measured on validation",
+        ),
+        (["ingest.holdout={validation: 0.1}", "evaluate.bless.on=validation"], ""),
+        (["ingest.holdout={test: 0.1}"], ""),
+    ],
+)
+def test_plan_says_what_will_not_be_pushed(tmp_path, options, said):
+    config = tiny.make(tmp_path)
+    text = config.read_text()
+    if any("holdout" in option for option in options):
+        config.write_text(text.replace(f", test: {tmp_path}/test.tsv", ""))
+    code, out, _, _ = call("plan", config, *(f"--set={option}" for option in options))
+    assert code == 0
+    last = " ".join(out.partition("export")[2].split())
+    assert said in last
+    assert ("will not be pushed" in last) == bool(said)
+
+
+def test_a_plan_that_ends_before_the_export_pushes_nothing_and_says_nothing(tmp_path):
+    code, out, _, _ = call("plan", tiny.make(tmp_path), "--set=evaluate.bless=null", "--until=train")
+    assert (code, "pushed" in out) == (0, False)
+
+
 def test_schema_is_what_the_editors_read():
     code, out, _, heavy = call("schema")
     assert code == 0
@@ -83,18 +108,6 @@ def test_runs_without_any_says_how_to_start(tmp_path):
     code, _, errors, heavy = call("runs", "--root", tmp_path)
     assert code == 1
     assert errors == f"No runs under {tmp_path}. Start one with `rnnpipe run`, or name another --root.\n"
-    assert heavy == []
-
-
-def test_runs_lists_runs_and_metrics(tmp_path):
-    name = make_run(tmp_path, "dates", right=390)
-    code, out, _, heavy = call("runs", "--root", tmp_path)
-    assert code == 0
-    header, row = out.splitlines()[0], out.splitlines()[-1]
-    assert header.split()[:5] == ["run", "name", "status", "seconds", "epochs"]
-    assert row.split()[:3] == [name, "made", "finished"]  # the id is never cut
-    assert header.split()[5] == "exact_match"
-    assert row.split()[4] == "0.9750"  # there are no epochs
     assert heavy == []
 
 
@@ -129,3 +142,16 @@ def test_predict_knows_its_signatures(tmp_path):
     code, _, errors, _ = call("predict", tmp_path, "--signature", "best")
     assert code == 2
     assert "'serving_default', 'classify', 'n_best', 'explain'" in errors
+
+
+def test_the_home_directory_is_understood_everywhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = tiny.make(tmp_path)
+    text = config.read_text(encoding="utf-8").replace(str(tmp_path), "~")
+    assert text.count("~") >= 4
+    config.write_text(text, encoding="utf-8")
+    code, out, errors, _ = call("plan", "~/pipeline.yaml", "--set=tracking.uri=sqlite:///~/mlflow.db")
+    assert code == 0, errors
+    assert out.count("first run") == 5
+    assert sqlite_path("sqlite:///~/mlflow.db") == tmp_path / "mlflow.db"
+    assert not (REPOSITORY / "~").exists()

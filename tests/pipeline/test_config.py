@@ -26,7 +26,12 @@ MINIMAL = {
 quick = settings(
     max_examples=40,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    # Of what the schema allows, the checks between sections refuse nearly half.
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.filter_too_much,
+    ],
 )
 
 
@@ -44,8 +49,10 @@ def load(data: dict, *overrides: str) -> PipelineConfig:
 
 def test_classification_is_filled_in():
     config = load(MINIMAL)
-    assert config.tokenize.text.type == "characters"
-    assert config.model.pooling == "last"
+    assert config.tokenize.text.type == "auto"
+    assert config.model.pooling == "max"
+    assert config.train.learning_rate_schedule.type == "cosine"
+    assert config.train.early_stopping.patience == 3
     assert config.model.decoder is config.model.attention is config.decode is None
     assert config.evaluate.metrics == list(metric_names("classification"))
     assert config.tracking.experiment == "tiny"
@@ -54,7 +61,7 @@ def test_classification_is_filled_in():
 
 def test_seq2seq_is_filled_in():
     config = load(MINIMAL, "task=seq2seq")
-    assert config.tokenize.source.type == config.tokenize.target.type == "characters"
+    assert config.tokenize.source.type == config.tokenize.target.type == "auto"
     assert config.tokenize.text is config.model.pooling is None
     assert (config.model.decoder.type, config.model.decoder.units) == ("gru", 8)
     assert config.model.attention.type == "bahdanau"
@@ -78,6 +85,47 @@ def test_what_is_written_is_kept():
     assert config.evaluate.metrics == ["macro_f1"]
     assert config.tokenize.text.type == "words"
     assert config.tracking.experiment == "other"
+
+
+@pytest.mark.parametrize(
+    ("override", "patience"),
+    [
+        ("train.early_stopping=", None),
+        ("train.early_stopping={patience: 1}", 1),
+        ("train.learning_rate_schedule=plateau", 3),
+        ("train.learning_rate_schedule={type: plateau, patience: 3}", None),
+        ("train.validate_every={steps: 9}", None),
+        ("model={encoder: {type: echo_state_rnn}, readout: {type: ridge}}", None),
+        ("task=seq2seq", 3),
+    ],
+)
+def test_early_stopping_that_is_left_out(override, patience):
+    stopping = load(MINIMAL, "ingest.holdout={validation: 0.1, test: 0.1}", override).train.early_stopping
+    assert (stopping.patience if stopping else None) == patience
+
+
+@pytest.mark.parametrize(
+    ("encoder", "pooling"),
+    [
+        ("gru", "max"),
+        ("cnn_lstm", "max"),
+        ("text_cnn", "last"),
+        ("tfidf", "last"),
+        ("echo_state_rnn", "mean"),
+    ],
+)
+def test_pooling_that_is_left_out(encoder, pooling):
+    assert load(MINIMAL, f"model.encoder={{type: {encoder}}}").model.pooling == pooling
+
+
+def test_a_tokenizer_that_is_left_out_is_chosen():
+    config = load(MINIMAL, "task=seq2seq", "tokenize.source={type: words, min_count: 2}")
+    assert (config.tokenize.source.type, config.tokenize.source.min_count) == ("words", 2)
+    assert config.tokenize.target.type == "auto"
+    for written in ("tokenize={}", "tokenize.text=", "tokenize.text={type: auto}", "tokenize.text={}"):
+        assert load(MINIMAL, written) == load(MINIMAL)
+    text = load(MINIMAL, "tokenize.text.max_sequence_length=9").tokenize.text
+    assert (text.type, text.max_sequence_length) == ("auto", 9)
 
 
 def test_models_may_be_given_as_objects():
@@ -216,11 +264,18 @@ def configurations(draw: st.DrawFn) -> dict:
         "model": {"encoder": draw(section("model", "encoder").map(that_fits))},
         "evaluate": {
             "metrics": draw(st.lists(metrics)),
-            "bless": draw(st.dictionaries(metrics, st.just({"min": 0.5, "max": 1}))),
+            "bless": {
+                **draw(st.dictionaries(metrics, st.just({"min": 0.5, "max": 1}))),
+                **draw(st.sampled_from([{}, {"on": "test"}, {"on": "validation"}])),
+            },
         },
     }
     for name in ("train", "export", "tracking", "runner"):
         data[name] = draw(section(name))
+    if "shared_files" in data["runner"]:
+        data["runner"]["shared_files"] = True  # root and data are local
+    if "options" in data["runner"]:
+        data["runner"]["options"] = {"job_endpoint": "localhost:8073", "labels": ["a=b"], "worker_count": 2}
     texts = ("text",) if task == "classification" else ("source", "target")
     tokenizers = draw(section("tokenize", "text").filter(bool))
     data["tokenize"] = dict.fromkeys(texts, tokenizers)
@@ -244,7 +299,11 @@ def test_what_is_resolved_loads_again_as_the_same(data: dict):
 
 def mappings(value: object, path: tuple = ()) -> list[tuple[tuple, dict]]:
     """All mappings with fixed keys in a configuration, with the paths to them."""
-    if not isinstance(value, dict) or path in (("ingest", "columns"), ("ingest", "keep")):
+    if not isinstance(value, dict) or path in (
+        ("ingest", "columns"),
+        ("ingest", "keep"),
+        ("runner", "options"),
+    ):
         return []
     return [(path, value)] + [
         mapping for key, inner in value.items() for mapping in mappings(inner, (*path, key))

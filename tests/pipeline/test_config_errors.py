@@ -99,9 +99,9 @@ ENCODER_WORDS = (
     " 'tfidf', 'memory_network' or 'my_module:MyEncoder'"
 )
 TRAIN_KEYS = (
-    "epochs, batch_size, optimizer, learning_rate_schedule, global_clipnorm, label_smoothing,"
-    " teacher_forcing_ratio, validate_every, monitor, early_stopping, shuffle_buffer, init_from,"
-    " length_buckets, precision, deterministic"
+    "epochs, batch_size, optimizer, learning_rate_schedule, global_clipnorm, loss, class_weight,"
+    " label_smoothing, teacher_forcing_ratio, validate_every, monitor, early_stopping, shuffle_buffer,"
+    " init_from, length_buckets, precision, deterministic, devices, resources"
 )
 OPTIMIZERS = quoted(
     ["adam", "adamw", "nadam", "adamax", "adagrad", "adadelta", "rmsprop", "sgd", "lion", "lamb"]
@@ -221,6 +221,20 @@ METRIC_WORDS = quoted(METRIC_NAMES)
             "9: train.precision: received 'float16', expected 'float32', 'mixed_bfloat16' or"
             " 'mixed_float16'; did you mean 'float32'?",
         ),
+        (
+            "train: {devices: 0}",
+            "9: train.devices: received 0, expected a whole number of at least 1 or 'all'",
+        ),
+        (
+            "train: {resources: {min_ram: 8 Gigs}}",
+            "9: train.resources.min_ram: received '8 Gigs', expected a number above 0 with a unit of B, KB,"
+            " MB, GB, TB, PB, KiB, MiB, GiB, TiB or PiB, such as '8GB'",
+        ),
+        (
+            "train: {resources: {accelerator: t4}}",
+            "9: train.resources.accelerator: received 't4', expected a type, a count and perhaps options,"
+            " such as 'type:nvidia-tesla-t4;count:1;install-nvidia-driver'",
+        ),
         ("train: {root: a}", f"9: train.root: unknown key; it belongs to the top level; known: {TRAIN_KEYS}"),
         (
             "train: {optimizer: {type: [sgd]}}",
@@ -238,7 +252,7 @@ METRIC_WORDS = quoted(METRIC_NAMES)
             "evaluate: {bless: alwais}",
             "9: evaluate.bless: received 'alwais', expected a mapping with the keys accuracy, macro_f1,"
             " micro_f1, calibration_error, roc_auc, exact_match, character_error_rate, word_error_rate, bleu,"
-            " chrf and my_module:my_metric, 'always' or null; did you mean 'always'?",
+            " chrf, on and my_module:my_metric, 'always' or null; did you mean 'always'?",
         ),
         (
             "evaluate: {bless: {accuracy: {}}}",
@@ -263,12 +277,13 @@ METRIC_WORDS = quoted(METRIC_NAMES)
         ),
         (
             "evaluate: {slices: [lenght]}",
-            "9: evaluate.slices.0: received 'lenght', expected 'length' or 'label'; did you mean 'length'?",
+            "9: evaluate.slices.0: received 'lenght', expected 'length', 'unknown' or 'label'; "
+            "did you mean 'length'?",
         ),
         (
             "evaluate: {slices: [label, topic]}",
-            "9: evaluate.slices.1: received 'topic', expected 'length' or 'label'; add the column to"
-            " ingest.keep, or remove it",
+            "9: evaluate.slices.1: received 'topic', expected 'length', 'unknown' or 'label'; add the column"
+            " to ingest.keep, or remove it",
         ),
         ("evaluate: {slices: [label, label]}", "9: evaluate.slices.1: 'label' is there twice; remove one"),
         (
@@ -279,7 +294,24 @@ METRIC_WORDS = quoted(METRIC_NAMES)
         (
             "evaluate: {bless: {acc_uracy: {min: 1}}}",
             "9: evaluate.bless.acc_uracy: unknown key; did you mean 'accuracy'?"
-            f" known: {', '.join(METRIC_NAMES)}",
+            f" known: {', '.join([*METRIC_NAMES[:-1], 'on', METRIC_NAMES[-1]])}",
+        ),
+        (
+            "evaluate:\n  bless:\n    on: train\n    accuracy: {min: 0.5}",
+            "11: evaluate.bless.on: received 'train', expected 'test' or 'validation'",
+        ),
+        (
+            "evaluate: {bless: {on: {min: 0.5}}}",
+            "9: evaluate.bless.on: received a mapping, expected 'test' or 'validation'",
+        ),
+        (
+            "evaluate: {baseline: svm}",
+            "9: evaluate.baseline: received 'svm', expected 'tfidf' or null",
+        ),
+        (
+            "evaluate: {bless: {accuracy: {min: 85}}}",
+            "9: evaluate.bless: has min 85 for accuracy, expected a number from 0 to 1, the metric's range;"
+            " accuracy is a fraction: 85 % is written 0.85",
         ),
         (
             "evaluate:\n  bless:\n    bleu: {min: 1}",
@@ -329,12 +361,31 @@ METRIC_WORDS = quoted(METRIC_NAMES)
             " end above 0",
         ),
         (
+            "train: {class_weight: {a: 0}}",
+            "9: train.class_weight.a: received 0, expected a number above 0",
+        ),
+        (
+            "train: {class_weight: balance}",
+            "9: train.class_weight: received 'balance', expected 'balanced', a mapping or null; did you mean "
+            "'balanced'?",
+        ),
+        (
+            "train: {loss: {type: focal, gamma: -1}}",
+            "9: train.loss.gamma: received -1, expected a number of at least 0",
+        ),
+        (
+            "train: {loss: focal, label_smoothing: 0.1}",
+            "9: train.label_smoothing: received 0.1 for a focal loss, which is defined for one target only; "
+            "expected 0, or loss cross_entropy",
+        ),
+        (
             "train: {label_smoothing: 1.0}",
             "9: train.label_smoothing: received 1.0, expected a number of at least 0 and below 1",
         ),
         (
-            "tokenize: {}",
-            "9: tokenize.text: missing; classification expects a tokenizer for text, or no section tokenize",
+            "tokenize: {text: {model_type: bpe}}",
+            "9: tokenize.text.model_type: unknown key; it belongs to type 'sentencepiece'; known: type,"
+            " normalize, truncation_side, case_fold, max_sequence_length, vocabulary_size",
         ),
         (
             "tokenize:\n  text: {type: words}\n  source: {type: words}",
@@ -436,6 +487,10 @@ def test_a_readout_that_does_not_suit_the_model(overrides: tuple[str, ...], expe
             "5: model.decoder: missing; attention needs a decoder, such as {type: gru}",
         ),
         ("  attention: null", "5: model.decoder: missing; seq2seq expects a decoder, such as {type: gru}"),
+        (
+            "train: {class_weight: balanced}",
+            "9: train.class_weight: seq2seq has no labels to weigh; remove it, or set task to classification",
+        ),
         ("  pooling: max", "9: model.pooling: seq2seq has none; remove it, or set task to classification"),
         (
             "  attention: {type: b}\n  decoder: {type: gru}",
@@ -475,11 +530,6 @@ def test_a_readout_that_does_not_suit_the_model(overrides: tuple[str, ...], expe
         (
             "  decoder: {type: clockwork_rnn, periods: [2, 1]}",
             "9: model.decoder.periods: received [2, 1], expected increasing numbers, such as [1, 2, 4]",
-        ),
-        (
-            "tokenize:\n  source: {type: words}",
-            "9: tokenize.target: missing; seq2seq expects a tokenizer for source and target, or no section"
-            " tokenize",
         ),
         (
             "decode: {length_penalty: x}",
@@ -664,7 +714,7 @@ FILE_KINDS = "a mapping with the keys train, validation and test, text or a list
             "task: cl",
             "tusk: cl",
             "2: tusk: unknown key; did you mean 'task'? known: name, task, root, seed, ingest, tokenize,"
-            " model, train, decode, evaluate, export, tracking, runner",
+            " model, train, sweep, decode, evaluate, export, tracking, runner",
         ),
         (
             "type: gru",
@@ -804,8 +854,20 @@ FILE_KINDS = "a mapping with the keys train, validation and test, text or a list
         ),
         (
             "    type: gru\n    units: 8\n",
-            "    type: echo_state_rnn\n  readout: {type: ridge}\ntrain: {monitor: accuracy}\n",
-            "9: train.monitor: has no effect on a readout of type ridge, which is solved; remove it",
+            "    type: echo_state_rnn\n  readout: {type: ridge}\ntrain: {devices: 2}\n",
+            "9: train.devices: has no effect on a readout of type ridge, which is solved; remove it",
+        ),
+        (
+            "    type: gru\n    units: 8\n",
+            "    type: echo_state_rnn\n  readout: {type: ridge}\ntrain: {loss: focal}\n",
+            "9: train.loss: has no effect on a readout of type ridge, which is solved; remove it",
+        ),
+        (
+            "    type: gru\n    units: 8\n",
+            "    type: gru\n  pooling: {type: hard_attention}\ntrain: {devices: all}\n",
+            "9: train.devices: received 'all' for a hard model.pooling that is trained by reinforce, whose"
+            " baseline is a mean over whole batches, expected 1; remove it, or set model.pooling.estimator to"
+            " straight_through",
         ),
         (
             "{train: train.tsv}",
@@ -813,11 +875,126 @@ FILE_KINDS = "a mapping with the keys train, validation and test, text or a list
             "5: ingest.holdout: leaves nothing to evaluate on; expected files or a fraction for test or"
             " validation",
         ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  split: {type: grup, column: a}",
+            "5: ingest.split.type: received 'grup', expected 'hash', 'stratified', 'group', 'time' or 'fold';"
+            " did you mean 'group'?",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  split: {type: group}",
+            "5: ingest.split.column: missing; expected text or a whole number of at least 0",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  split: {type: stratified, column: a}",
+            "5: ingest.split.column: unknown key; it belongs to type 'group', 'time' or 'fold'; known: type",
+        ),
+        (
+            "{train: train.tsv}",
+            "{train: train.tsv, validation: train.tsv, test: train.tsv}\n  split: stratified",
+            "5: ingest.split: there is nothing to split: every split has files of its own, or no fraction in"
+            " holdout; remove it",
+        ),
+        (
+            "{train: train.tsv}",
+            "{train: {text: train.tsv, label: train.tsv}}\n  format: text\n  split: {type: group, column: a}",
+            "6: ingest.split: format text has no column to split by; remove it",
+        ),
+        (
+            "{train: train.tsv}",
+            'train.tsv\n  split: {type: time, column: ""}',
+            "5: ingest.split.column: received an empty text, expected the name of a column",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  split: {type: time, column: -1}",
+            "5: ingest.split.column: received -1, expected text or a whole number of at least 0",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  split: {type: time, column: 2}",
+            "5: ingest.split.column: received 2, a position, but text and label have none; give theirs in"
+            " columns, or the column's name",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  columns: {text: a}\n  split: {type: time, column: 2}",
+            "6: ingest.split: mixes names and positions: use names for files with a header line",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  columns: {label: stars}\n  split: {type: group, column: stars}",
+            "6: ingest.split.column: received 'stars', which label is read from: no label of test would be in"
+            " train; expected another column",
+        ),
+        (
+            "{train: train.tsv}",
+            "train.tsv\n  keep: {split.column: a}",
+            "5: ingest.keep: has split.column, which is taken; expected other names",
+        ),
     ],
 )
 def test_a_mistake_in_place_of_something_sound(old: str, new: str, expected: str):
     assert CLASSIFICATION.count(old) == 1
     assert problems(CLASSIFICATION.replace(old, new)) == [f"run.yaml:{expected}"]
+
+
+WITHOUT_VALIDATION = CLASSIFICATION.replace(
+    "{train: train.tsv}", "{train: train.tsv, test: train.tsv}\n  holdout: {}"
+)
+
+
+def test_calibration_needs_a_validation_split():
+    assert problems(WITHOUT_VALIDATION + "evaluate:\n  calibrate: temperature\n") == [
+        "run.yaml:11: evaluate.calibrate: received 'temperature', which is fitted to the validation split, "
+        "but there is none; name files for validation in ingest.files, or give it a fraction in "
+        "ingest.holdout"
+    ]
+    Path("run.yaml").write_text(WITHOUT_VALIDATION + "evaluate: {target_accuracy: 0.9}\n")
+    assert load_config(Path("run.yaml")).evaluate.target_accuracy == 0.9
+
+
+def test_only_classifiers_are_calibrated():
+    text = SEQ2SEQ + "  decoder: {type: gru}\nevaluate:\n  calibrate: temperature\n  target_accuracy: 0.9\n"
+    reason = "but the score of a seq2seq answer is no probability of a label; remove it"
+    assert problems(text) == [
+        f"run.yaml:11: evaluate.calibrate: received 'temperature', {reason}",
+        f"run.yaml:12: evaluate.target_accuracy: received 0.9, {reason}",
+    ]
+    (problem,) = problems(CLASSIFICATION + "evaluate: {target_accuracy: 95}\n")
+    assert "9: evaluate.target_accuracy: received 95, expected" in problem
+
+
+def test_what_was_forgotten_is_not_asked_of_calibration():
+    bounds = "{calibration_error: {max_forgetting: 0.1}}"
+    text = (
+        CLASSIFICATION + f"train: {{init_from: x}}\nevaluate: {{calibrate: temperature, bless: {bounds}}}\n"
+    )
+    (problem,) = problems(text)
+    assert problem.startswith(
+        "run.yaml:10: evaluate.bless.calibration_error: has a max_forgetting, but on the"
+    )
+
+
+def test_folds_are_taken_from_train():
+    fold = "split: {type: fold, folds: 3, fold: 1}"
+    named = CLASSIFICATION.replace("train.tsv}", f"train.tsv, test: train.tsv}}\n  {fold}")
+    assert problems(named) == [
+        "run.yaml:5: ingest.split: folds are taken from train; expected files for it, and none for test"
+    ]
+    stratified = fold.replace("1}", "1, stratified: true}")
+    assert problems(SEQ2SEQ.replace("{train: train.tsv}", f"train.tsv\n  {stratified}")) == [
+        "run.yaml:5: ingest.split.stratified: seq2seq has no labels; remove it"
+    ]
+
+
+def test_there_are_no_labels_to_stratify_by():
+    assert problems(SEQ2SEQ.replace("{train: train.tsv}", "train.tsv\n  split: stratified")) == [
+        "run.yaml:5: ingest.split.type: received 'stratified', but seq2seq has no labels; expected 'hash', "
+        "'group' or 'time'"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -972,7 +1149,7 @@ def test_a_configuration_that_is_not_there():
     here = f"there is no such file in {Path.cwd()}"
     for name, expected in {
         "pipelin.yaml": f"pipelin.yaml: {here}; did you mean 'pipeline.yaml'?",
-        "x": f"x: {here}; start from a copy of pipeline.yaml or of one in examples/",
+        "x": f"x: {here}; make one from your data: rnnpipe init FILE, or copy one in examples/",
         "train.tsv/x": "train.tsv/x: cannot be read: Not a directory; check the path and its permissions",
         "folder": "folder: received a directory, expected a file such as folder/pipeline.yaml",
     }.items():
@@ -988,7 +1165,7 @@ def test_a_configuration_that_is_not_there():
         (
             "trian.epochs=6",
             "trian: unknown key; did you mean 'train'? known: name, task, root, seed, ingest, tokenize,"
-            " model, train, decode, evaluate, export, tracking, runner",
+            " model, train, sweep, decode, evaluate, export, tracking, runner",
         ),
         (
             "train.epochs='6'",
@@ -1070,3 +1247,71 @@ def test_the_error_is_its_text():
 def test_what_fits_together_is_taken(model: str):
     Path("run.yaml").write_text(SEQ2SEQ)
     load_config(Path("run.yaml"), [f"model={model}"])
+
+
+def test_a_baseline_that_predicts_labels_is_not_for_texts():
+    assert problems(SEQ2SEQ, "evaluate.baseline=tfidf") == [
+        "--set evaluate.baseline=tfidf: evaluate.baseline: received 'tfidf', which predicts labels, but"
+        " seq2seq has none; remove it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "added", "expected"),
+    [
+        (
+            b"a 1 2 3\n",
+            "  embeddings: {file: vectors.txt}\n  embedding_size: 64",
+            "10: model.embedding_size: received 64, but the vectors of vectors.txt have 3 numbers; expected "
+            "the same, or remove it",
+        ),
+        (
+            b"PK\x03\x04",
+            "  embeddings: {file: vectors.txt}",
+            "9: model.embeddings.file: vectors.txt is a zip archive, expected the file in it; unpack it.",
+        ),
+        (
+            None,
+            "  embeddings: {file: vectors.txt}",
+            "9: model.embeddings.file: there is no file 'vectors.txt' in ",
+        ),
+        (
+            None,
+            "  embeddings: {file: .}",
+            "9: model.embeddings.file: '.' is a directory; expected a file of vectors",
+        ),
+        (
+            None,
+            "  train_embeddings: false",
+            "9: model.train_embeddings: renamed to embeddings, with trainable in it",
+        ),
+        (
+            b"a 1 2 3\n",
+            "  embeddings: {file: vectors.txt}\nrunner: {type: portable}\nroot: s3://b/r",
+            "9: model.embeddings.file: received 'vectors.txt', which is on this machine, while the",
+        ),
+    ],
+)
+def test_vectors_are_looked_at_before_anything_starts(content, added, expected):
+    if content is not None:
+        Path("vectors.txt").write_bytes(content)
+    found = [problem for problem in problems(CLASSIFICATION + added) if ": model." in problem]
+    assert len(found) == 1
+    assert found[0].startswith(f"run.yaml:{expected}")
+
+
+def test_an_encoder_that_reads_no_embeddings_has_no_vectors():
+    Path("vectors.txt").write_bytes(b"a 1 2 3\n")
+    counted = CLASSIFICATION.replace("    type: gru\n    units: 8", "    type: tfidf")
+    assert problems(counted + "  embeddings: {file: vectors.txt}") == [
+        "run.yaml:8: model.embeddings.file: the encoder tfidf reads the numbers of tokens, not embeddings; "
+        "remove it"
+    ]
+
+
+def test_embeddings_are_as_wide_as_their_vectors_or_64():
+    Path("vectors.txt").write_bytes(b"a 1 2 3\n")
+    text = CLASSIFICATION.replace("{train: train.tsv}", "{train: train.tsv}\n  holdout: {test: 0.2}")
+    Path("run.yaml").write_text(text, encoding="utf-8")
+    assert load_config(Path("run.yaml")).model.embedding_size == 64
+    assert load_config(Path("run.yaml"), ["model.embeddings.file=vectors.txt"]).model.embedding_size is None

@@ -18,7 +18,8 @@ from pipeline.plan.planning import make_plan
 from pipeline.report.compare import compare, comparison_text
 from pipeline.report.facts import find_runs
 from pipeline.report.pages import card_page
-from pipeline.run.console import plan_table, runs_table
+from pipeline.report.runs_table import runs_tables
+from pipeline.run.console import plan_table
 from pipeline.run.observe import read_records
 from pipeline.store.clean import DAY, clean
 from pipeline.store.store import Store
@@ -73,7 +74,7 @@ def _commands(root):
     console = Console(file=io.StringIO(), width=200)
     console.print(plan_table(_planned(config)))
     console.print(plan_table(_planned(config, "name=other", "seed=9")))
-    console.print(runs_table(read_records(root)))
+    console.print(runs_tables(read_records(root), 150))
     found = find_runs(root)
     console.print(comparison_text(compare(found)) if len(found) > 1 else "one run")
     for run in found:

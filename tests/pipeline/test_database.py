@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import mlflow.pyfunc
 import pytest
 from mlflow import MlflowClient
 
@@ -15,7 +17,7 @@ from components.errors import UserError
 from pipeline.tracking import database as database_module
 from pipeline.tracking.champion import find_champion
 from pipeline.tracking.mlflow_client import open_client, ui_command
-from pipeline.tracking.registry import is_registered
+from pipeline.tracking.registry import is_registered, save_pyfunc
 
 CREATE = """
 import os, signal, sys
@@ -161,3 +163,28 @@ def test_those_that_ask_for_the_champion_hear_what_is_wrong_with_the_database(tm
             UserError, match=r"mlflow\.db cannot be read: .* and the next run creates a new one"
         ):
             ask()
+
+
+def test_two_threads_create_databases_of_their_own(tmp_path):
+    """Alembic mixes up the databases of threads that use it at once, up to a crash of the process."""
+    with ThreadPoolExecutor() as threads:
+        clients = list(
+            threads.map(lambda name: open_client(f"sqlite:///{tmp_path}/{name}"), ("a.db", "b.db"))
+        )
+    for client in clients:
+        assert client.create_experiment("x") == "1"
+
+
+def test_models_are_packed_one_at_a_time(tmp_path, monkeypatch):
+    at_work, most = [], []
+
+    def save_model(directory, **_):
+        at_work.append(directory)
+        most.append(len(at_work))
+        time.sleep(0.1)
+        at_work.remove(directory)
+
+    monkeypatch.setattr(mlflow.pyfunc, "save_model", save_model)
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(lambda name: save_pyfunc(tmp_path / name, tmp_path, "a text"), ("a", "b")))
+    assert most == [1, 1]

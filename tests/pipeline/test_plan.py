@@ -11,6 +11,7 @@ from made_nodes import carry_out
 from rich.console import Console
 
 from components import files
+from components.errors import UserError
 from pipeline.config import load_config
 from pipeline.config.places import Places
 from pipeline.plan.planning import make_plan
@@ -27,7 +28,7 @@ root: {folder}/runs
 ingest:
   files: {{train: {folder}/train.tsv, validation: {folder}/validation.tsv, test: {folder}/test.tsv}}
 model: {{encoder: {{type: gru, units: 4}}}}
-train: {{epochs: 1}}
+train: {{epochs: 1, learning_rate_schedule: constant}}
 """
 
 
@@ -106,6 +107,8 @@ def test_a_plan_is_the_same_every_time(folder):
         ("train.epochs=2", STAGES[2:], "train.epochs: 1 -> 2"),
         ("evaluate.batch_size=9", STAGES[3:], "evaluate.batch_size: 128 -> 9"),
         ("evaluate.resamples=9", ["evaluate"], "evaluate.resamples: 1000 -> 9"),
+        ("evaluate.calibrate=temperature", STAGES[3:], 'evaluate.calibrate: null -> "temperature"'),
+        ("evaluate.target_accuracy=0.9", ["evaluate"], "evaluate.target_accuracy: null -> 0.9"),
         ("export.replay_examples=99", ["export"], "export.replay_examples: 64 -> 99"),
     ],
 )
@@ -127,6 +130,7 @@ def test_each_setting_reaches_what_it_shapes_and_nothing_else(folder, override, 
         "evaluate.bless={accuracy: {min: 0.5}}",
         "ingest.holdout={validation: 0.3}",  # these splits have files of their own
         "runner.type=processes",
+        "train.resources={min_ram: 8GB, cpus: 4}",
         "name=other",
     ],
 )
@@ -175,6 +179,17 @@ def test_another_training_or_validation_file_trains_again(folder, split):
     assert split in reasons(changed)["train"]
 
 
+def test_floors_are_of_the_train_split_which_shapes_no_answer(folder):
+    run(folder)
+    assert planned(folder)["evaluate"].reads["ingest"].parts == ("train", "validation", "test", "kept")
+    edit(folder, "train")
+    changed = {plan.name: plan for plan in planned(folder)}["evaluate"]
+    assert changed.reason.startswith("ingest differs (kept, train)")
+    shaping = changed.stage.parts(changed.config, changed.ingredients)["predictions"]
+    assert "ingest train" not in shaping.upstream
+    assert "evaluate.baseline" not in shaping.settings
+
+
 def test_what_is_kept_reaches_ingest_and_evaluate_only(folder):
     before = run(folder)
     changed = planned(folder, "ingest.keep={origin: source}")
@@ -188,6 +203,26 @@ def test_what_is_kept_reaches_ingest_and_evaluate_only(folder):
 def test_how_much_may_be_rejected_reaches_ingest_at_most(folder):
     run(folder)
     assert running(planned(folder, "ingest.max_rejected=0.5")) == ["ingest"]
+
+
+def test_what_splits_that_are_given_are_checked_by_reaches_ingest_alone(folder):
+    run(folder)
+    assert running(planned(folder, "ingest.split={type: group, column: source}")) == ["ingest"]
+    assert running(planned(folder, "ingest.split=hash")) == []
+
+
+def test_what_splits_are_taken_by_reaches_what_reads_them(folder):
+    own = f"ingest.files={{train: {folder}/train.tsv, test: {folder}/test.tsv}}"
+    before = run(folder, own)
+    assert running(planned(folder, own, "ingest.split=hash")) == []
+    changed = planned(folder, own, "ingest.split=stratified")
+    assert running(changed) == STAGES
+    assert reasons(changed)["ingest"] == 'ingest.split.type: absent -> "stratified"'
+    assert "ingest.split.type" not in before["ingest"].manifest.ingredients["settings"]
+    assert (
+        reasons(changed)["train"] == "tokenize differs (train, validation)"
+        or "train" in reasons(changed)["train"]
+    )
 
 
 def test_splits_without_files_of_their_own_follow_the_training_files_and_the_fractions(folder):
@@ -214,7 +249,8 @@ def test_data_count_by_their_content_and_not_by_their_place(folder):
 
 def test_how_a_file_is_read_counts_as_well(folder):
     run(folder)
-    (folder / "test.tsv").rename(folder / "test.csv")
+    table = (folder / "test.tsv").read_text(encoding="utf-8")
+    (folder / "test.csv").write_text(table.replace("\t", ","), encoding="utf-8")
     changed = planned(folder, f"ingest.files.test={folder / 'test.csv'}")
     assert reasons(changed)["ingest"] == "the test files differ"
 
@@ -518,3 +554,67 @@ def test_a_plan_imports_nothing_heavy(folder):
         check=False,
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_another_type_is_the_first_reason(folder):
+    run(folder)
+    changed = planned(folder, "model.encoder={type: lstm, units: 9, dropout: 0.1}", "train.batch_size=3")
+    assert reasons(changed)["train"].startswith('model.encoder.type: "gru" -> "lstm"; ')
+
+
+def test_what_changed_is_told_by_the_same_pipeline_s_runs(folder):
+    """A run of another pipeline may be nearer, but is not what its user has in mind."""
+    own = ["model.encoder.units=5", "seed=9"]
+    run(folder, *own)
+    run(folder, "model.encoder.units=6")
+    asked = ["model.encoder.units=7"]
+    assert reasons(planned(folder, *asked))["train"] == "model.encoder.units: 6 -> 7"
+    earlier = frozenset(plan.key for plan in planned(folder, *own))
+    told = reasons(planned(folder, *asked, earlier=lambda: earlier))
+    assert told["train"].startswith("model.encoder.units: 5 -> 7; ")
+
+
+def test_vectors_count_by_their_content_and_not_by_their_place(folder, monkeypatch):
+    def with_vectors(name, *overrides):
+        return keys(planned(folder, f"model.embeddings.file={folder / name}", *overrides))
+
+    (folder / "a.txt").write_text("good 1 2 3\n", encoding="utf-8")
+    (folder / "b.txt").write_text("good 1 2 3\n", encoding="utf-8")
+    first, plain = with_vectors("a.txt"), keys(planned(folder, "model.embedding_size=3"))
+    assert with_vectors("b.txt") == first
+    assert [name for name in STAGES if first[name] != plain[name]] == ["train", "evaluate", "export"]
+    run(folder, f"model.embeddings.file={folder}/a.txt")
+    (folder / "a.txt").write_text("good 1 2 4\n", encoding="utf-8")
+    changed = planned(folder, f"model.embeddings.file={folder}/a.txt")
+    assert running(changed) == ["train", "evaluate", "export"]
+    assert reasons(changed)["train"] == "the vector files differ"
+    monkeypatch.chdir(folder)
+    relative = planned(folder, "model.embeddings.file=a.txt")
+    assert keys(relative) == keys(changed)
+    (file,) = relative["train"].files.values()
+    assert str(file.place) == str(folder / "a.txt")
+    (folder / "a.txt").unlink()
+    with pytest.raises(UserError, match=r"the vector file: there is no 'memory://a\.txt'; correct the path"):
+        planned(folder, "model.embeddings.file=memory://a.txt")
+
+
+def test_trials_have_vectors_of_their_own(folder):
+    for name, content in (("a.txt", "good 1 2 3\n"), ("b.txt", "good 1 2 3 4\n")):
+        (folder / name).write_text(content, encoding="utf-8")
+    over = f"sweep={{over: {{model.embeddings.file: [{folder}/a.txt, {folder}/b.txt]}}}}"
+    plan = planned(folder, over, "ingest.holdout={}")
+    places = [str(file.place) for node in plan for file in node.files.values()]
+    assert places[:2] == [str(folder / "a.txt"), str(folder / "b.txt")]
+
+
+def test_auto_is_the_setting_whatever_it_becomes(folder):
+    """Data decides what it becomes, and is in the key by itself."""
+    plain = planned(folder)
+    assert keys(planned(folder, "tokenize={}")) == keys(plain)
+    assert keys(planned(folder, "tokenize={text: {type: auto}}")) == keys(plain)
+    assert dict(plain["tokenize"].ingredients.settings)["tokenize.text.type"] == '"auto"'
+    chosen = planned(folder, "tokenize={text: {type: words}}")
+    assert chosen["tokenize"].key != plain["tokenize"].key
+    before = plain["tokenize"].key
+    edit(folder, "train")
+    assert planned(folder)["tokenize"].key != before

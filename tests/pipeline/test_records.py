@@ -61,8 +61,8 @@ def test_no_node_is_seen_to_begin_before_those_ahead_of_it(root, monkeypatch):
     with Heartbeat(run.folder.heartbeat):
         waiting, read = iter(states(run)), RunFolder.reports
 
-        def reports_while_two_begin(folder, node):
-            seen = read(folder, node)
+        def reports_while_two_begin(folder, node, known):
+            seen = read(folder, node, known)
             for name in itertools.islice(waiting, 2):
                 with run.work(name).attempt("at work"):
                     pass

@@ -1,8 +1,10 @@
 """Whole runs, of a pipeline small enough for a test."""
 
 import errno
+import html
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -25,7 +27,7 @@ from components.work import Attempt
 from pipeline.config import load_config
 from pipeline.config.places import Places
 from pipeline.plan.planning import make_plan
-from pipeline.run import execute
+from pipeline.run import launch
 from pipeline.run.folder import RunFolder
 from pipeline.run.observe import read_records
 from pipeline.serving.deployment import Deployment
@@ -79,12 +81,17 @@ def test_a_run_ends_with_a_summary_of_what_to_do_next(trained):
         assert f"\n{stage} " in f"\n{said}"
     assert "200 train, 40 validation, 40 test; 0 rejected" in said
     assert "epoch 2/2  loss" in said
+    assert re.search(
+        r"^ +on [CG]PU: .+, \d+ threads within operations and \d+ between them$", said, re.MULTILINE
+    )
     assert f"model        {folder}/serving/letters/1" in said
     assert f" predict {folder}/serving/letters" in said
     assert f" ui {folder}/pipeline.yaml" in said
     assert f" compare --root {folder}/runs" in said
     (record,) = records(folder)
     assert f"card         {folder}/runs/runs/{record.id}/card.html" in said
+    card = (folder / "runs" / "runs" / record.id / "card.html").read_text(encoding="utf-8")
+    assert f"train: on {record.nodes['train'].summary['device']}, " in html.unescape(card)
 
 
 def test_every_stage_leaves_its_files(trained):
@@ -111,6 +118,8 @@ def test_the_record_and_mlflow_know_the_run(trained):
     assert run.data.metrics["test/accuracy"] == record.metrics["accuracy"]
     assert run.data.metrics["seconds.train"] > 0
     assert run.data.tags["key.train"] == record.nodes["train"].key
+    assert run.data.tags["device"].startswith(("CPU: ", "GPU: "))
+    assert int(run.data.tags["threads.intra_op"]) >= 1 <= int(run.data.tags["threads.inter_op"])
     assert "rnnpipe.version" in run.data.tags or "mlflow.source.git.commit" in run.data.tags
     assert [metric.step for metric in client.get_metric_history(run.info.run_id, "val_loss")] == [1, 2]
     assert run.info.run_name == f"gru {record.id}"
@@ -169,7 +178,7 @@ def test_more_epochs_reuse_the_data_and_are_pushed_as_the_next_version(copy):
     code, said = tiny.run(copy / "pipeline.yaml", "train.epochs=3")
     assert code == 0, said
     assert "train.epochs: 2 -> 3" in said
-    assert "\ningest" not in f"\n{said}"
+    assert ran(copy) == ["train", "evaluate", "export"]
     assert (copy / "serving/letters/2/saved_model.pb").is_file()
     # Going back serves the first model again, though nothing has to be computed.
     code, said = tiny.run(copy / "pipeline.yaml")
@@ -283,7 +292,7 @@ def test_data_that_change_while_they_are_read_are_not_kept(copy, monkeypatch):
             file.write("one more\ta\n")
 
     append()
-    monkeypatch.setattr(execute, "import_tensorflow", append)  # after the plan, before the job
+    monkeypatch.setattr(launch, "import_tensorflow", append)  # after the plan, before the job
     code, said = tiny.run(copy / "pipeline.yaml", until="ingest")
     assert code == 1
     assert "The data changed while they were read" in said

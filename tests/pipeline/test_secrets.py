@@ -15,7 +15,7 @@ from pipeline.cli import app
 from pipeline.report.facts import find_runs
 from pipeline.report.pages import card_page
 from pipeline.run.folder import RunFolder
-from pipeline.serving import server
+from pipeline.tracking import ui
 from pipeline.tracking.mlflow_client import absolute_uri, ui_command
 from pipeline.tracking.tracker import Tracker
 
@@ -93,7 +93,8 @@ def test_the_user_interface_is_given_its_address_in_the_environment(tmp_path, mo
     assert "sec" not in " ".join(command)
     assert environment["MLFLOW_BACKEND_STORE_URI"] == uri
     started = []
-    monkeypatch.setattr(server, "run_until_ended", lambda *given: started.append(given) or 0)
+    monkeypatch.setattr(ui, "run_until_ended", lambda *given: started.append(given) or 0)
+    monkeypatch.setattr(ui, "_tell", lambda *_: None)
     config = tiny.make(tmp_path)
     done = CliRunner().invoke(app, ["ui", str(config), "--set", f"tracking.uri={uri}"])
     assert "sec" not in done.output

@@ -26,6 +26,14 @@ def _in_the_repository(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
+def _beginnings(folder, aligned):
+    """The first lines of aligned files."""
+    for file in map(Path, aligned.values()):
+        lines = file.read_text("utf-8").splitlines(keepends=True)[:100]
+        (folder / file.name).write_text("".join(lines), encoding="utf-8")
+    return {field: f"{folder}/{Path(file).name}" for field, file in aligned.items()}
+
+
 def test_every_encoder_has_an_example():
     configs = [load_config(ROOT / "examples" / f"{name}.yaml") for name in EXAMPLES]
     assert {config.model.encoder.type for config in configs} == set(ENCODERS.types)
@@ -44,6 +52,9 @@ def test_an_example_trains_and_exports(name, tmp_path):
     else:
         tiny.write_data(tmp_path)
     paths = {split: f"{tmp_path}/{split}.tsv" for split in config.ingest.files}
+    if config.ingest.format == "text":
+        columns = {}
+        paths = {split: _beginnings(tmp_path, aligned) for split, aligned in config.ingest.files.items()}
     overrides = [
         f"ingest.files={paths}",
         f"ingest.columns={columns}",
@@ -53,6 +64,10 @@ def test_an_example_trains_and_exports(name, tmp_path):
         "evaluate.bless=always",
         "tracking.enabled=false",
     ]
+    if config.sweep is not None:
+        overrides.append("sweep.repeat=1")
+    if config.sweep is not None and config.sweep.halving:
+        overrides += ["sweep.trials=2", "train.epochs=2", "sweep.halving.reduction_factor=2"]
     code, said = tiny.run(ROOT / "examples" / f"{name}.yaml", *overrides)
     assert code == 0, said
     for tier in ("structure", "replay", "warm-up"):

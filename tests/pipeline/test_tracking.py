@@ -27,8 +27,8 @@ from pipeline.report.facts import find_runs
 from pipeline.run import code_version as code_version_module
 from pipeline.run.code_version import code_version
 from pipeline.tracking import system_metrics, tracker
-from pipeline.tracking.contents import params
 from pipeline.tracking.mlflow_client import Failure, database_path, failure_of, quiet_mlflow, ui_command
+from pipeline.tracking.part import params
 from pipeline.tracking.system_metrics import SystemMetrics
 from pipeline.tracking.tracker import Tracker
 
@@ -120,6 +120,9 @@ def test_a_whole_run(uri, tmp_path, capfd):
     measured = made.record().metrics
     assert run.data.metrics == {
         **{f"test/{name}": value for name, value in measured.items()},
+        "floor/copy/exact_match": 0.25,
+        "floor/commonest/exact_match": 0.125,
+        "floor/commonest/character_error_rate": 0.75,
         "seconds.tokenize": 1.5,
         "seconds.evaluate": 2.5,
         "seconds.export": 2.5,

@@ -7,11 +7,9 @@ import time
 
 import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from components.errors import UserError
-from pipeline.run.workers import OPTIONS, worker_processes
+from pipeline.engines.processes import ProcessesEngine
 
 
 @pytest.mark.slow
@@ -20,9 +18,13 @@ def test_a_worker_process_that_is_killed_ends_the_job_with_a_sentence():
     watchdog = threading.Timer(120, os.kill, (os.getpid(), signal.SIGKILL))  # otherwise it would hang
     watchdog.daemon = True
     watchdog.start()
-    pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(OPTIONS))
-    with pytest.raises(UserError, match="a worker process was killed"), worker_processes(), pipeline:
+
+    def build(pipeline):
         pipeline | beam.Create([1, 2]) | beam.Map(lambda _: (time.sleep(0.5), os.kill(os.getpid(), 9)))
+
+    job = ProcessesEngine({}).submit(build, "killed")
+    with pytest.raises(UserError, match="a worker process was killed"):
+        job.wait()
     watchdog.cancel()
     assert (signal.getsignal(signal.SIGUSR1), threading.excepthook) == handlers
     assert "PIPELINE_OPTIONS_FILE" not in os.environ

@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -12,13 +13,20 @@ from rich.console import Console
 from pipeline.config import load_config
 from pipeline.run.pipeline import run_pipeline
 
+REPOSITORY = Path(__file__).parents[2]
+
 CLASSIFICATION = """\
 name: letters
 task: classification
 root: {folder}/runs
 ingest: {{files: {{train: {folder}/train.tsv, validation: {folder}/validation.tsv, test: {folder}/test.tsv}}}}
 model: {{embedding_size: 8, encoder: {{type: gru, units: 8}}, pooling: max}}
-train: {{epochs: 2, batch_size: 16, optimizer: {{type: adam, learning_rate: 0.05}}}}
+train:
+  epochs: 2
+  batch_size: 16
+  optimizer: {{type: adam, learning_rate: 0.05}}
+  learning_rate_schedule: constant
+  early_stopping: null
 evaluate: {{bless: {{accuracy: {{min: 0.5}}}}}}
 export: {{directory: {folder}/serving}}
 tracking: {{uri: "sqlite:///{folder}/mlflow.db"}}
@@ -36,7 +44,12 @@ model:
   encoder: {{type: gru, units: 8, bidirectional: true}}
   attention: {{type: bahdanau}}
   decoder: {{type: gru, units: 8}}
-train: {{epochs: 2, batch_size: 16, optimizer: {{type: adam, learning_rate: 0.05}}}}
+train:
+  epochs: 2
+  batch_size: 16
+  optimizer: {{type: adam, learning_rate: 0.05}}
+  learning_rate_schedule: constant
+  early_stopping: null
 decode: {{beam_size: 2, max_decoding_length: 4}}
 evaluate: {{bless: always}}
 export: {{directory: {folder}/serving}}
@@ -73,7 +86,7 @@ def run(config: Path, *overrides: str, **arguments) -> tuple[int, str]:
     return code, console.file.getvalue()
 
 
-def start(*arguments: str, **options) -> subprocess.Popen:
+def start(*arguments: str, environment: Mapping[str, str] | None = None, **options) -> subprocess.Popen:
     """Starts the command line in a process of its own."""
     command = [sys.executable, "-m", "pipeline", *map(str, arguments)]
     return subprocess.Popen(
@@ -81,7 +94,7 @@ def start(*arguments: str, **options) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
         **options,
     )

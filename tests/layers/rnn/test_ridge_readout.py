@@ -204,6 +204,44 @@ def test_dependent_features_need_a_ridge(flaw):
     np.testing.assert_allclose(fit.kernel, Ridge(alpha=0.1).fit(x, y).coef_.T, rtol=1e-8)
 
 
+def test_weights_count_like_that_many_equal_rows():
+    x, y = data()
+    repeats = np.random.default_rng(1).integers(0, 4, ROWS)
+    weighted = RidgeSums.of(x, y, weights=repeats)
+    assert_equal_sums(weighted, RidgeSums.of(np.repeat(x, repeats, axis=0), np.repeat(y, repeats, axis=0)))
+    assert RidgeSums.of(x, y, weights=np.zeros(ROWS)).count == 0
+
+
+def test_weighted_sums_follow_the_normal_equations_and_add_up():
+    x, y = data()
+    weights = np.random.default_rng(1).uniform(0.1, 9, ROWS)
+    with_bias = np.hstack([x, np.ones((ROWS, 1))])
+    penalty = np.diag([0.5] * FEATURES + [0.0])
+    expected = np.linalg.solve(
+        with_bias.T @ (weights[:, None] * with_bias) + penalty, with_bias.T @ (weights[:, None] * y)
+    )
+    pieces = [
+        RidgeSums.of(x[some], y[some], weights=weights[some]) for some in np.split(np.arange(ROWS), [9, 40])
+    ]
+    sums = functools.reduce(operator.add, pieces)
+    kernel, bias = sums.solve(0.5)
+    np.testing.assert_allclose(np.vstack([kernel, bias]), expected, rtol=1e-9)
+    errors = ((x @ kernel + bias - y) ** 2).mean(axis=-1)
+    np.testing.assert_allclose(sums.squared_error(kernel, bias), np.average(errors, weights=weights))
+
+
+def test_weights_go_with_mask_and_washout():
+    x, y = data()
+    mask = np.random.default_rng(2).random((6, 10)) < 0.7
+    weights = np.random.default_rng(1).uniform(0.1, 9, (6, 10))
+    sequences = x.reshape(6, 10, -1), y.reshape(6, 10, -1)
+    kept = mask & (np.cumsum(mask, axis=-1) > 2)
+    masked = RidgeSums.of(*sequences, mask, washout=2, weights=np.where(mask, weights, np.nan))
+    assert_equal_sums(masked, RidgeSums.of(*(array[kept] for array in sequences), weights=weights[kept]))
+    washed = RidgeSums.of(*sequences, washout=2, weights=weights)
+    assert_equal_sums(washed, RidgeSums.of(*(array[:, 2:] for array in sequences), weights=weights[:, 2:]))
+
+
 def test_invalid_arguments():
     x, y = data()
     sums = RidgeSums.of(x, y)
@@ -229,6 +267,11 @@ def test_invalid_arrays():
             RidgeSums.of(features, targets)
     with pytest.raises(ValueError, match=r"`mask`, expected an array of shape \(60,\), got shape \(59,\)"):
         RidgeSums.of(x, y, np.ones(59, bool))
+    with pytest.raises(ValueError, match=r"`weights`, expected an array of shape \(60,\), got shape \(2,\)"):
+        RidgeSums.of(x, y, weights=np.ones(2))
+    for bad in (-1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="`weights`, expected finite numbers of at least 0"):
+            RidgeSums.of(x, y, weights=np.full(60, bad))
     with pytest.raises(ValueError, match=r"`washout`, expected a non-negative integer, got -1\."):
         RidgeSums.of(x[None], y[None], washout=-1)
     with pytest.raises(ValueError, match=r"`washout`, expected 0 for .* got 1 for shape \(60, "):

@@ -54,7 +54,7 @@ class MadeStage(Stage):
         return self._reads
 
     def settings(self, config):
-        return {"task": "none", "version": config[self.name]}
+        return {"task": "none", "version": getattr(config, self.name)}
 
     def work(self, node):
         raise NotImplementedError
@@ -65,7 +65,18 @@ class MadeStage(Stage):
 
 STAGES = (MadeStage(Up, {}), MadeStage(Down, {"up": ("train",)}))
 KINDS = {"up": Up, "down": Down}
-VERSIONS = st.fixed_dictionaries({"up": st.integers(1, 2), "down": st.integers(1, 2)})
+
+
+@dataclass(frozen=True)
+class Versions:
+    """A configuration: which version of every stage."""
+
+    up: int
+    down: int
+    sweep: None = None
+
+
+VERSIONS = st.builds(Versions, st.integers(1, 2), st.integers(1, 2), st.none())
 
 
 @dataclass
@@ -183,8 +194,8 @@ class Protocol(RuleBasedStateMachine):
         with self.failing(fault, call) as failed:
             try:
                 step = Commit({plan.name: plan}, {plan.name: work}, [], run.folder.id)
-                element, begun = (plan.name, pending.made), {plan.name: pending.begun}
-                ((name, reference),) = step.process(element, begun)
+                upstream = {read.node: pending.begun.upstream[name] for name, read in plan.reads.items()}
+                ((name, reference),) = step.process((plan.name, pending.made), upstream, {})
             except OSError:
                 # A manifest that is there was created, whether the answer was lost or not.
                 assert failed

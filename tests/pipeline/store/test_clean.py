@@ -9,6 +9,7 @@ import pytest
 from components import files
 from components.artifacts.artifact import Manifest, inputs_hash, manifest_path
 from components.artifacts.trained_model import checkpoint_name
+from components.carried import carry
 from components.errors import UserError
 from components.heartbeat import Heartbeat
 from components.work import Work
@@ -407,3 +408,30 @@ def test_the_cheap_part_never_fails_and_leaves_other_stores_alone(tmp_path, aged
     files.write(root / "runs" / "broken" / "start.json", b"{")
     clean_cheaply(root)
     assert len(left(root)) == 1
+
+
+def test_what_was_carried_to_workers_goes_after_a_week_as_a_whole(root, aged, tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "saved_model.pb").write_bytes(b"graph")
+    place = files.resolve(carry(tmp_path / "model", root))
+    aged(8, place / "saved_model.pb")
+    assert str(clean(root, keep=None)) == "nothing to delete"
+    aged(8, place)
+    deleted = []
+    delete = files.delete
+    monkeypatch.setattr(
+        files, "delete", lambda paths: delete([deleted.append(path) or path for path in paths])
+    )
+    assert clean(root, keep=None).files == 2
+    assert [path.name for path in deleted if path.parent == place] == ["files.json", "saved_model.pb"]
+    assert files.entries(place) == []
+
+
+def test_uploads_that_nobody_finished_are_ended_after_a_day(s3):
+    root = files.resolve(f"{s3}/runs")
+    files.write(root / "artifacts" / "train" / "key" / "attempt" / "file", b"")
+    root.fs.call_s3("create_multipart_upload", Bucket=root.drive, Key="runs/artifacts/train/key/attempt/long")
+    assert clean(root, None) == Cleaned(0, 0, 0)
+    later = files.clock(root) + 2 * DAY
+    assert clean(root, None, later).files == 2  # the file of the attempt, too
+    assert clean(root, None, later) == Cleaned(0, 0, 0)
