@@ -45,7 +45,7 @@ class Classifier(ReinforcedModel):
         self.vocabulary_size = vocabulary_size
         self.classes = classes
         self.embedding = source_embedding(self.config, vocabulary_size, "embedding")
-        self.dropout = keras.layers.Dropout(self.config.dropout)
+        self.dropout = keras.layers.Dropout(self.config.dropout or 0.0)
         self.encoder = self.config.encoder.encoder(vocabulary_size)
         self.attention_pooling: Any = None
         if self.config.pooling == "attention":

@@ -80,8 +80,9 @@ class ModelConfig(Strict):
     `embeddings.file` that of its vectors."""
     embeddings: EmbeddingsConfig = Field(default_factory=EmbeddingsConfig)
     """Word vectors to start from, and whether they are trained: the text's, of seq2seq the source's."""
-    dropout: Rate = 0.0
-    """Fraction of the embeddings, and of what the output layer reads, dropped in training."""
+    dropout: Rate | None = None
+    """Fraction of the embeddings, and of what the output layer reads, dropped in training. Default: 0.5 where
+    words or pieces of words are classified, as most of them are rare; 0 for characters and for seq2seq."""
     encoder: Encoder
     """The layer type that reads the text."""
     pooling: Literal["last", "mean", "max", "attention"] | HardAttentionPooling | None = None

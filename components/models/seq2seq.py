@@ -52,7 +52,7 @@ class Seq2Seq(ReinforcedModel):
         self.target_size = target_size
         self.draw_forced: Callable[[Sequence[Any]], Any] | None = None
         self.source_embedding = source_embedding(self.config, source_size, "source_embedding")
-        self.dropout = keras.layers.Dropout(self.config.dropout)
+        self.dropout = keras.layers.Dropout(self.config.dropout or 0.0)
         self.encoder = self.config.encoder.encoder(source_size)
         self.decoder = AttentionDecoder(
             [decoder.cell() for _ in range(decoder.num_layers)],

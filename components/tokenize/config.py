@@ -39,6 +39,8 @@ class TokenizerConfig(_TextSection):
     `type: my_module:MyTokenizer`.
     """
 
+    rarely_seen: ClassVar[bool] = True
+    """Whether most of its tokens are rare in the texts, as words are and characters are not."""
     case_fold: bool = False
     """Full Unicode case folding (NFKC_Casefold, which also unifies compatibility forms)."""
     max_sequence_length: Annotated[int, Field(gt=0)] = 256
@@ -59,6 +61,7 @@ class _Counted(TokenizerConfig):
 class Characters(_Counted):
     """One token a Unicode code point."""
 
+    rarely_seen: ClassVar[bool] = False
     type: Literal["characters"]
     vocabulary_size: Size = 5_000
     """At most this many tokens, the four special ones included."""

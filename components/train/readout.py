@@ -27,9 +27,10 @@ from components.strict import Split
 from components.train.class_weight import label_weights
 from components.train.dataset import part_batches
 from components.train.devices import device_facts, warn_of_unseen_gpus
+from components.train.network import built
 from components.train.result import result
 from components.train.start import new_model
-from components.train.vectors import put_vectors, with_width
+from components.train.vectors import put_vectors
 from components.work import Attempt, Made, Work
 from layers.rnn.ridge_readout import RidgeFit, RidgeSums, fit_ridge
 
@@ -149,7 +150,8 @@ def _draw(inputs: dict[str, Reference], trial: Trial) -> _Drawn:
         warn_of_unseen_gpus()
         tokens: Tokens = Tokens.load(inputs["tokenize"])
         weights = label_weights(trial.config.class_weight, tokens)
-        model = new_model(with_width(trial.model, trial.vectors), trial.task, tokens, trial.seed)
+        network, _ = built(trial.model, trial.task, tokens, trial.vectors)
+        model = new_model(network, trial.task, tokens, trial.seed)
         facts = {}
         if trial.vectors is not None:
             facts["vectors"] = put_vectors(model, trial.task, tokens, trial.vectors)

@@ -264,10 +264,11 @@ class _Training:
         from components.train.devices import device_facts, training_strategy, warn_of_idle_gpus
         from components.train.loop import Trainer
         from components.train.memory import check_memory
+        from components.train.network import built
         from components.train.result import result
         from components.train.scope import training_scope
         from components.train.start import model_sizes, new_model
-        from components.train.vectors import put_vectors, with_width
+        from components.train.vectors import put_vectors
         from components.train.warm_start import start_from
 
         config, tokens = self._config, Tokens.load(inputs["tokenize"])
@@ -279,14 +280,13 @@ class _Training:
         checkpoints = Checkpoints(self._work.root, folder, attempt.id)
         longest = max(splits[0].lengths().max(initial=1), 1)
         sizes = model_sizes(self._task, tokens)
-        network = with_width(self._model, self._vectors)
+        network, started = built(self._model, self._task, tokens, self._vectors)
         self._admit(check_memory(config, network, self._task, sizes, int(longest)))
         with training_scope(self._seed, config.precision, config.deterministic):
             strategy = training_strategy(config.devices)
             devices = strategy.num_replicas_in_sync
             with strategy.scope():
                 model = new_model(network, self._task, tokens, self._seed)
-                started: dict[str, Any] = {}
                 if self._vectors is not None:
                     started["vectors"] = put_vectors(model, self._task, tokens, self._vectors)
             warn_of_idle_gpus(model, devices)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from components.models.dropout import default_dropout
 from components.strict import Split, Task
 from components.tokenize.choices import choose_kind, choose_length
+from components.tokenize.config import TokenizerConfig
 from components.tokenize.lengths import Lengths
 from pipeline.init.statistics import Statistics
 
@@ -47,13 +49,21 @@ def tokenizer_of(field: str, lengths: Lengths, total: int, task: Task) -> Choice
     return Choice({**kind.settings, "max_sequence_length": length.tokens}, f"{why}; {length.why}")
 
 
-def model_of(task: Task, total: int) -> Choice:
-    """Chooses the network."""
+def model_of(task: Task, total: int, tokenizer: TokenizerConfig) -> Choice:
+    """Chooses the network.
+
+    Args:
+        task: what it learns.
+        total: examples of the training files.
+        tokenizer: of the text that it reads.
+    """
     units = 64 if total < 2_000 else 128
     encoder = {"type": "gru", "units": units, "bidirectional": True}
     if task == "classification":
-        settings = {"embedding_size": 64, "dropout": 0.3, "encoder": encoder, "pooling": "max"}
-        return Choice(settings, "a GRU in both directions; other encoders, and their keys: `rnnpipe schema`")
+        dropout, why = default_dropout(tokenizer)
+        settings = {"embedding_size": 64, "dropout": dropout, "encoder": encoder, "pooling": "max"}
+        told = f"a GRU in both directions; {why}; other encoders, and their keys: `rnnpipe schema`"
+        return Choice(settings, told)
     settings = {
         "encoder": encoder,
         "attention": {"type": "bahdanau"},

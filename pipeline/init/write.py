@@ -10,6 +10,7 @@ from typing import Any
 
 from components.ingest.advice import shorten, yaml_value
 from components.strict import FIELDS
+from components.tokenize.config import tokenizer_config
 from pipeline.init.blessing import Blessing, bless_labels, bless_texts
 from pipeline.init.choices import Choice, holdout_of, model_of, test_size, tokenizer_of, training_of
 from pipeline.init.draft import Draft
@@ -43,7 +44,8 @@ class Choices:
             for field in FIELDS[task]
             if field in train.lengths
         }
-        self.model = model_of(task, train.estimate)
+        read = tokenizer_config(self.tokenizers[FIELDS[task][0]].settings)
+        self.model = model_of(task, train.estimate, read)
         self.train = training_of(train.estimate)
         self.holdout = holdout_of(draft.found)
         self.decode: dict[str, Any] = {}

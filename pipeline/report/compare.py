@@ -95,11 +95,13 @@ def _differing_parameters(runs: Sequence[RunFacts]) -> dict[str, list[str]]:
 
 
 def _parameters(run: RunFacts) -> dict[str, Any]:
-    """Those of the model that was measured: of a sweep the trial that is picked."""
+    """Those of the model that was measured: of a sweep the trial that is picked, of `auto` what it became."""
     trial = run.record.trials.get(run.record.pick)
     if trial is None:
-        return {key: value for key, value in run.parameters().items() if not key.startswith("sweep")}
-    return flatten(redacted(trial_config(run.record.config, trial.changes)))
+        written = {key: value for key, value in run.parameters().items() if not key.startswith("sweep")}
+    else:
+        written = flatten(redacted(trial_config(run.record.config, trial.changes)))
+    return written | run.settled()
 
 
 def _standings(

@@ -92,6 +92,13 @@ class RunFacts:
         """Returns the configuration, flat."""
         return flatten(redacted(self.record.config))
 
+    def settled(self) -> dict[str, Any]:
+        """Returns what was chosen by the data, flat, by the keys of the configuration."""
+        tokenizers = self.tokens.summary.get("chosen", {}) if self.tokens else {}
+        network = self.trained.summary.get("chosen", {}) if self.trained else {}
+        chosen = {**{f"tokenize.{field}": entry for field, entry in tokenizers.items()}, **network}
+        return flatten({section: entry["settings"] for section, entry in chosen.items()})
+
     def measured(self) -> Measured | None:
         """Reads what was measured; None if the run did not come to that, or its artifact is gone."""
         return measurements(self.evaluation) if self.evaluation else None

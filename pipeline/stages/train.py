@@ -10,7 +10,7 @@ from components.artifacts.artifact import Artifact
 from components.artifacts.trained_model import CURVES, TrainedModel
 from components.train.coverage import told
 from components.train.monitor import GREEDY, greedy, is_measured
-from pipeline.config import PipelineConfig
+from pipeline.config import PipelineConfig, flatten
 from pipeline.plan.fingerprint import library_versions, source_fingerprint
 from pipeline.plan.ingredients import Ingredients
 from pipeline.stages.log import StageLog
@@ -129,22 +129,25 @@ class TrainStage(Stage):
         return f"{kept}, {name.replace('_', ' ')} {summary.get(f'val_{name}', summary[name]):.4f}"
 
     def details(self, summary: Mapping[str, Any]) -> list[str]:
-        """Says what it was trained on, and how much of the vocabulary had vectors."""
+        """Says what it was trained on, how much of the vocabulary had vectors, and what was chosen."""
         if "device" not in summary:  # of an earlier version
             return []
         intra, inter = (summary["threads"][name] for name in ("intra_op", "inter_op"))
         earlier = "".join(f" (begun with {count})" for count in summary.get("earlier_threads", ()))
         threads = f"{intra} {'thread' if intra == 1 else 'threads'} within operations{earlier}"
         vectors = [told(summary["vectors"])] if "vectors" in summary else []
-        return [f"on {summary['device']}, {threads} and {inter} between them", *vectors]
+        chosen = [entry["why"] for entry in summary.get("chosen", {}).values()]
+        return [f"on {summary['device']}, {threads} and {inter} between them", *vectors, *chosen]
 
     def log(self, artifact: Artifact) -> StageLog:
-        """Adds the device, the epochs and their curves."""
+        """Adds the device, what was chosen, the epochs and their curves."""
         log = super().log(artifact)
         assert isinstance(artifact, TrainedModel)
         history = artifact.history()
         log.metrics["best_epoch"] = history["best_epoch"]
         log.epochs = history["epochs"]
+        for section, chosen in artifact.summary.get("chosen", {}).items():
+            log.params |= flatten({f"chosen.{section}": chosen["settings"]})
         if device := artifact.summary.get("device"):
             threads = artifact.summary["threads"]
             log.tags |= {"device": device, **{f"threads.{name}": str(threads[name]) for name in threads}}

@@ -183,7 +183,7 @@ KNOWN = "type, units, num_layers, dropout, bidirectional, residual, activation, 
         ),
         (
             "  over: {model.dropout: {uniform: [0, 1.5]}}\n  trials: 4",
-            f"9: {OVER}.model.dropout: received 1.5, expected a number of at least 0 and below 1",
+            f"9: {OVER}.model.dropout: received 1.5, expected a number of at least 0 and below 1 or null",
         ),
         (
             "  over: {model.encoder.units: {uniform: [0.5, 4]}}\n  trials: 4",
