@@ -124,9 +124,9 @@ class EvaluateConfig(Strict):
     """What is measured on the test split, and what is good enough to be served."""
 
     metrics: list[Metric] = Field(default_factory=list)
-    """Default: all that fit the task. Those with a threshold in `bless` are measured as well; roc_auc is left
-    out unless train and test have the same two labels. A metric of your own is named as
-    `my_module:my_metric`."""
+    """Default: all that fit the task. Floors are compared by the first one. Those with a threshold in `bless`
+    are measured as well; roc_auc is left out unless train and test have the same two labels. A metric of your
+    own is named as `my_module:my_metric`."""
     slices: list[str] = Field(default=["length"])
     """What the metrics are also measured by: `length` (characters of the input, in up to 8 ranges), `label`
     (classification), `unknown` (the share of its tokens that the vocabulary lacks) and columns of
@@ -237,7 +237,7 @@ class EvaluateConfig(Strict):
                         f"evaluate.{section}: {name} is no metric of the task {task}; "
                         f"expected some of {', '.join(metric_names(task))}"
                     )
-        return [name for name in METRICS if name in wanted] + [name for name in wanted if name not in METRICS]
+        return list(wanted)
 
 
 def _as_fraction(metric: str, value: float) -> str:

@@ -22,30 +22,42 @@ _STRENGTH = 10.0  # of the data beside the penalty; 1 leaves sst2 1.4 points low
 _BUCKETS = 2**20  # that n-grams are hashed to
 _FEATURES = 50_000  # of these, the most frequent ones
 _COEFFICIENTS = 4_000_000  # of all labels; the solver holds about 25 numbers for every one
+_SEED = 20040725
 _ENTRIES = 50_000_000  # of the matrix: 600 MB
+
+
+class NoFloorError(Exception):
+    """Nothing can be fitted to these texts; the message says why."""
 
 
 class LinearFloor:
     """Predicts labels by TF-IDF (log term frequencies) and an L2-regularized logistic regression.
 
     Texts with spaces are taken apart into words, in lower case, and pairs of words; others into one to three
-    characters. Of more train texts than memory is set aside for, evenly spaced ones are used.
+    characters. Of more train texts than memory is set aside for, a part drawn at random is used.
 
     Args:
-        batches: texts and labels to fit to, two labels at least in all.
+        batches: texts and labels to fit to.
         entries: nonzero numbers of the matrix of the texts, at most.
+
+    Raises:
+        NoFloorError: there are no texts, fewer than two labels, or nothing in the texts that is counted.
     """
 
     def __init__(self, batches: Iterable[Batch], entries: int = _ENTRIES) -> None:
         remaining = iter(batches)
-        first = next(remaining)
+        first = next(remaining, ([], []))
         words = {"analyzer": "word", "token_pattern": r"(?u)\b\w+\b", "ngram_range": (1, 2)}
         characters = {"analyzer": "char", "ngram_range": (1, 3)}
         how = characters if are_unspaced(first[0]) else words
         self._hash = HashingVectorizer(n_features=_BUCKETS, alternate_sign=False, norm=None, **how)
         counts, labels = self._counts(itertools.chain([first], remaining), entries)
+        if (different := len(set(labels))) < 2:
+            raise NoFloorError(f"the train split has {different} label{'s' * (different != 1)}, not two")
+        if not counts.nnz:
+            raise NoFloorError("no text of the train split has a word in it")
         frequencies = np.bincount(counts.indices, minlength=_BUCKETS)
-        most = min(_FEATURES, _COEFFICIENTS // len(set(labels)))
+        most = min(_FEATURES, _COEFFICIENTS // different)
         ranked = np.argsort(-frequencies, kind="stable")[:most]
         self._columns = ranked[frequencies[ranked] > 0]
         self._weigh = TfidfTransformer(sublinear_tf=True)
@@ -66,16 +78,17 @@ class LinearFloor:
         return found
 
     def _counts(self, batches: Iterator[Batch], entries: int) -> tuple[Any, list[str]]:
-        """The n-grams of the texts [n, buckets], and their labels; of too many texts every second one."""
-        blocks: list[Any] = []
+        """The n-grams of the texts [n, buckets], and their labels; of too many texts a part."""
+        blocks: list[Any] = [sparse.csr_matrix((0, _BUCKETS))]
         labels: list[str] = []
-        seen, step = 0, 1
+        random, part = np.random.default_rng(_SEED), 1.0
         for texts, answers in batches:
-            places = range(-seen % step, len(texts), step)
-            seen += len(texts)
+            places = np.flatnonzero(random.random(len(texts)) < part).tolist()
             if places:
                 blocks.append(self._hash.transform([texts[place] for place in places]))
                 labels += [answers[place] for place in places]
             while len(labels) > 1 and sum(block.nnz for block in blocks) > entries:
-                blocks, labels, step = [sparse.vstack(blocks, format="csr")[::2]], labels[::2], 2 * step
+                half = np.sort(random.permutation(len(labels))[: len(labels) // 2])
+                blocks = [sparse.vstack(blocks, format="csr")[half]]
+                labels, part = [labels[place] for place in half.tolist()], part / 2
         return sparse.vstack(blocks, format="csr"), labels

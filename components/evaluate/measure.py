@@ -83,6 +83,8 @@ class Measure(beam.CombineFn):
             metric = _computed(info)
             if info.two_labels and answers.probabilities is None:
                 continue
+            if info.by_score and np.isnan(answers.scores).all():
+                continue
             with _naming(info):
                 if isinstance(metric, RankedMetric):
                     accumulator.ranked.setdefault(info.name, []).append(metric.rows(answers))

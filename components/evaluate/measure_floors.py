@@ -19,6 +19,7 @@ from components.evaluate.floors import COPY, ORDER, TFIDF, Commonest, beside, fl
 from components.evaluate.measure import Measure, Report
 from components.evaluate.predict import ranked_labels, ranks
 from components.evaluate.split import evaluated_split
+from components.reports import Warned, emit
 from components.strict import FIELDS, Split, Task
 from components.text import normal
 from components.work import Work
@@ -66,16 +67,24 @@ class MeasureFloors(beam.PTransform):
         resamples: how many bootstrap resamples.
         task: classification or seq2seq.
         baseline: whether the linear floor is fitted to the train split.
+        columns: that are kept beside the answers.
         work: of the node.
     """
 
     def __init__(
-        self, metrics: Sequence[str], resamples: int, task: Task, baseline: bool, work: Work
+        self,
+        metrics: Sequence[str],
+        resamples: int,
+        task: Task,
+        baseline: bool,
+        columns: Sequence[str],
+        work: Work,
     ) -> None:
         super().__init__()
         self._measure = Measure(metrics, resamples)
         self._task = task
         self._baseline = baseline
+        self._columns = columns
         self._work = work
 
     def expand(self, read: tuple[beam.PCollection, beam.PCollection]) -> beam.PCollection:
@@ -94,7 +103,7 @@ class MeasureFloors(beam.PTransform):
             lambda each, found: work.reported(_listed, each, task, found), AsSingleton(commonest)
         )
         if self._baseline:
-            linear = inputs | "baseline" >> beam.ParDo(_LinearAnswers(work))
+            linear = inputs | "baseline" >> beam.ParDo(_LinearAnswers(self._columns, work))
             floors = (floors, linear) | "with baseline" >> beam.Flatten()
         reports = floors | "measure floors" >> beam.CombinePerKey(self._measure)
         variety = answers | "variety" >> beam.CombineGlobally(Varied()).without_defaults()
@@ -142,9 +151,10 @@ class _FindCommonest(beam.CombineFn):
 
 
 class _LinearAnswers(beam.DoFn):
-    """Fits the linear floor to the train split, and answers the evaluated one; nothing without two labels."""
+    """Fits the linear floor to the train split, and answers the evaluated one; nothing if it has no floor."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, columns: Sequence[str], work: Work) -> None:
+        self._columns = columns
         self._work = work
 
     def process(self, inputs: Inputs) -> Iterator[tuple[str, Answers]]:
@@ -152,26 +162,37 @@ class _LinearAnswers(beam.DoFn):
             yield from self._answers(Examples.load(inputs["ingest"]))
 
     def _answers(self, examples: Examples) -> Iterator[tuple[str, Answers]]:
-        from components.evaluate.linear import LinearFloor
+        from components.evaluate.linear import LinearFloor, NoFloorError
 
-        train = examples.parts_of("train")
-        if len({label for _, labels in _labelled(examples, train) for label in labels}) < 2:
+        if not (train := examples.parts_of("train")):  # data that are only evaluated
             return
-        floor = LinearFloor(_labelled(examples, train))
+        try:
+            floor = LinearFloor((texts, labels) for texts, labels, _ in _labelled(examples, train))
+        except NoFloorError as error:
+            emit(Warned(self._work.stage, f"no floor {TFIDF}: {error}"))
+            return
         ranked = ranked_labels(floor.labels)
         first = 0
-        for texts, expected in _labelled(examples, evaluated_split(examples)[1]):
+        for texts, expected, kept in _labelled(examples, evaluated_split(examples)[1], self._columns):
             probabilities = floor.probabilities(texts)
             predictions = [floor.labels[place] for place in probabilities.argmax(axis=1)]
             numbers = np.arange(first, first + len(texts))
             first += len(texts)
             scores = probabilities.max(axis=1).astype(np.float32)
             more = ranks(ranked, expected, predictions, probabilities)
-            yield TFIDF, Answers.of(texts, expected, predictions, numbers=numbers, scores=scores, **more)
+            yield (
+                TFIDF,
+                Answers.of(
+                    texts, expected, predictions, numbers=numbers, scores=scores, columns=kept, **more
+                ),
+            )
 
 
-def _labelled(examples: Examples, names: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
+def _labelled(
+    examples: Examples, names: Sequence[str], columns: Sequence[str] = ()
+) -> Iterator[tuple[list[str], list[str], dict[str, list[str]]]]:
     read, expected = FIELDS["classification"]
     for name in names:
-        for batch in examples.batches(name, [read, expected]):
-            yield batch[read], [normal(label) for label in batch[expected]]
+        for batch in examples.batches(name, [read, expected, *columns]):
+            labels = [normal(label) for label in batch[expected]]
+            yield batch[read], labels, {column: batch[column] for column in columns}

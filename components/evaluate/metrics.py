@@ -92,6 +92,9 @@ class MetricInfo:
         title: what plots call it; by default the name, with spaces.
         format: how a value is shown, as in `format()`.
         two_labels: whether it is defined only where the model has two labels, and the examples no third one.
+        by_example: whether every example counts by itself, so that a part of the examples compares with the
+            rest, as for the worst slices; not so for means over labels or bins.
+        by_score: whether it goes by the answers' scores: floors, whose answers have none, are not measured.
     """
 
     name: str
@@ -102,6 +105,8 @@ class MetricInfo:
     title: str = ""
     format: str = ".4f"
     two_labels: bool = False
+    by_example: bool = False
+    by_score: bool = False
 
     def __post_init__(self) -> None:
         if self.name == RESERVED or not (re.fullmatch(r"\w+", self.name) or is_reference(self.name)):
@@ -168,24 +173,24 @@ def _chrf() -> SummedMetric:
 
 _LABEL: tuple[Task, ...] = ("classification",)
 _TEXT: tuple[Task, ...] = ("seq2seq",)
-_UNBOUNDED = (0.0, math.inf)  # an error rate is above 1 where answers are far too long
-_PERCENT = (0.0, 100.0)
+# An error rate is above 1 where answers are far too long.
+_ERRORS: dict[str, Any] = {"smaller_is_better": True, "range": (0.0, math.inf), "by_example": True}
+_CORPUS: dict[str, Any] = {"range": (0.0, 100.0), "format": ".2f", "by_example": True}
 
 METRICS: dict[str, MetricInfo] = {
     info.name: info
     for info in (
-        MetricInfo("accuracy", _LABEL, _fraction_correct),
+        MetricInfo("accuracy", _LABEL, _fraction_correct, by_example=True),
         MetricInfo("macro_f1", _LABEL, _macro_f1, title="macro F1"),
-        MetricInfo("micro_f1", _LABEL, _fraction_correct, title="micro F1"),  # of one label a text, the same
-        MetricInfo("calibration_error", _LABEL, _calibration_error, smaller_is_better=True),
+        # Of one label a text, the same as accuracy.
+        MetricInfo("micro_f1", _LABEL, _fraction_correct, title="micro F1", by_example=True),
+        MetricInfo("calibration_error", _LABEL, _calibration_error, smaller_is_better=True, by_score=True),
         MetricInfo("roc_auc", _LABEL, _roc_auc, title="area under the ROC curve", two_labels=True),
-        MetricInfo("exact_match", _TEXT, _fraction_correct),
-        MetricInfo(
-            "character_error_rate", _TEXT, _character_errors, smaller_is_better=True, range=_UNBOUNDED
-        ),
-        MetricInfo("word_error_rate", _TEXT, _word_errors, smaller_is_better=True, range=_UNBOUNDED),
-        MetricInfo("bleu", _TEXT, _bleu, title="BLEU", range=_PERCENT, format=".2f"),
-        MetricInfo("chrf", _TEXT, _chrf, title="chrF", range=_PERCENT, format=".2f"),
+        MetricInfo("exact_match", _TEXT, _fraction_correct, by_example=True),
+        MetricInfo("character_error_rate", _TEXT, _character_errors, **_ERRORS),
+        MetricInfo("word_error_rate", _TEXT, _word_errors, **_ERRORS),
+        MetricInfo("bleu", _TEXT, _bleu, title="BLEU", **_CORPUS),
+        MetricInfo("chrf", _TEXT, _chrf, title="chrF", **_CORPUS),
     )
 }
 """By name, in the order of reports; `register` adds to them."""

@@ -109,7 +109,7 @@ class Evaluate(beam.PTransform):
         beside: dict[str, AsSingleton] = {}
         if self._floors:
             measure = MeasureFloors(
-                self._metrics, config.resamples, self._task, config.baseline is not None, work
+                self._metrics, config.resamples, self._task, config.baseline is not None, self._columns, work
             )
             beside["floors"] = AsSingleton((inputs, predicted.answers) | "floors" >> measure)
         worst = wrong | "worst" >> Top.Of(max(config.worst_examples, 1), key=badness)

@@ -27,18 +27,23 @@ Named = tuple[tuple[str, str], Accumulated]
 
 
 def searched_metric(metrics: Sequence[str]) -> str | None:
-    """Returns the first metric that can be measured on the rest of the examples, from sums; None without."""
-    return next((name for name in metrics if isinstance(_computed(metric_info(name)), SummedMetric)), None)
+    """Returns the first metric by which a slice can be compared with the rest; None without."""
+    return next((name for name in metrics if _compares(metric_info(name))), None)
+
+
+def _compares(info: MetricInfo) -> bool:
+    return info.by_example and isinstance(_computed(info), SummedMetric)
 
 
 class FindWorstSlices(beam.PTransform):
     """Batches of Answers to one finding: `metric`, `looked_at` (how many slices), `slices`, the worst first.
 
     A slice is listed if its metric is worse than that of all other examples together by more than chance: the
-    difference, divided by its standard error over 200 resamples of the bootstrap, is beyond what the largest
-    of as many slices as were looked at reaches with a probability of 1 % (Bonferroni). It has `column`,
-    `value`, `examples`, `metric`, `interval` (of the middle 95 %) and `elsewhere`. Slices of fewer than 20
-    examples are not looked at.
+    difference, divided by its standard error, is beyond what the largest of as many slices as were looked at
+    reaches with a probability of 1 % (Bonferroni). The standard error is that of 200 resamples of the
+    bootstrap, but no less than if the slice varied as all examples do: where nothing is right, it does not
+    vary at all. A slice has `column`, `value`, `examples`, `metric`, `interval` (of the middle 95 %) and
+    `elsewhere`. Those of fewer than 20 examples are not looked at.
 
     Args:
         metric: which one.
@@ -97,13 +102,15 @@ def worst_slices(whole: Accumulated, slices: Collection[Named], info: MetricInfo
         if LEAST <= own.sums["", "examples"][0] <= total - LEAST
     ]
     found = []
+    usual = _deviation(metric.score(whole.of(info.name)))
     for (column, value), own in large:
+        size = own.sums["", "examples"][0]
         here, elsewhere = metric.score(own.of(info.name)), metric.score(_rest(whole, own, info.name))
         gap = (here - elsewhere) * (1 if info.smaller_is_better else -1)
-        spread = float(np.std(gap[1:])) if np.all(np.isfinite(gap)) and len(gap) > 1 else 0.0
-        if spread > 0 and _chance(float(gap[0]) / spread) * len(large) < ERROR:
+        spread = max(_deviation(gap), usual * math.sqrt(total / size + total / (total - size)))
+        if 0 < spread < math.inf and _chance(float(gap[0]) / spread) * len(large) < ERROR:
             ends = interval(here[1:])
-            row = {"column": column, "value": value, "examples": int(own.sums["", "examples"][0])}
+            row = {"column": column, "value": value, "examples": int(size)}
             row |= {"metric": float(here[0]), "interval": list(ends or ()), "elsewhere": float(elsewhere[0])}
             found.append((float(gap[0]), row))
     found.sort(key=lambda each: -each[0])
@@ -121,6 +128,11 @@ def slice_words(finding: dict[str, Any]) -> str:
         f"{name} {shown(name, worst['metric'])} on {worst['examples']:,} ({low} to {high}), "
         f"{shown(name, worst['elsewhere'])} elsewhere"
     )
+
+
+def _deviation(scores: Array) -> float:
+    """The standard deviation over the resamples; infinite where one of the scores is not defined."""
+    return float(np.std(scores[1:])) if len(scores) > 1 and np.all(np.isfinite(scores)) else math.inf
 
 
 def _rest(whole: Accumulated, part: Accumulated, metric: str) -> dict[Any, Array]:

@@ -67,13 +67,27 @@ def test_texts_with_unknown_tokens_are_found():
     assert (row["column"], row["value"]) == ("unknown", "over 20 %")
 
 
-@pytest.mark.parametrize("quality", [0.6, 0.95])
+@pytest.mark.parametrize("quality", [0.03, 0.1, 0.6, 0.95])
 def test_without_a_bad_slice_nothing_is_found(quality):
     for seed in range(20):
         random, topics, lengths, unknown = draw(100 + seed)
         found = searched(random.random(600) < quality, topics, lengths, unknown)
         assert found["slices"] == [], seed
         assert slice_words(found) == ""
+
+
+def test_a_slice_where_nothing_is_right_does_not_vary_and_is_found():
+    topics = ["topic 1"] * 200 + ["topic 2"] * 800
+    right = [False] * 200 + [True] * 800
+    (row,) = searched(right, topics, [5] * 1000, [0.0] * 1000)["slices"]
+    assert (row["value"], row["metric"], row["elsewhere"]) == ("topic 1", 0.0, 1.0)
+
+
+def test_small_slices_of_a_model_that_is_seldom_right_are_no_finding():
+    topics = [f"small {place}" for place in range(20) for _ in range(25)] + ["large"] * 1500
+    for seed in range(10):
+        right = np.random.default_rng(seed).random(2000) < 0.05
+        assert searched(right, topics, [5] * 2000, [0.0] * 2000)["slices"] == [], seed
 
 
 def test_few_examples_are_not_looked_at():
@@ -92,9 +106,10 @@ def test_errors_are_worse_where_they_are_larger():
     assert row["metric"] > row["elsewhere"]
 
 
-def test_the_first_metric_that_follows_from_sums_is_searched():
-    assert searched_metric(["roc_auc", "macro_f1", "accuracy"]) == "macro_f1"
-    assert searched_metric(["roc_auc"]) is None
+def test_the_first_metric_that_counts_every_example_by_itself_is_searched():
+    assert searched_metric(["roc_auc", "macro_f1", "calibration_error", "accuracy"]) == "accuracy"
+    assert searched_metric(["bleu", "exact_match"]) == "bleu"
+    assert searched_metric(["roc_auc", "macro_f1"]) is None
 
 
 def test_confusions_have_the_examples_that_the_model_was_surest_of():

@@ -6,8 +6,9 @@ import pytest
 from components.evaluate.answers import Answers
 from components.evaluate.doubts import Varied, Variety, doubts
 from components.evaluate.floors import Commonest, beside, constant, copied, floor_answers, value
-from components.evaluate.linear import LinearFloor
+from components.evaluate.linear import LinearFloor, NoFloorError
 from components.evaluate.measure import Measure
+from components.evaluate.metrics import METRICS, MetricInfo, SummedMetric
 
 TEXTS = ["ab", "b", "c", "abc"]
 PAIRS = Answers.of(TEXTS, ["ab", "B", "c", "xbc"], ["ab", "B", "x", "xbc"])
@@ -182,13 +183,53 @@ def test_the_linear_floor_is_scikit_learns(rows, how):
     np.testing.assert_allclose(floor.probabilities(new), known.predict_proba(new), atol=1e-3)
 
 
-def test_of_too_many_texts_evenly_spaced_ones_are_fitted_to():
-    """Whatever the batches are: the same as every fourth text alone, in a file that is sorted by label."""
+class _Sure(SummedMetric):
+    """Wrong answers of a score of at least 0.5."""
+
+    def columns(self, answers):
+        wrong = ~np.asarray(answers.correct)
+        return {"sure": wrong & (answers.scores >= 0.5), "all": np.ones(len(wrong))}
+
+    def score(self, sums):
+        return sums["sure"] / np.maximum(sums["all"], 1)
+
+
+@pytest.mark.parametrize("by_score", [True, False])
+def test_a_metric_of_scores_has_no_floor(monkeypatch, by_score):
+    info = MetricInfo("sure", ("classification",), _Sure, smaller_is_better=True, by_score=by_score)
+    monkeypatch.setitem(METRICS, "sure", info)
+    answers = Answers.of(["a", "b"], ["yes", "no"], ["yes", "yes"], scores=np.array([0.9, 0.8], np.float32))
+    ((_, majority),) = floor_answers(answers, "classification", Commonest("yes", 5))
+    assert report_of(answers, ["sure"])["metrics"] == {"sure": 0.5}
+    assert report_of(majority, ["sure"])["metrics"] == ({} if by_score else {"sure": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([("!!!", "a"), ("???", "b")], "no text of the train split has a word in it"),
+        ([("a word", "a"), ("two words", "a")], "the train split has 1 label, not two"),
+        ([], "the train split has 0 labels, not two"),
+    ],
+)
+def test_where_nothing_can_be_fitted_there_is_no_linear_floor(rows, why):
+    batches = [(list(texts), list(labels)) for texts, labels in [zip(*rows, strict=True)]] if rows else []
+    with pytest.raises(NoFloorError, match=why):
+        LinearFloor(batches)
+
+
+def test_labels_that_alternate_are_both_in_a_part():
+    texts = [f"word{place % 7} {'bad' if place % 2 else 'good'}" for place in range(256)]
+    labels = ["neg" if place % 2 else "pos" for place in range(256)]
+    floor = LinearFloor([(texts, labels)], entries=3 * 64)
+    assert floor.labels == ["neg", "pos"]
+
+
+def test_of_too_many_texts_a_part_is_fitted_to():
+    """Also of a file that is sorted by label."""
     texts = [f"word{place % 7} {'good' if place < 32 else 'bad'}" for place in range(64)]
     labels = ["pos"] * 32 + ["neg"] * 32
     whole = [(texts[start : start + 5], labels[start : start + 5]) for start in range(0, 64, 5)]
     entries = 3 * 16  # two words and their pair, of 16 texts
     some = LinearFloor(whole, entries=entries)
-    fourth = LinearFloor([(texts[::4], labels[::4])])
-    np.testing.assert_allclose(some.probabilities(texts), fourth.probabilities(texts), atol=1e-6)
     assert [some.labels[place] for place in some.probabilities(texts).argmax(axis=1)] == labels

@@ -72,7 +72,9 @@ class SureMistakes(SummedMetric):
         return sums["sure and wrong"] / np.maximum(sums["all"], 1)
 
 
-sure_mistakes = MetricInfo("sure_mistakes", ("classification",), SureMistakes, smaller_is_better=True)
+sure_mistakes = MetricInfo(
+    "sure_mistakes", ("classification",), SureMistakes, smaller_is_better=True, by_example=True, by_score=True
+)
 '''
 
 
