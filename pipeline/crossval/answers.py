@@ -69,18 +69,22 @@ def write_answers(
     Returns:
         How many rows were written.
     """
-    columns = [*columns_of(task, keep), "probability"]
+    columns = columns_of(task, keep)
+    if any(_has_probability(fold) for fold in folds):
+        columns.append("probability")
     counted = _Counted(answer_rows(folds, sources, task, keep))
     new = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        first = next(counted, None)
-        if first is None or "probability" not in first:  # which models of two labels have
-            columns.remove("probability")
-        _WRITERS[path.suffix](new, columns, itertools.chain([first] if first else [], counted))
+        _WRITERS[path.suffix](new, columns, counted)
         os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)
     return counted.count
+
+
+def _has_probability(fold: Fold) -> bool:
+    """Whether its model has two labels; a rare third one may be in the train split of other folds only."""
+    return fold.evaluation is not None and "probability" in next(fold.evaluation.predictions(), {})
 
 
 def columns_of(task: Task, keep: Sequence[str]) -> list[str]:

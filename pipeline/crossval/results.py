@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -12,9 +13,11 @@ import numpy as np
 from components.artifacts.artifact import Artifact
 from components.artifacts.evaluation import Evaluation
 from components.artifacts.examples import Examples
+from components.errors import UserError
 from components.evaluate.answers import Answers
 from components.evaluate.measure import Measure
 from components.evaluate.metrics import RankedMetric, metric_info
+from components.plugins import is_reference
 from pipeline.config import PipelineConfig
 from pipeline.crossval.folds import FOLD
 from pipeline.crossval.spread import Spread, spread_of
@@ -81,7 +84,8 @@ class Results:
         spreads: by metric, over the folds that were measured.
         pooled: by metric, over all answers at once; those that rank answers by their scores are left out, as
             scores of different models do not compare (Forman and Scholz, "Apples-to-Apples in
-            Cross-Validation Studies", SIGKDD Explorations 12, 2010).
+            Cross-Validation Studies", SIGKDD Explorations 12, 2010), and so is a metric of the user's that
+            needs what is not kept of answers, such as their unknown tokens.
     """
 
     folds: Sequence[Fold]
@@ -144,7 +148,17 @@ def results_of(
 
 def _pooled(config: PipelineConfig, folds: Sequence[Fold]) -> dict[str, Pooled]:
     names = [name for name in config.evaluate.measured(config.task) if not _ranks(name)]
-    measure = Measure(names, config.evaluate.resamples)
+    known = [name for name in names if not is_reference(name)]
+    pooled = _pool(known, config.evaluate.resamples, folds)
+    for name in names:
+        if name not in known:
+            with suppress(UserError):
+                pooled |= _pool([name], config.evaluate.resamples, folds)
+    return {name: pooled[name] for name in names if name in pooled}
+
+
+def _pool(names: Sequence[str], resamples: int, folds: Sequence[Fold]) -> dict[str, Pooled]:
+    measure = Measure(names, resamples)
     sums = measure.create_accumulator()
     for answers in _batches(folds):
         sums = measure.add_input(sums, answers)
@@ -162,11 +176,13 @@ def _batches(folds: Sequence[Fold]) -> Iterator[Answers]:
     rows = itertools.chain.from_iterable(fold.evaluation.predictions() for fold in folds if fold.evaluation)
     first = 0
     while batch := list(itertools.islice(rows, _BATCH)):
+        kept = batch[0].get("columns", ())
         scores = [np.nan if row["score"] is None else row["score"] for row in batch]
         yield Answers.of(
             *([row[name] for row in batch] for name in ("input", "target", "prediction")),
             numbers=np.arange(first, first + len(batch)),
             scores=np.asarray(scores, np.float32),
+            columns={name: [row["columns"][name] for row in batch] for name in kept},
         )
         first += len(batch)
 

@@ -74,6 +74,18 @@ def dealt(draw):
     return records, of
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_fold_whose_model_knows_a_third_label_has_no_probabilities(tmp_path, suffix):
+    folds = [
+        Fold(number, each, each)
+        for number, each in enumerate((Answered(RECORDS[1]), Answered(RECORDS[2], probability=True)), 1)
+    ]
+    rows = written(tmp_path / f"answers{suffix}", folds=folds)
+    probabilities = {row["fold"]: row["probability"] for row in rows}
+    missing, known = ("", "0.25") if suffix == ".csv" else (None, 0.25)
+    assert probabilities == ({"1": missing, "2": known} if suffix == ".csv" else {1: missing, 2: known})
+
+
 @FEW
 @given(dealt())
 def test_every_record_is_there_once_in_the_order_of_the_files(drawn):
