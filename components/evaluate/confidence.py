@@ -153,7 +153,7 @@ def _threshold_told(threshold: Mapping[str, Any], split: str) -> str:
     if chosen is None:
         count = threshold["chosen_examples"]
         return f"accuracy {target:g}: no threshold on the score reaches it on {count:,} {on} examples"
-    known = f"score >= {chosen['threshold']:g}: chosen on {on} for accuracy {target:g}"
+    known = f"score >= {chosen['threshold']!r}: chosen on {on} for accuracy {target:g}"
     if on == split:
         part = _selection_told(chosen)
         return f"{known}, the same examples that it is measured on: {part}; expect less on others"

@@ -90,7 +90,8 @@ class CoverageCurve:
     def at(self, threshold: float) -> Selection:
         """Returns what a threshold selects."""
         place = int(np.searchsorted(-self.thresholds, -threshold, side="right")) - 1
-        return self._selection(place, threshold) if place >= 0 else Selection(threshold, 0, 0, self.examples)
+        answered, correct = (self.answered[place], self.correct[place]) if place >= 0 else (0, 0)
+        return Selection(threshold, int(answered), int(correct), self.examples)
 
     def covering(self, coverage: float) -> Selection | None:
         """Returns what the greatest threshold selects that covers so large a fraction; None if none does."""
@@ -98,16 +99,9 @@ class CoverageCurve:
         return self._selection(place) if place < len(self.thresholds) else None
 
     def reaching(self, accuracy: float) -> Selection | None:
-        """Returns the largest selection that is so accurate, with a short decimal as its threshold.
-
-        None if none is.
-        """
+        """Returns the largest selection that is so accurate; None if none is."""
         enough = np.flatnonzero(self.correct >= accuracy * self.answered - 1e-9)
-        if not enough.size:
-            return None
-        place = int(enough[-1])
-        below = self.thresholds[place + 1] if place + 1 < len(self.thresholds) else -1.0
-        return self._selection(place, _short(float(self.thresholds[place]), float(below)))
+        return self._selection(int(enough[-1])) if enough.size else None
 
     def aurc(self) -> float | None:
         """Returns the area under the risk-coverage curve; None without any score.
@@ -135,8 +129,10 @@ class CoverageCurve:
         found = {chosen.threshold: chosen for chosen in filter(None, map(self.covering, COVERAGES))}
         return [chosen.as_json() for chosen in found.values()]
 
-    def _selection(self, place: int, threshold: float | None = None) -> Selection:
-        least = float(self.thresholds[place]) if threshold is None else threshold
+    def _selection(self, place: int) -> Selection:
+        """What a threshold of few digits between this score and the next smaller one selects."""
+        below = float(self.thresholds[place + 1]) if place + 1 < len(self.thresholds) else -1.0
+        least = _short(float(self.thresholds[place]), below)
         return Selection(least, int(self.answered[place]), int(self.correct[place]), self.examples)
 
 
