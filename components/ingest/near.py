@@ -6,10 +6,12 @@ import re
 import string
 import unicodedata
 
+# What tells `1 + 2` from `1 - 2`, and C from C++ and C#, stays.
+_PUNCTUATION = "".join(sign for sign in string.punctuation if sign not in "#$%&*+/<=>^|~")
 # By byte of UTF-8: ASCII letters become small, ASCII punctuation and control characters a space.
 _PLAIN = bytes.maketrans(
-    (string.ascii_uppercase + string.punctuation).encode() + bytes((*range(32), 127)),
-    (string.ascii_lowercase + " " * (len(string.punctuation) + 33)).encode(),
+    (string.ascii_uppercase + _PUNCTUATION).encode() + bytes((*range(32), 127)),
+    (string.ascii_lowercase + " " * (len(_PUNCTUATION) + 33)).encode(),
 )
 # Punctuation and spaces beyond ASCII. Not all that is no letter: vowel signs and symbols carry meaning.
 _OTHER = re.compile(
@@ -28,7 +30,8 @@ def bare(text: str, encoded: bytes) -> bytes:
         text: any.
         encoded: the same in UTF-8.
     """
+    plain = encoded
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text).casefold()
-        encoded = _OTHER.sub(" ", text).encode()
-    return b" ".join(encoded.translate(_PLAIN).split()) or encoded
+        plain = _OTHER.sub(" ", text).encode()
+    return b" ".join(plain.translate(_PLAIN).split()) or encoded

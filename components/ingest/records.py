@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -15,6 +16,7 @@ from components.text import NOT_UTF8, normal, to_label
 CUT = b"\xff" * 8  # ends what was too long to be read as a whole; in no encoding of Unicode text
 EMPTY_LINE = "empty line"
 
+_EXACT = 2**53  # whole numbers below are exact as floats
 _SHOWN = 1_000  # characters kept of a rejected record
 
 _label = functools.lru_cache(maxsize=4096)(to_label)  # most labels are met again and again
@@ -99,6 +101,10 @@ def to_kept(name: str, value: Any, max_characters: int) -> tuple[str, str]:
     """
     if value is None or (isinstance(value, str | bytes) and not value.strip()):
         return "", ""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "", ""  # what pandas has where nothing is
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        value = int(value)  # a column of whole numbers with gaps is one of floats to pandas
     if isinstance(value, bool | int | float):
         return json.dumps(value), ""
     if isinstance(value, date | time):

@@ -90,7 +90,7 @@ def reading(file: UserFile, form: VectorFormat) -> Iterator[Iterator[Entry]]:
         UserError: the file is cut, or changed since the run was planned.
     """
     with _unpacked(file) as stream:
-        yield _binary(file, stream, form) if form.binary else _text(stream, form)
+        yield _binary(file, stream, form) if form.binary else _text(file, stream, form)
 
 
 @contextmanager
@@ -142,11 +142,13 @@ def _separator(lines: list[bytes]) -> bytes:
     return b"\t" if any(b"\t" in line and b" " not in line.strip() for line in lines) else b" "
 
 
-def _text(stream: BinaryIO, form: VectorFormat) -> Iterator[Entry]:
+def _text(file: UserFile, stream: BinaryIO, form: VectorFormat) -> Iterator[Entry]:
     """A token may have spaces in it, as some of GloVe's have: its numbers are the last ones of the line."""
     if form.count is not None:
         stream.readline(_LONGEST)
+    done = 0
     while line := stream.readline(_LONGEST):
+        done += 1
         if not line.endswith(b"\n") and len(line) == _LONGEST:
             while (rest := stream.readline(_LONGEST)) and not rest.endswith(b"\n"):
                 pass
@@ -163,6 +165,8 @@ def _text(stream: BinaryIO, form: VectorFormat) -> Iterator[Entry]:
             yield Entry(token, None if is_cut else line[len(token) + 1 :])
         elif line:
             yield Entry(line.partition(form.separator)[0], None)
+    if form.count is not None and done < form.count:
+        raise _cut(file, done, form.count)
 
 
 def _is_number(text: bytes) -> bool:
@@ -171,6 +175,12 @@ def _is_number(text: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _cut(file: UserFile, done: int, promised: int) -> UserError:
+    return UserError(
+        f"{file.name} has {done:,} of the {promised:,} vectors that it promises; get the file again."
+    )
 
 
 def _binary(file: UserFile, stream: BinaryIO, form: VectorFormat) -> Iterator[Entry]:
@@ -182,10 +192,7 @@ def _binary(file: UserFile, stream: BinaryIO, form: VectorFormat) -> Iterator[En
         while (end := held.find(b" ", start)) < 0 or len(held) < end + 1 + width:
             block = stream.read(_BLOCK)
             if not block or (end < 0 and len(held) - start > _LONGEST):
-                raise UserError(
-                    f"{file.name} has {done:,} of the {form.count:,} vectors that it promises; get the file "
-                    "again."
-                )
+                raise _cut(file, done, form.count or 0)
             held, start = held[start:] + block, 0
         yield Entry(held[start:end].lstrip(b"\n"), held[end + 1 : end + 1 + width])
         start = end + 1 + width

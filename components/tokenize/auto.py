@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pyarrow.compute as compute
 
@@ -37,7 +37,9 @@ class Settled(NamedTuple):
 
 
 class SampleTexts(ReadPart):
-    """Yields (field, text) of evenly spaced examples, and the longest target of every part.
+    """Yields (field, text) of evenly spaced examples, and the longest targets of every part.
+
+    These are the one of the most characters and the one of the most words.
 
     Args:
         work: of the stage.
@@ -49,7 +51,8 @@ class SampleTexts(ReadPart):
 
     def process(self, part: Part) -> Iterator[FieldText]:
         """Reads one part, of which `total` counts the train split."""
-        step, row, longest = max(1, part.total // _SAMPLE), 0, ""
+        step, row = max(1, part.total // _SAMPLE), 0
+        longest = {"characters": "", "words": ""}
         with self._work.attempt("sampling"):
             for batch in self._batches(part):
                 count = 0
@@ -58,11 +61,20 @@ class SampleTexts(ReadPart):
                     for text in texts[(-row) % step :: step].to_pylist():
                         yield field, text
                     if field == "target" and count:
-                        lengths = compute.utf8_length(texts).to_numpy()
-                        longest = max(longest, texts[int(lengths.argmax())].as_py(), key=len)
+                        characters, words = compute.utf8_length(texts), _words(texts)
+                        for unit, lengths in (("characters", characters), ("words", words)):
+                            text = texts[int(lengths.to_numpy().argmax())].as_py()
+                            longest[unit] = max(longest[unit], text, key=_SIZES[unit])
                 row += count
-            if longest:
-                yield "target", longest
+            for text in filter(None, {*longest.values()}):
+                yield "target", text
+
+
+def _words(texts: Any) -> Any:
+    return compute.list_value_length(compute.utf8_split_whitespace(texts))
+
+
+_SIZES: Mapping[str, Callable[[str], int]] = {"characters": len, "words": lambda text: len(text.split())}
 
 
 def kept(configs: Mapping[str, Tokenizer], earlier: Tokens) -> dict[str, Tokenizer]:

@@ -82,7 +82,7 @@ def choose_length(field: str, lengths: Sequence[int], told: str) -> Length:
         told: what is counted, as a reason says it; empty for tokens.
     """
     wanted = percentile(lengths, 100 if field == "target" else 95)
-    share = "every target has" if field == "target" else f"95 % of the {field}s have"
+    share = "the targets that were looked at have" if field == "target" else f"95 % of the {field}s have"
     why = f"{share} at most {wanted:,}{f' {told}' if told else ''}"
     tokens = min(LONGEST, _rounded(wanted))
     if tokens < wanted:

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+import tensorflow as tf
 from made_artifacts import make_examples
 from pydantic import TypeAdapter
 from stage_runner import run_stage
@@ -41,7 +42,7 @@ def test_the_type_follows_from_length_script_and_size(texts, total, task, expect
         ("text", [10] * 95 + [39] * 5, 40, "95 % of the texts have at most 39"),
         ("text", [10] * 96 + [39] * 4, 16, "95 % of the texts have at most 10"),
         ("source", [388], 416, "95 % of the sources have at most 388"),
-        ("target", [10] * 999 + [39], 40, "every target has at most 39"),
+        ("target", [10] * 999 + [39], 40, "the targets that were looked at have at most 39"),
         ("text", [600], LONGEST, "95 % of the texts have at most 600, but more than 512 take a recurrent"),
         ("text", [], 8, "95 % of the texts have at most 0"),
     ],
@@ -116,6 +117,19 @@ def test_the_longest_target_counts_where_it_is_not_in_the_sample(tmp_path, monke
     tokens = tokenize(tmp_path, {"train": [pairs]}, "seq2seq", source=AUTO, target=AUTO)
     assert tokens.tokenizer_config("target").max_sequence_length == 32
     assert tokens.tokenizer_config("source").max_sequence_length == 8
+
+
+def test_so_does_the_target_of_the_most_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(auto, "_SAMPLE", 5)
+    usual = ("some source", "the words of this one are all rather long ones")
+    many = ("some source", "a b c d e f g h i j k l m n o p q r s t u v w x y z a b c d e f g h i j k l m n")
+    long = ("some source", "extraordinarily " * 8)
+    tokens = tokenize(
+        tmp_path, {"train": [[usual] * 60 + [many, long] + [usual] * 61]}, "seq2seq", source=AUTO, target=AUTO
+    )
+    whole = tokens.tokenizer("target").tokenize(tf.constant([many[1], long[1]]), cut=False)
+    assert len(many[1]) < len(long[1])
+    assert max(whole.row_lengths()) <= tokens.tokenizer_config("target").max_sequence_length
 
 
 def test_what_is_written_beside_auto_counts(tmp_path):

@@ -1,6 +1,5 @@
 """Near-duplicates across splits: what counts as one, and what is told."""
 
-import string
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,8 @@ from ingest_cases import ingest
 from components.ingest.duplicates import FINGERPRINT, find_duplicates, merge_duplicates, partition, rows_of
 from components.ingest.near import bare
 from components.strict import SPLITS
+
+PUNCTUATION = "!\"'(),-.:;?@[\\]_`{}"
 
 
 def words(text):
@@ -29,7 +30,11 @@ def words(text):
         ("«¿Qué tal?»", "qué tal"),
         ("कि का", "कि का"),  # vowel signs are no punctuation
         ("good 😀", "good 😀"),
+        ("12+3", "12+3"),
+        ("x > 3", "x > 3"),
+        ("C# is fast!", "c# is fast"),
         ("?!", "?!"),
+        ("。。。", "。。。"),
         ("", ""),
     ],
 )
@@ -38,13 +43,13 @@ def test_what_is_left_of_a_text(text, expected):
 
 
 @settings(deadline=None)
-@given(st.text(max_size=30), st.text(st.sampled_from(string.punctuation + " \n"), max_size=3))
+@given(st.text(max_size=30), st.text(st.sampled_from(PUNCTUATION + " \n"), max_size=3))
 def test_case_and_what_stands_around_change_nothing(text, around):
     assert words(words(text)) == words(text)
     if words(text) != text or text.isalnum():
         assert words(f"{around} {text} {around}") == words(text) or not any(map(str.isalnum, text))
     if text.isascii():
-        assert words(text.upper()) == words(text) or not text.strip(string.punctuation + " ")
+        assert words(text.upper()) == words(text) or not text.strip(PUNCTUATION + " ")
 
 
 @settings(max_examples=50, deadline=None)

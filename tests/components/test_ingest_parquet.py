@@ -49,6 +49,18 @@ def test_a_kept_value_that_python_has_no_word_for_is_left_empty(kind):
     assert "that cannot be read" in warning
 
 
+def test_whole_numbers_with_gaps_are_the_same_as_without():
+    """pandas makes floats of them, and of a gap what is no number."""
+    write(when=pa.array([3.0, float("nan"), 0.5], pa.float64()))
+    assert kept(ingest({"files": "a.parquet", "keep": {"when": "when"}, **ALL}), "when") == ["3", "", "0.5"]
+
+
+def test_a_record_of_a_group_that_is_no_number_is_rejected():
+    write(when=pa.array([3.0, float("nan"), 4.0], pa.float64()))
+    made = ingest({"files": "a.parquet", "split": {"type": "group", "column": "when"}, "max_rejected": 3})
+    assert len(rejected(made)) == 1
+
+
 @pytest.mark.parametrize("kind", ["date32", "timestamp[us]"])
 @pytest.mark.parametrize("field", ["text", "label"])
 def test_an_example_of_such_values_is_rejected(kind, field):

@@ -79,7 +79,7 @@ def test_gensim_reads_what_is_read_here(tmp_path):
 def test_damaged_lines_are_told_apart(tmp_path):
     lines = ["good 1 2 3", "short 1 2", "long 1.5 2 3 4", "words 1 x 3", "huge 1e60 2 3", "", "last 4 5 6"]
     content = "\n".join([*lines, "cut 1"]).encode()
-    made = dict(read(file_of(tmp_path, "a.txt", b"3 3\n" + content)))
+    made = dict(read(file_of(tmp_path, "a.txt", b"8 3\n" + content)))
     assert made == {
         b"good": [1, 2, 3],
         b"short": None,
@@ -106,6 +106,11 @@ def test_a_line_without_an_end_is_one_damaged_line(tmp_path):
     [
         ("a.bin", binary()[:-5], r"a.bin has 2 of the 3 vectors that it promises"),
         ("a.bin", b"3 3\n" + b"x" * (3 << 20), r"a.bin has 0 of the 3 vectors"),
+        (
+            "a.vec",
+            b"1000 3\n" + text(),
+            r"a.vec has \d+ of the 1,000 vectors that it promises; get the file again",
+        ),
         ("a.bin", text(), "does not begin with the number of vectors .* A text needs another name"),
         ("a.bin", b"\xba\x16\x4f\x2f rest", r"is a model of fastText, expected .*\.vec"),
         ("a.zip", b"PK\x03\x04 rest", "is a zip archive, expected the file in it; unpack it"),

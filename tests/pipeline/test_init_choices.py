@@ -67,7 +67,7 @@ def test_the_length_is_the_95th_percentile():
 def test_of_answers_nothing_is_cut():
     choice = tokenizer_of("target", lengths_of(["a" * 10] * 99 + ["a" * 39]), 100, "seq2seq")
     assert choice.settings["max_sequence_length"] == 40
-    assert "every target has at most 39 characters" in choice.why
+    assert "the targets that were looked at have at most 39 characters" in choice.why
 
 
 def test_very_long_texts_are_cut_and_it_is_told():
