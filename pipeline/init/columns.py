@@ -44,6 +44,8 @@ class Column:
         ids: values that look like an identifier: one word with digits in it.
         shapes: of these without their digits, up to 21.
         unfit: values that are neither text nor a whole number, true or false, by the name of their type.
+        no_labels: texts that cannot be labels, as they have line ends or control characters in them.
+        no_label: what speaks against the first of them.
         example: the first value, cut.
     """
 
@@ -59,6 +61,8 @@ class Column:
     ids: int = 0
     shapes: set[str] = field(default_factory=set)
     unfit: Counter[str] = field(default_factory=Counter)
+    no_labels: int = 0
+    no_label: str = ""
     example: str = ""
 
     def add(self, value: Any) -> None:
@@ -70,8 +74,10 @@ class Column:
             self.numbers += 1
             self.fractions += 1
         text, problem = to_text("label", value, _LONGEST)
-        if problem.startswith("label of several lines"):
+        if problem.startswith(("label of several lines", "label with")):  # which a text may be
             text = value.decode() if isinstance(value, bytes) else value
+            self.no_labels += 1
+            self.no_label = self.no_label or problem
         elif problem:
             if not problem.startswith("empty"):
                 self.unfit[type(value).__name__] += 1

@@ -120,7 +120,7 @@ def make_draft(patterns: Sequence[str], wishes: Wishes, folder: Path) -> Draft:
 
 
 def _look(splits: dict[Split, list[Given]], wishes: Wishes, folder: Path) -> Looked:
-    looked = look(splits, wishes.encoding, folder)
+    looked = look(splits, wishes.encoding, folder, list(wishes.columns.values()))
     return look_at_lines(splits, looked, folder) if looked.layout.format == "text" else looked
 
 

@@ -51,7 +51,7 @@ def first_bytes(place: UPath, name: str) -> bytes:
         return b"\n".join([head, *_pieces(file, size, _PIECE_BYTES // 4, size)])
 
 
-def excerpt(place: UPath, name: str, encoding: str, folder: Path) -> Excerpt:
+def excerpt(place: UPath, name: str, encoding: str, folder: Path, pieces: bool = True) -> Excerpt:
     """Writes an excerpt of a file where it is larger than `WHOLE_BYTES`, to be read as the file itself is.
 
     Args:
@@ -59,7 +59,9 @@ def excerpt(place: UPath, name: str, encoding: str, folder: Path) -> Excerpt:
         name: what people call it.
         encoding: in UTF-16 and UTF-32 only the beginning is taken.
         folder: where to.
+        pieces: whether pieces from all over are taken, or only the beginning.
     """
+    pieces = pieces and not is_wide(encoding)
     size = _size(place)
     packed = place.name.endswith(".gz")
     if is_parquet(place, name):
@@ -68,15 +70,15 @@ def excerpt(place: UPath, name: str, encoding: str, folder: Path) -> Excerpt:
         return Excerpt(place, 1.0)
     target = folder / f"{len(list(folder.iterdir()))}-{place.name.removesuffix('.gz')}"
     with open_file(place, name) as file, target.open("wb") as copy:
-        head = file.read(WHOLE_BYTES + 1 if packed or is_wide(encoding) else _HEAD_BYTES)
+        head = file.read(_HEAD_BYTES if pieces and not packed else WHOLE_BYTES + 1)
         if packed and len(head) <= WHOLE_BYTES:
             return Excerpt(place, 1.0)
         if packed:  # about; the beginning may be packed better or worse than the rest
             size = size * len(head) // file.raw.fileobj.tell()  # type: ignore[attr-defined]
         if not is_wide(encoding):
-            head = head[: head.rfind(b"\n", 0, _HEAD_BYTES) + 1] or head
+            head = head[: head.rfind(b"\n", 0, _HEAD_BYTES if pieces else len(head)) + 1] or head
         read = copy.write(head)
-        if not is_wide(encoding):
+        if pieces:
             for piece in _pieces(file, size, _PIECE_BYTES, _MOST_UNPACKED if packed else size):
                 read += copy.write(piece)
             if packed:

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from clevercsv import Detector
-from clevercsv.exceptions import NoDetectionResult
+from clevercsv.exceptions import Error as CleverCsvError
 
 from pipeline.init.words import USUAL_NAMES
 
 _NUMBER = re.compile(r"[+-]?\d[\d.,:/ -]*")
-_NAME = re.compile(r"#?[^\W\d][\w .:/()#-]{0,39}")
+_NAME = re.compile(r"[#%]? ?[^\W\d][\w .:/()#'’?%&-]{0,59}")
 _LONG = 25  # characters
 
 
@@ -31,12 +31,11 @@ def has_header(rows: Sequence[Sequence[str]], sample: str) -> bool:
     names = [cell.strip() for cell in first]
     if len({name.lower() for name in names}) < len(names) or any(map(_NUMBER.fullmatch, names)):
         return False
-    if not all(_NAME.fullmatch(name) or not name for name in names):
-        return False
+    odd = sum(not _NAME.fullmatch(name) for name in names if name)
     usual = sum(name.lower() in USUAL_NAMES for name in names)
     if usual == len(names) or not others:
         return usual > 0
-    votes = usual
+    votes = usual - odd
     for position, name in enumerate(names):
         cells = [row[position].strip() for row in others]
         counts = Counter(cells)
@@ -52,5 +51,5 @@ def has_header(rows: Sequence[Sequence[str]], sample: str) -> bool:
         return votes > 0
     try:
         return bool(Detector().has_header(sample))
-    except NoDetectionResult:
+    except CleverCsvError:
         return False

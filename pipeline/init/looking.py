@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from upath import UPath
 
 from components.errors import UserError
+from components.ingest.advice import shorten
 from components.ingest.encodings import encoding_problem
 from components.ingest.readers import read_records
 from components.ingest.rows import Rows
 from components.ingest.sources import Source, named_format
 from components.strict import Split
+from components.text import without_end
 from pipeline.init.columns import Column, Key, read_columns
 from pipeline.init.encoding import Encoding, find_encoding
-from pipeline.init.excerpt import Excerpt, excerpt, excerpt_of_lines, first_bytes
+from pipeline.init.excerpt import Excerpt, excerpt, excerpt_of_lines, first_bytes, is_wide
 from pipeline.init.inputs import Given
 from pipeline.init.sniff import Layout, describe, find_layout
 
+_ROWS = 2_000  # that are looked at to see how a table is written
 MOST_FILES = 8
 """Files of a split that are looked into, evenly spaced; the others are only known to be there."""
 
@@ -45,13 +50,16 @@ class Looked:
     notes: list[str] = field(default_factory=list)
 
 
-def look(splits: dict[Split, list[Given]], encoding: str | None, folder: Path) -> Looked:
+def look(
+    splits: dict[Split, list[Given]], encoding: str | None, folder: Path, named: Collection[str] = ()
+) -> Looked:
     """Looks into files.
 
     Args:
         splits: the files.
         encoding: of them, if it is known.
         folder: for excerpts.
+        named: columns that are asked for by name.
 
     Raises:
         UserError: one cannot be read, or they are not all alike.
@@ -62,14 +70,20 @@ def look(splits: dict[Split, list[Given]], encoding: str | None, folder: Path) -
     name, notes = _encoding(every, encoding)
     first = chosen["train"][0]
     excerpts = {first.place: excerpt(first.place, first.name, name, folder)}
-    layout = find_layout(excerpts[first.place].place, first.name, name)
+    layout = find_layout(excerpts[first.place].place, first.name, name, named)
     looked = Looked(layout, [], excerpts, shares=shares, notes=notes)
+    if _has_lines_in_cells(layout, excerpts[first.place], first.name):
+        excerpts[first.place] = _beginning(first, layout, folder)
+        if excerpts[first.place].share < 1:
+            notes.append(f"cells hold line ends, so only the beginning of {first.name} was looked at")
     if layout.format == "text":
         return looked
     for file in every:
         if file.place not in excerpts:
-            excerpts[file.place] = excerpt(file.place, file.name, name, folder)
-        looked.names[file.place] = _names(file, layout, excerpts[file.place])
+            taken = excerpt(file.place, file.name, name, folder)
+            in_cells = _has_lines_in_cells(layout, taken, file.name)
+            excerpts[file.place] = _beginning(file, layout, folder) if in_cells else taken
+        looked.names[file.place] = _names(file, layout, excerpts[file.place], file.place == first.place)
     of_train = [layout.source(excerpts[file.place].place, file.name) for file in chosen["train"]]
     looked.columns.extend(read_columns(of_train, layout))
     return looked
@@ -174,11 +188,33 @@ def _encoding(files: Sequence[Given], given: str | None) -> tuple[str, list[str]
     ]
 
 
-def _names(file: Given, layout: Layout, taken: Excerpt) -> Sequence[Key]:
+def _has_lines_in_cells(layout: Layout, taken: Excerpt, name: str) -> bool:
+    """Whether cells of a table that is only looked at in part have line ends in them."""
+    if taken.share == 1 or layout.format not in ("csv", "tsv") or is_wide(layout.encoding):
+        return False
+    rows = itertools.islice(Rows(layout.source(taken.place, name)), _ROWS)
+    return any(b"\n" in without_end(row.raw) for row in rows)
+
+
+def _beginning(file: Given, layout: Layout, folder: Path) -> Excerpt:
+    """The whole records at the beginning of a file: a piece from elsewhere may begin within a cell."""
+    taken = excerpt(file.place, file.name, layout.encoding, folder, pieces=False)
+    if taken.share < 1:
+        rows = Rows(layout.source(taken.place, file.name))
+        line = next((row.line for row in rows if "unexpected end of data" in row.reason), 0)
+        with Path(str(taken.place)).open("rb+") as copy:
+            for _ in range(line - 1):
+                copy.readline()
+            if line:
+                copy.truncate(copy.tell())
+    return taken
+
+
+def _names(file: Given, layout: Layout, taken: Excerpt, is_first: bool) -> Sequence[Key]:
     """The names or positions of a file's columns.
 
     Raises:
-        UserError: it has another layout.
+        UserError: it has another layout than the first one, or lines above its header line.
     """
     named = named_format(file.name) or layout.format
     if named != layout.format:
@@ -190,6 +226,14 @@ def _names(file: Given, layout: Layout, taken: Excerpt) -> Sequence[Key]:
         return find_layout(taken.place, file.name, layout.encoding).columns or ()
     rows: Iterator[list[str]] = (row.cells for row in Rows(layout.source(taken.place, file.name)))
     cells = next(rows, [])
+    widths = Counter(len(row) for row in itertools.islice(rows, _ROWS))
+    width = max(widths, key=widths.__getitem__, default=0)
+    if is_first and len(cells) < 2 <= width:
+        raise UserError(
+            f"init: {file.name} begins with {shorten(' '.join(cells)) if cells else 'an empty line'!r}, but "
+            f"most lines have {width} cells; expected the header line first, or a record. Remove the lines "
+            f"above it."
+        )
     if len(cells) < 2 and len(layout.columns or "  ") > 1:
         own = find_layout(taken.place, file.name, layout.encoding)
         raise UserError(

@@ -32,6 +32,8 @@ def why_no_label(column: Column) -> str:
         return f"has one value alone, {next(iter(column.values))!r}, in the rows looked at"
     if column.unfit.total() > column.filled:
         return f"is of type {column.unfit.most_common(1)[0][0]}"
+    if column.no_labels > column.filled / 2:
+        return f"has values that cannot be one, the first a {column.no_label}"
     if column.is_number and column.fractions:
         return "has numbers with fractions; regression is not offered"
     if column.is_number and column.distinct > 20 and not name_score(column, LABEL):
@@ -88,6 +90,11 @@ def label_warnings(label: Column, of: str) -> list[str]:
         more = "; regression is not offered" if kind == "float" else ""
         raise UserError(
             f"{where} is of type {kind}, expected text, whole numbers, true or false{more}. Write it as text."
+        )
+    if label.no_labels > label.filled / 2:
+        raise UserError(
+            f"{where} has values that cannot be one, the first a {label.no_label}; expected text of one line "
+            f"without control characters. Correct them, or name another column with --label."
         )
     if label.is_distinct and label.filled > 10:
         raise UserError(

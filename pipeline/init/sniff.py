@@ -5,14 +5,16 @@ clevercsv says what is between the cells; ingest's own reader says whether the f
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from clevercsv import Detector
+from clevercsv.exceptions import Error as CleverCsvError
 from upath import UPath
 
 from components.errors import UserError
@@ -74,13 +76,14 @@ class Layout:
         return Source(0, "train", self.format, {"text": place}, {"text": name}, self.dialect)
 
 
-def find_layout(place: UPath, name: str, encoding: str) -> Layout:
+def find_layout(place: UPath, name: str, encoding: str, wanted: Collection[str] = ()) -> Layout:
     """Finds out how a file is to be read.
 
     Args:
         place: of the file, or of an excerpt of it.
         name: what people call the file, whose ending may say its format.
         encoding: of it, unless it is Parquet.
+        wanted: columns that there must be: a first row that has one of them is a header line.
 
     Raises:
         UserError: it cannot be read in any way that ingest has.
@@ -96,7 +99,14 @@ def find_layout(place: UPath, name: str, encoding: str) -> Layout:
     if form == "jsonl":
         layout = Layout("jsonl", named is not None, encoding)
         return replace(layout, columns=_keys(layout.source(place, name)))
-    return _table(place, name, encoding, form)
+    return _table(place, name, encoding, form, wanted)
+
+
+def _guess(sample: str) -> Any:
+    """What clevercsv takes for the dialect; None where it gives up."""
+    with contextlib.suppress(CleverCsvError):
+        return Detector().detect(sample, delimiters=list(_DELIMITERS))
+    return None
 
 
 class _Fit(NamedTuple):
@@ -106,13 +116,15 @@ class _Fit(NamedTuple):
     width: int
 
 
-def _table(place: UPath, name: str, encoding: str, form: Format | None) -> Layout:
+def _table(
+    place: UPath, name: str, encoding: str, form: Format | None, wanted: Collection[str] = ()
+) -> Layout:
     """The layout of a table with delimiters; plain text where it is none and its name says nothing."""
     lines = read_lines(Layout("text", True, encoding).source(place, name))
     first = next(lines, b"")
     stated = SEPARATOR.fullmatch(without_end(first))
     sample = _text(lines if stated else itertools.chain([first], lines))
-    guess = Detector().detect(sample, delimiters=list(_DELIMITERS))
+    guess = _guess(sample)
     found = stated[1].decode(errors="replace") if stated else guess.delimiter if guess else ""
     best: tuple[_Fit, Layout] | None = None
     usual = _USUAL.get(form or "csv")
@@ -137,7 +149,8 @@ def _table(place: UPath, name: str, encoding: str, form: Format | None) -> Layou
         raise UserError(
             f"init: {name} has no row that can be read, expected a header line and records below it."
         )
-    return replace(layout, columns=tuple(rows[0]) if has_header(rows, sample) else None)
+    is_header = not {*wanted}.isdisjoint(rows[0]) or has_header(rows, sample)
+    return replace(layout, columns=tuple(rows[0]) if is_header else None)
 
 
 def _fit(layout: Layout, place: UPath, name: str) -> _Fit:
@@ -210,7 +223,7 @@ def _text(lines: Iterator[bytes]) -> str:
             break
         taken.append(text[:_SAMPLE])
         size += len(text)
-    return "".join(taken)
+    return "".join(taken).replace("\0", "")  # of which clevercsv says that no table has any
 
 
 def describe(layout: Layout) -> str:

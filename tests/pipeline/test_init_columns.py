@@ -289,3 +289,11 @@ def test_aligned_files_of_numbers_are_text_to_text():
     config, _, _ = described("n.words", "n.digits")
     assert config.task == "seq2seq"
     assert config.ingest.files["train"] == {"source": "n.words", "target": "n.digits"}
+
+
+def test_labels_with_control_characters_say_so():
+    rows = [(text, f"{label}\tx") for text, label in labelled()]
+    with pytest.raises(
+        UserError, match=r"label 'label' has values .*the first a label with the control .*0009"
+    ):
+        described(write_table("a.csv", rows), columns={"text": "text", "label": "label"})

@@ -149,6 +149,9 @@ def test_tables_without_a_header_line(order, labels):
         ("内容", "标签"),
         ("utterance", "Intent Name"),
         ("a", "b"),
+        ("Texte de l'avis", "Catégorie"),
+        ("What did you think?", "Would you recommend us?"),
+        ("Comment", "% match"),
     ],
 )
 def test_header_lines(header):
@@ -233,6 +236,18 @@ ERRORS = [
     ("a.csv", lambda name: write_lines(name, ["text", *sentences(9)]), "only one column, 'text'"),
     ("a.txt", lambda name: write_lines(name, sentences(9)), "a table with one column for train"),
     ("mac.csv", lambda name: write_bytes(name, b"text,label\ra,b\rc,d\r"), "end with a carriage return"),
+    (
+        "a.csv",
+        lambda name: write_lines(
+            name, ["# exported 2024", "text,label", *(f"{t},{x}" for t, x in labelled())]
+        ),
+        "a.csv begins with '# exported 2024', but most lines have 2 cells; expected the header line first",
+    ),
+    (
+        "a.csv",
+        lambda name: write_lines(name, ["", "", "text,label", *(f"{t},{x}" for t, x in labelled())]),
+        "a.csv begins with 'an empty line', but most lines have 2 cells",
+    ),
     ("folder", lambda name: os.mkdir(name) or name, "folder is a folder, expected files"),
 ]
 
@@ -284,3 +299,36 @@ def test_of_large_aligned_files_the_beginning_is_looked_at(monkeypatch):
     assert "were looked at: if the file is sorted" in printed
     about = int(printed.partition("of about ")[2].partition(" looked")[0].replace(",", ""))
     assert 2_500 < about < 3_500
+
+
+def test_a_header_line_that_nothing_tells_is_one_if_a_column_is_named():
+    rows = labelled()
+    name = write_table("a.csv", rows, header=("123 what", "456"))
+    assert "no header line" in described(name)[2]
+    config, _, _ = described(name, force=True, columns={"text": "123 what", "label": "456"})
+    assert values(config) == rows
+
+
+def test_nuls_in_cells_are_characters_as_any_other():
+    rows = [(f"{text}\0 end", label) for text, label in labelled()]
+    assert values(described(write_table("nul.csv", rows))[0]) == rows
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_of_large_files_with_line_ends_in_cells_the_beginning_is_looked_at(monkeypatch, packed, encoding):
+    """A piece from elsewhere would begin within a cell, whose lines would then be records."""
+    monkeypatch.setattr(excerpt, "WHOLE_BYTES", 400_000)
+    monkeypatch.setattr(excerpt, "_HEAD_BYTES", 20_000)
+    monkeypatch.setattr(excerpt, "_PIECE_BYTES", 20_000)
+    lines = sentences(300)
+    rows = [
+        ("\n".join(f"ä {line}, {number}" for line in lines), f"label {number % 3}") for number in range(200)
+    ]
+    name = "large.csv.gz" if packed else "large.csv"
+    config, text, printed = described(write_table(name, rows, encoding=encoding, packed=packed))
+    assert "3 labels" in text
+    assert "cells hold line ends, so only the beginning" in printed
+    assert "warning" not in printed
+    assert 0.33 < config.evaluate.thresholds["accuracy"].min < 0.7
+    assert config.ingest.max_rejected == 0.05
