@@ -143,12 +143,20 @@ class PortableJob(Job):
 
     def cancel(self) -> None:
         """Asks the engine to stop it."""
-        with contextlib.suppress(grpc.RpcError):
+        try:
             self._service.Cancel(api.CancelJobRequest(job_id=self._note.id), timeout=_ANSWER)
+        except grpc.RpcError as error:
+            raise UserError(
+                f"the engine at {self._endpoint} could not be told to stop the job {self._note.name}, "
+                f"which may go on: {_text(error)}"
+            ) from error
 
     def is_known(self) -> bool:
         """Whether the engine knows it; another engine may have taken the place of the one that did."""
-        jobs = self._ask(lambda: self._service.GetJobs(api.GetJobsRequest(), timeout=_ANSWER)).job_info
+        try:
+            jobs = self._ask(lambda: self._service.GetJobs(api.GetJobsRequest(), timeout=_ANSWER)).job_info
+        except JobFailedError as error:  # no job of this command has
+            raise UserError(f"runner: {error}") from error
         return any((job.job_id, job.job_name) == (self._note.id, self._note.name) for job in jobs)
 
     def _state(self) -> int:

@@ -160,6 +160,7 @@ class Plan:
         rungs: of a sweep, in order.
         pick: the trial that a sweep picks, where that is known already; else empty.
         picks: whether one is picked behind the last rung; a cross-validation picks none.
+        rules: of a sweep, by which trials go on and one is picked.
     """
 
     trials: Sequence[Trial]
@@ -168,6 +169,7 @@ class Plan:
     rungs: Sequence[Rung] = ()
     pick: str = ""
     picks: bool = True
+    rules: Mapping[str, Any] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[NodePlan]:
         return iter(self.nodes)
@@ -213,12 +215,19 @@ class Plan:
 
     @property
     def identity(self) -> str:
-        """What it is the plan of, whatever of it is there already: hexadecimal."""
-        wanted = [
-            [node.name, [choice.key for choice in node.choices.values()] or node.key, node.forced]
-            for node in self.nodes
-        ]
-        return hashlib.sha256(json.dumps(wanted).encode()).hexdigest()
+        """What it is the plan of, whatever of it is there already: hexadecimal.
+
+        Of a sweep it follows from the first rung and the rules: which trials go on is known only later.
+        """
+        later = {name for rung in self.rungs[1:] for name in rung.nodes.values()}
+        wanted = [self._wanted(node) for node in self.nodes if node.name not in later]
+        rungs = [[rung.stage, rung.stop] for rung in self.rungs]
+        return hashlib.sha256(json.dumps([wanted, rungs, self.rules]).encode()).hexdigest()
+
+    def _wanted(self, node: NodePlan) -> list[Any]:
+        if node.trial != PICK:
+            return [node.name, node.key, node.forced]
+        return [node.stage.name, node.stage.settings(self.trials[0].config), node.forced]
 
     def carried(self, carry: Callable[[Path], str]) -> Plan:
         """Returns the plan with all that stages read from this machine where workers elsewhere see it.

@@ -54,7 +54,9 @@ def plan_sweep(
     rungs, pick = _plan_rungs(config, trials, nodes, stages[training])
     for stage in stages[training + 1 :]:
         _plan_pick(stage, [trial for trial in trials if trial.id in rungs[-1].nodes], nodes, pick)
-    return Plan(trials, list(nodes.by_name.values()), nodes.shared, rungs, pick)
+    assert config.sweep is not None
+    rules = config.sweep.model_dump(mode="json", include={"halving", "monitor"})
+    return Plan(trials, list(nodes.by_name.values()), nodes.shared, rungs, pick, rules=rules)
 
 
 def _plan_rungs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 from components.errors import UserError
@@ -104,5 +105,6 @@ class Launch:
         try:
             self.folder.note_job(replace(note, detached=self.detach))
         except OSError:  # nobody could find it again
-            job.cancel()
+            with suppress(UserError):
+                job.cancel()
             raise

@@ -3,8 +3,10 @@
 import dataclasses
 import io
 
+import grpc
 import pytest
 import tiny
+from apache_beam.portability.api import beam_job_api_pb2_grpc
 from rich.console import Console
 
 import pipeline.run.pipeline as command
@@ -12,7 +14,7 @@ from components import files
 from components.errors import UserError
 from pipeline.cli_options import config_and_flags
 from pipeline.config import ConfigError, load_config
-from pipeline.engines import engine_of
+from pipeline.engines import engine_of, portable
 from pipeline.engines.engine import Engine, Job, JobEndedError, JobFailedError, JobNote
 from pipeline.engines.local import LocalEngine
 from pipeline.engines.options import beam_options, refuse_unknown
@@ -256,3 +258,14 @@ def test_flags_are_told_from_the_configuration(tmp_path):
     ):
         config_and_flags(["x.yaml", "--job_endpoint", "localhost:8073"], tmp_path)
     refuse_unknown(["--job_endpoint=x"], "it")
+
+
+def test_an_engine_that_cannot_be_asked_says_so(monkeypatch):
+    monkeypatch.setattr(portable, "_PATIENCE", 0.0)
+    with grpc.insecure_channel("127.0.0.1:1") as channel:
+        service = beam_job_api_pb2_grpc.JobServiceStub(channel)
+        job = portable.PortableJob(service, JobNote("portable", "7", "rnnpipe-x"), "127.0.0.1:1")
+        with pytest.raises(UserError, match="could not be told to stop the job rnnpipe-x, which may go on"):
+            job.cancel()
+        with pytest.raises(UserError, match=r"runner: the engine at 127\.0\.0\.1:1 has not answered"):
+            job.is_known()

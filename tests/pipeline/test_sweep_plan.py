@@ -212,6 +212,21 @@ def test_more_epochs_add_rungs_behind_those_that_are_there(sweeps):
 def test_a_plan_is_known_by_all_that_it_may_come_to(sweeps):
     assert sweeps.plan(SWEEP).identity == sweeps.plan(SWEEP).identity
     assert sweeps.plan(SWEEP).identity != sweeps.plan(SWEEP, "decode=null", "evaluate.batch_size=9").identity
+    assert sweeps.plan(SWEEP).identity != sweeps.plan(SWEEP, HALVING).identity
+
+
+@pytest.mark.parametrize("arguments", [(SWEEP,), (SWEEP, HALVING)])
+def test_a_job_is_found_again_whatever_of_it_is_done(sweeps, arguments):
+    submitted = sweeps.plan(*arguments)
+    identities = {submitted.identity}
+    sweeps.shared = [submitted["ingest"], submitted["tokenize"]]
+    sweeps.carry_out(sweeps.shared)
+    for rung in submitted.rungs:
+        identities.add(sweeps.plan(*arguments).identity)
+        sweeps.carry_out([submitted[name] for name in rung.nodes.values()])
+    done = sweeps.plan(*arguments)
+    assert done.pick
+    assert {*identities, done.identity} == {submitted.identity}
 
 
 def test_every_folder_is_listed_once(sweeps, monkeypatch):
