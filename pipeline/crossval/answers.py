@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import heapq
 import itertools
 import json
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.artifacts.evaluation import Evaluation
 from components.artifacts.examples import Examples
+from components.csv_rows import CsvWriter
 from components.errors import UserError
 from components.ingest.config import PLACE
 from components.ingest.sources import Source
@@ -173,10 +173,11 @@ class _Counted:
 
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
+        writer = CsvWriter(file)
+        writer.write(columns)
         for row in rows:
-            writer.writerow({**row, "correct": str(row["correct"]).lower()})
+            cells = {**row, "correct": str(row["correct"]).lower()}
+            writer.write(cells.get(name, "") for name in columns)
 
 
 def _write_jsonl(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:

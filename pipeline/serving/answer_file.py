@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import tempfile
+import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from components import files
+from components.csv_rows import CsvWriter
 from components.errors import UserError
+
+_ASIDE = ".rnnpipe-"  # begins the name of a file until it is whole
+_GROUP = 10_000  # rows of Parquet that are written together
+_STALE = 86_400.0  # seconds after which nobody writes a file any more
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -54,12 +59,12 @@ class _Csv(_Lines):
 
     def __init__(self, path: Path, texts: Sequence[str], answer: Sequence[str]) -> None:
         super().__init__(path, texts, answer)
-        self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(self._columns)
+        self._writer = CsvWriter(self._file)
+        self._writer.write(self._columns)
 
     def write(self, rows: Rows) -> None:
         for row in rows:
-            self._writer.writerow(_cell(row.get(name)) for name in self._columns)
+            self._writer.write(_cell(row.get(name)) for name in self._columns)
 
 
 class _Parquet(AnswerFile):
@@ -84,12 +89,21 @@ class _Parquet(AnswerFile):
         self._schema = pyarrow.schema(fields)
         self._table = pyarrow.Table
         self._writer = parquet.ParquetWriter(path, self._schema)
+        self._rows: list[Mapping[str, Any]] = []
 
     def write(self, rows: Rows) -> None:
-        self._writer.write_table(self._table.from_pylist(list(rows), self._schema))
+        self._rows += rows
+        if len(self._rows) >= _GROUP:
+            self._flush()
 
     def close(self) -> None:
+        self._flush()
         self._writer.close()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._writer.write_table(self._table.from_pylist(self._rows, self._schema))
+            self._rows = []
 
 
 _KINDS: dict[str, Callable[[Path, Sequence[str], Sequence[str]], AnswerFile]] = {
@@ -100,16 +114,19 @@ _KINDS: dict[str, Callable[[Path, Sequence[str], Sequence[str]], AnswerFile]] = 
 
 
 def check_output(output: str) -> None:
-    """Refuses a name that stands for no kind of file.
+    """Checks where answers are to be written, before there are any.
 
     Raises:
-        UserError: if it does not.
+        UserError: the name stands for no kind of file, or for a directory.
     """
     if Path(output).suffix.lower() not in _KINDS:
         raise UserError(
             f"received --output {output}, expected a name that ends in {', '.join(_KINDS)}, which says how "
             "it is written"
         )
+    place = files.resolve(output)
+    if files.is_local(place) and files.local(place).is_dir():
+        raise UserError(f"received --output {output}, which is a directory; expected a file")
 
 
 @contextmanager
@@ -125,7 +142,8 @@ def answer_file(output: str, texts: Sequence[str], answer: Sequence[str]) -> Ite
     place = files.resolve(output)
     folder = files.local(place).parent if files.is_local(place) else Path(tempfile.gettempdir())
     folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / f".rnnpipe-{uuid.uuid4().hex}{place.suffix}"
+    _remove_stale(folder)
+    aside = folder / f"{_ASIDE}{uuid.uuid4().hex}{place.suffix}"
     try:
         file = _KINDS[place.suffix.lower()](aside, texts, answer)
         try:
@@ -138,6 +156,14 @@ def answer_file(output: str, texts: Sequence[str], answer: Sequence[str]) -> Ite
             files.upload(aside, place)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _remove_stale(folder: Path) -> None:
+    """Removes what commands that were killed have left."""
+    for left in folder.glob(f"{_ASIDE}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _STALE:
+                left.unlink()
 
 
 def _cell(value: Any) -> Any:

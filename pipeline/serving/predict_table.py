@@ -69,7 +69,8 @@ def predict_table(
     with answering(model, signature) as session, _sink(output, keep, signature, show) as write:
         task: Task = "classification" if "classify" in session.signatures else "seq2seq"
         batches = read_texts(inputs, task, column_of(column), keep, batch_size, dialect)
-        _answer(session, signature, batches, write, console, output)
+        done = _answer(session, signature, batches, write, console, output)
+    console.out(done, highlight=False)  # not before the file is there
 
 
 def _answer(
@@ -79,7 +80,8 @@ def _answer(
     write: Callable[[Rows], None],
     console: Console,
     output: str | None,
-) -> None:
+) -> str:
+    """Answers all, and says so."""
     began, asked, unanswered, problem = time.monotonic(), 0, 0, ""
     with counted(console, "records", beside_rows=output is None) as progress:
         for batch in batches:
@@ -100,10 +102,9 @@ def _answer(
             raise UserError(f"answered none of {asked:,} records{first}")
     failed = f"; {unanswered:,} could not be, the first: {problem}" if unanswered else ""
     where = f", written to {output}" if output else ""
-    console.out(
+    return (
         f"answered {asked - unanswered:,} of {asked:,} records in {time.monotonic() - began:.1f} s{where}"
-        f"{failed}",
-        highlight=False,
+        f"{failed}"
     )
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from components import files
 from components.errors import UserError
@@ -69,6 +72,11 @@ def read_texts(
         raise UserError(
             f"received --keep {name}, expected another column: the text itself is in the answers as `input`"
         )
+    if isinstance(column, int) and (named := [kept for kept in keep if not kept.isdecimal()]):
+        raise UserError(
+            f"received --column {column}, a position, and --keep {named[0]}, a name; expected positions only "
+            "for a file without a header line, or names only"
+        )
     if pattern.lower().endswith(_LINES):
         if column is not None or keep:
             raise UserError(
@@ -116,8 +124,16 @@ def _text(file: str, record: Record, names: Sequence[str]) -> Text:
     if record.reason:
         return Text(place, "", {}, in_options(record.reason, {names[0]: "--column"}, "--keep"))
     text, problem = to_text(names[0], record.values[0], MAX_CHARACTERS)
-    kept = {
-        name: to_kept(name, value, MAX_CHARACTERS)[0]
-        for name, value in zip(names[1:], record.values[1:], strict=True)
-    }
+    kept = {name: _as_it_is(value) for name, value in zip(names[1:], record.values[1:], strict=True)}
     return Text(place, text, kept, problem)
+
+
+def _as_it_is(value: Any) -> str:
+    """What stands beside a text, not cleaned or cut: other tables are joined by it."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict | list | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return json.dumps(value, ensure_ascii=False)
+    return to_kept("", value, MAX_CHARACTERS)[0]

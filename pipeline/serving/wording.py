@@ -27,7 +27,8 @@ def as_options(columns: Mapping[str, str], keep: str = "") -> Iterator[None]:
     except ValidationError as error:
         first = error.errors()[0]
         message = str(first["msg"]).removeprefix("Value error, ")
-        raise UserError(f"--{first['loc'][0]}: {message}") from error
+        where = f"--{first['loc'][0]}: " if first["loc"] else ""
+        raise UserError(f"{where}{in_options(message, columns, keep)}") from error
     except UserError as error:
         raise UserError(in_options(str(error), columns, keep)) from error
 

@@ -182,3 +182,63 @@ def test_options_of_a_file_need_one():
     code, _, error, heavy = call("predict", "serving/dates", "--column", "text")
     assert (code, heavy) == (1, [])
     assert "received --column without --input" in error
+
+
+ODD = [" a ", "gut\rschlecht", "x\r\ny", "é", "1e5", ""]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_what_is_kept_comes_back_as_it_was(model, tmp_path, told, suffix):
+    source, target = tmp_path / "in.jsonl", tmp_path / f"out{suffix}"
+    rows = [{"source": f"text {place}", "id": value, "more": "z" * 30_000} for place, value in enumerate(ODD)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    predict_table(model, str(source), "source", ["id", "more"], str(target), console=Console(file=told))
+    found = _rows_of(target)
+    assert [row["id"] for row in found] == ODD
+    assert {len(row["more"]) for row in found} == {30_000}
+
+
+def test_objects_that_are_kept_are_json(answer, tmp_path):
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"source": "ab", "id": {"k": [1, "é"]}, "n": 1.5, "b": true, "none": null}\n')
+    (row,) = answer(source, "source", ["id", "n", "b", "none"])
+    assert (row["id"], row["n"], row["b"], row["none"]) == ('{"k": [1, "é"]}', "1.5", "true", "")
+
+
+def test_parquet_has_few_row_groups(model, tmp_path, told):
+    source, target = tmp_path / "in.txt", tmp_path / "out.parquet"
+    source.write_text("ab\n" * 300)
+    predict_table(model, str(source), output=str(target), batch_size=4, console=Console(file=told))
+    assert parquet.ParquetFile(target).num_row_groups == 1
+    assert len(_rows_of(target)) == 300
+
+
+def test_a_position_beside_a_name_is_refused(answer, table):
+    with pytest.raises(UserError, match=r"--column 1, a position, and --keep id, a name; expected positions"):
+        answer(table, "1", ["id"], dialect=EUROPEAN)
+
+
+def test_nothing_is_answered_for_a_directory(answer, table, tmp_path):
+    (tmp_path / "out.csv").mkdir()
+    with pytest.raises(UserError, match=r"--output .*out\.csv, which is a directory; expected a file"):
+        answer(table, "body", output=str(tmp_path / "out.csv"), dialect=EUROPEAN)
+
+
+def test_what_a_killed_command_left_is_removed(model, tmp_path, told):
+    source, old, new = tmp_path / "in.txt", tmp_path / ".rnnpipe-old.csv", tmp_path / ".rnnpipe-new.csv"
+    source.write_text("ab\n")
+    for left in (old, new):
+        left.write_text("half")
+    os.utime(old, (0, 0))
+    predict_table(model, str(source), output=str(tmp_path / "out.csv"), console=Console(file=told))
+    assert not old.exists()
+    assert new.exists()  # another command may be writing it
+
+
+def _rows_of(path):
+    if path.suffix == ".parquet":
+        return parquet.read_table(path).to_pylist()
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
