@@ -18,8 +18,8 @@ def test_two_attach_to_the_job_of_a_launcher_that_was_killed(bucket, engine, poo
         launcher.kill()
         launcher.communicate()
         both = [job.start() for _ in range(2)]
-        for process in both:  # only who is attached has anything to say so early
-            assert "attached to" in process.stdout.readline()
+        for process in both:
+            assert said(process, "attached to")
     told = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     (record,) = job.records()
@@ -40,7 +40,7 @@ def test_a_detached_job_that_ends_while_nobody_is_attached(bucket, engine, pool,
         held()
         assert job.records()[0].status == "detached"
         attached = job.start()
-        assert f"attached to the portable job {record.job.name}" in attached.stdout.readline()
+        assert said(attached, f"attached to the portable job {record.job.name}")
         attached.send_signal(signal.SIGINT)
         told = attached.communicate(timeout=60)[0]
         assert attached.returncode == 130, told
@@ -72,6 +72,11 @@ def test_an_interrupt_cancels_the_engines_job(bucket, engine, pool, mlflow_serve
         )
         wait_for(lambda: engine.jobs()[record.job.name, record.job.id] == "CANCELLED")
     assert record.status == "interrupted"
+
+
+def said(process, words):
+    """Waits until a launcher says something; false if it ends before."""
+    return any(words in line for line in process.stdout)
 
 
 def assert_mirrored_once(job, record, server):
