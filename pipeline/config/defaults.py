@@ -75,10 +75,9 @@ def _fill_tokenize(task: Task, tokenize: Any) -> Any:
     return {**tokenize, **filled}
 
 
-def _pooling(encoder: Any) -> str:
+def _kind_of(encoder: Any) -> type[EncoderConfig]:
     kind = ENCODERS.kind(encoder.get("type")) if isinstance(encoder, dict) else type(encoder)
-    fitting = kind if kind is not None and issubclass(kind, EncoderConfig) else EncoderConfig
-    return fitting.default_pooling
+    return kind if kind is not None and issubclass(kind, EncoderConfig) else EncoderConfig
 
 
 def _stops_early(train: dict[str, Any], model: Any) -> bool:
@@ -94,7 +93,13 @@ def _stops_early(train: dict[str, Any], model: Any) -> bool:
 
 def _fill_model(task: Task, model: dict[str, Any]) -> dict[str, Any]:
     if task == "classification":
-        return {**model, "pooling": _pooling(model.get("encoder"))} if model.get("pooling") is None else model
+        encoder = model.get("encoder")
+        kind = _kind_of(encoder)
+        if model.get("pooling") is None:
+            model = {**model, "pooling": kind.default_pooling}
+        if isinstance(encoder, dict) and kind.default_bidirectional:
+            model = {**model, "encoder": {"bidirectional": True, **encoder}}
+        return model
     if "decoder" in model or "attention" in model:  # once one is written, leaving the other out means none
         return model
     units = encoder.get("units") if isinstance(encoder := model.get("encoder"), dict) else None

@@ -31,6 +31,8 @@ class EncoderConfig(Pluggable):
     """Whether the layer takes the token ids themselves, [B, T], instead of their embeddings, [B, T, E]."""
     default_pooling: ClassVar[Literal["last", "mean", "max"]] = "max"
     """classification: what makes one vector of its outputs where `model.pooling` is left out."""
+    default_bidirectional: ClassVar[bool] = False
+    """classification: what `bidirectional` is, if there is such a key, where it is left out."""
     adapts: ClassVar[bool] = False
     """Whether the layer has to see the train split before training: by `summarize` and `adapt`."""
 

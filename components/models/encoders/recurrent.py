@@ -17,8 +17,10 @@ class StackedEncoderConfig(Recurrent, EncoderConfig):
 
     hidden_states: ClassVar[int] = 1
     """How many states of width `units` each layer ends in, in each direction."""
+    default_bidirectional: ClassVar[bool] = True
     bidirectional: bool = False
-    """Reads the text in both directions and concatenates the two outputs."""
+    """Reads the text in both directions and concatenates the two outputs. Default: for classification true,
+    but for echo_state_rnn; for seq2seq false."""
     residual: bool = False
     """Adds each layer's input to its output, from the second layer on."""
 

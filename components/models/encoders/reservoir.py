@@ -18,6 +18,7 @@ class EchoStateRNNEncoder(RecurrentEncoderConfig):
 
     type: Literal["echo_state_rnn"]
     default_pooling = "mean"
+    default_bidirectional = False
     units: Units = 500
     """Units of each layer, in each direction. A readout in closed form needs memory for their square."""
     spectral_radius: Annotated[float, Field(gt=0)] = 0.9
