@@ -169,13 +169,15 @@ def rollback(
     """Serve an earlier version again, as the newest, and make it the champion."""
     from components import files
     from pipeline.serving.rollback import RolledBack, roll_back
+    from pipeline.temporary import temporary_folder
 
     def tell(done: RolledBack) -> None:
         place = files.relative(done.directory)
         print(f"version {done.source} is served again, as {place}, in place of version {done.old}")
         print(done.registry, flush=True)
 
-    roll_back(_versions_of(name, directory), version, tell)
+    with temporary_folder():
+        roll_back(_versions_of(name, directory), version, tell)
 
 
 def pull(

@@ -58,6 +58,7 @@ def init(
 
     from pipeline.init.draft import Wishes
     from pipeline.init.make import init as make
+    from pipeline.temporary import temporary_folder
 
     given = {"text": text, "label": label, "source": source, "target": target}
     columns = {field: column for field, column in given.items() if column is not None}
@@ -71,4 +72,5 @@ def init(
                 f"--label, or --source and --target."
             )
     wishes = Wishes(name, task.value if task else None, columns, encoding, yes)
-    make(paths, wishes, output, force, Console())
+    with temporary_folder():
+        make(paths, wishes, output, force, Console())
