@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import time
 
 import pytest
 from called import call
@@ -111,6 +112,7 @@ def test_one_pipeline_is_asked_for(tmp_path):
 def test_runs_of_other_pipelines_are_not_compared(tmp_path):
     for name in ("a", "b"):
         MadeRun(tmp_path, name).make("ingest", "tokenize", "train", "evaluate").end()
+    time.sleep(1)  # ids of runs that begin in the same second are in no order
     other = MadeRun(tmp_path, "c")
     start = other.folder.place / "start.json"
     files.write(start, files.read(start).replace(b'"name": "made"', b'"name": "other"'))
