@@ -93,9 +93,7 @@ def test_a_card_says_what_the_scores_are_worth(tmp_path):
     assert page.count('<th>score</th><th class="number">examples</th>') == 2
     (row, *_) = report["confidence"]["coverage"]
     assert (row["coverage"], row["accuracy"]) == (1.0, 0.8)
-    assert (
-        '<td class="number">100.0 %</td> <td class="number">0.5</td> <td class="number">400</td>' in page
-    )
+    assert '<td class="number">100.0 %</td> <td class="number">0.5</td> <td class="number">400</td>' in page
     assert "on 400 examples; area under the risk-coverage curve" in page
 
 
