@@ -525,7 +525,7 @@ def test_a_metric_of_the_other_task(root):
 
 def test_metrics_with_a_threshold_are_measured_as_well():
     config = EvaluateConfig(metrics=["bleu"], bless={"exact_match": Threshold(min=0.9)})
-    assert config.measured("seq2seq") == ["exact_match", "bleu"]
+    assert config.measured("seq2seq") == ["bleu", "exact_match"]
     assert EvaluateConfig().measured("classification") == list(metric_names("classification"))
 
 
