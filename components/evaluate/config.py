@@ -216,13 +216,13 @@ class EvaluateConfig(Strict):
         return (name for name in {**dict.fromkeys(self.metrics), **self.thresholds} if is_reference(name))
 
     def measured(self, task: Task) -> list[Metric]:
-        """Returns the metrics to report, in the order of METRICS, then those of the user's.
+        """Returns the metrics to report, in their order.
 
         Args:
             task: which of the two kinds of model is evaluated.
 
         Returns:
-            Those named in `metrics` (all that fit the task, if none are) and those with a threshold; with
+            Those named in `metrics` (all that fit the task, if none are), then those with a threshold; with
             `calibrate` also the calibration error.
 
         Raises:
