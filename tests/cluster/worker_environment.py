@@ -20,7 +20,7 @@ class User:
     """Who the workers are.
 
     Args:
-        id: of the user; None: whoever runs the tests, who may not become somebody else.
+        id: of the user; None: the workers run as the user of the tests, as only root may change users.
         group: of the user.
     """
 
