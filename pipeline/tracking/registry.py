@@ -21,7 +21,9 @@ from components.redaction import without_password
 from pipeline.serving.served import Served
 from pipeline.serving.versions import Content, local_copy
 from pipeline.tracking.mlflow_client import (
+    Failure,
     database_path,
+    failure_of,
     one_line,
     open_client,
     quiet_mlflow,
@@ -256,6 +258,8 @@ def move_alias(client: MlflowClient, served: Served) -> ModelVersion | None:
     Returns:
         The registry's version that has the alias now; None if it has no version of what is served.
     """
+    from mlflow.exceptions import MlflowException
+
     while True:
         seen = served.look()
         newest = seen.newest
@@ -263,6 +267,11 @@ def move_alias(client: MlflowClient, served: Served) -> ModelVersion | None:
         version = registered(client, served.name, content.digest) if content else None
         if version is None:
             return None
-        client.set_registered_model_alias(served.name, CHAMPION, version.version)
+        try:
+            client.set_registered_model_alias(served.name, CHAMPION, version.version)
+        except MlflowException as error:
+            if failure_of(error) is not Failure.CONFLICT:
+                raise
+            continue  # another process has given it first
         if served.look().newest == newest:
             return version

@@ -80,6 +80,22 @@ def test_what_was_logged_and_not_registered_is_not_logged_again(uri, base):
     assert logged.tags[DIGEST] == version.tags[DIGEST]
 
 
+def test_an_alias_that_another_gave_at_the_same_moment_is_given_again(uri, base):
+    taken = MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed: aliases.alias", BAD_REQUEST)
+    refused = []
+
+    def refuse(number, name, arguments):
+        if name != "set_registered_model_alias" or refused:
+            return None
+        refused.append(arguments)
+        return taken
+
+    client = MlflowClient(uri)
+    make_champion(Recording(client, refuse), uri, new_run(client), str(base / "1"), "hello")
+    assert len(refused) == 1
+    assert find_champion(uri, "letters").title == "version 1"
+
+
 @pytest.mark.parametrize("refused", ["create_run", "log_inputs", "log_batch", "get_experiment_by_name"])
 def test_what_others_create_at_the_same_moment_is_looked_for_again(uri, tmp_path, monkeypatch, refused):
     """A database takes the first one's row, and refuses those of the others; here three times."""
