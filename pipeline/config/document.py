@@ -181,6 +181,8 @@ class Document:
 
     def _read_scalar(self, node: ScalarNode, path: KeyPath) -> Any:
         if node.tag in _KEPT:
+            if "\0" in node.value:
+                return self._refuse(path, "received text with a NUL character, which nothing here can hold")
             return node.value
         try:
             value = _yaml().constructor.construct_object(node)

@@ -142,6 +142,10 @@ METRIC_WORDS = quoted(METRIC_NAMES)
             "train: {global_clipnorm: .inf}",
             "9: train.global_clipnorm: received .inf, expected a finite number",
         ),
+        (
+            'root: "a\\0b"',
+            "9: root: received text with a NUL character, which nothing here can hold",
+        ),
         ("train: {global_clipnorm: !!float x}", "9: train.global_clipnorm: 'x' is no float"),
         ("tracking: {enabled: !!bool x}", "9: tracking.enabled: 'x' is no bool"),
         ("tracking: {enabled: yes}", "9: tracking.enabled: received 'yes', expected true or false"),
