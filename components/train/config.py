@@ -15,6 +15,7 @@ from components.train.optimizer_config import Adam, Optimizer, Positive
 from components.train.resources import Resources
 from components.train.schedule_config import Cosine, ScheduleField
 
+MOST_EPOCHS = 10  # where nothing is said of them
 Chance = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -66,8 +67,10 @@ class TrainConfig(Strict):
         "buckets": "length_buckets",
     }
 
-    epochs: Annotated[int, Field(ge=1)] = 10
-    """How often every example is seen, at most."""
+    epochs: Annotated[int, Field(ge=1)] | None = None
+    """How often every example is seen, at most. With `null` 10; in classification as many as read five
+    million tokens together, from 4 to 10, as a cosine over more of them would begin to overfit before it has
+    lowered the learning rate."""
     batch_size: Annotated[int, Field(ge=1)] = 64
     """Examples in one step."""
     optimizer: Optimizer = Adam(type="adam", learning_rate=0.003)
@@ -165,6 +168,11 @@ class TrainConfig(Strict):
     def validation_steps(self) -> int | None:
         """Training steps from one validation within epochs to the next; None where there are none."""
         return self.validate_every.steps if isinstance(self.validate_every, EverySteps) else None
+
+    @property
+    def most_epochs(self) -> int:
+        """The most epochs that it may take, also where their number is not settled."""
+        return self.epochs or MOST_EPOCHS
 
     @property
     def spans_epochs(self) -> str:

@@ -97,18 +97,18 @@ class Trainer:
         self.train = train
         self.seed = seed
         self.checkpoints = checkpoints
-        self._epochs = min(stop or config.epochs, config.epochs)
+        self._epochs = min(stop or config.most_epochs, config.most_epochs)
         self.boundaries = train.boundaries()
         self.steps = train.steps(self.boundaries)
         self._strategy = strategy or tf.distribute.get_strategy()
         with self._strategy.scope():
-            self.loss = compile_model(model, config, steps=self.steps * config.epochs, seed=seed)
+            self.loss = compile_model(model, config, steps=self.steps * config.most_epochs, seed=seed)
         if self._strategy.num_replicas_in_sync > 1:
             mirror(model, self._strategy)
         self._validation = Validation(
             model, self.loss, validation, self.boundaries, config.monitored, measure
         )
-        self._progress = TrainingProgress(self.steps, config.epochs)
+        self._progress = TrainingProgress(self.steps, config.most_epochs)
         self._best: list[np.ndarray] | None = None
         self._history: dict[str, Any] = {}
         self._threads = [threads()["intra_op"]]
@@ -205,7 +205,8 @@ class Trainer:
         seconds = time.monotonic() - began
         self._history["epochs"].append({"epoch": epoch, **metrics, "seconds": seconds})
         self._save()
-        emit(EpochFinished("train", epoch, self.config.epochs, {**metrics, "seconds": seconds}, seconds))
+        epochs = self.config.most_epochs
+        emit(EpochFinished("train", epoch, epochs, {**metrics, "seconds": seconds}, seconds))
 
     def _validate(self, epoch: int, done: int, training: Mapping[str, Any]) -> dict[str, float]:
         """Measures, and puts down what follows from it."""

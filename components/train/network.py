@@ -24,7 +24,7 @@ def built(
         vectors: its word vectors; None if it has none.
 
     Returns:
-        The network, and for the summary what was `chosen`, by section; empty if nothing was.
+        The network, and what was chosen, by section; empty if nothing was.
 
     Raises:
         UserError: its `embedding_size` is not that of the vectors, or the file is none of vectors.
@@ -33,5 +33,5 @@ def built(
     if network.dropout is not None or network.readout is not None or task != "classification":
         return network, {}
     rate, why = default_dropout(tokens.tokenizer_config("text"))
-    chosen = {"chosen": {"model": {"settings": {"dropout": rate}, "why": why}}}
+    chosen = {"model": {"settings": {"dropout": rate}, "why": why}}
     return network.model_copy(update={"dropout": rate}), chosen

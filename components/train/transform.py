@@ -262,6 +262,7 @@ class _Training:
         from components.train.class_weight import label_weights
         from components.train.dataset import TokenData
         from components.train.devices import device_facts, training_strategy, warn_of_idle_gpus
+        from components.train.epochs import settled_epochs
         from components.train.loop import Trainer
         from components.train.memory import check_memory
         from components.train.network import built
@@ -280,7 +281,10 @@ class _Training:
         checkpoints = Checkpoints(self._work.root, folder, attempt.id)
         longest = max(splits[0].lengths().max(initial=1), 1)
         sizes = model_sizes(self._task, tokens)
-        network, started = built(self._model, self._task, tokens, self._vectors)
+        network, chosen = built(self._model, self._task, tokens, self._vectors)
+        config, settled = settled_epochs(config, self._task, int(splits[0].lengths().sum()))
+        chosen |= settled
+        started: dict[str, Any] = {"chosen": chosen} if chosen else {}
         self._admit(check_memory(config, network, self._task, sizes, int(longest)))
         with training_scope(self._seed, config.precision, config.deterministic):
             strategy = training_strategy(config.devices)

@@ -89,8 +89,8 @@ class PipelineConfig(Strict):
 
     @property
     def epochs(self) -> int:
-        """How many epochs its model trains: with a readout in closed form one, a pass over the data."""
-        return self.train.epochs if self.model.readout is None else 1
+        """The most epochs that its model trains: with a readout in closed form one, a pass over the data."""
+        return self.train.most_epochs if self.model.readout is None else 1
 
     @property
     def written(self) -> dict[str, Any]:

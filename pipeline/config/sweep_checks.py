@@ -15,7 +15,7 @@ from pipeline.config.explain import explain
 from pipeline.config.models import PipelineConfig
 from pipeline.config.problems import KeyPath, Problem, did_you_mean, dotted, joined, shown
 from pipeline.config.settings import SWEPT, assigned
-from pipeline.config.sweep import MOST_TRIALS, Range, SweepConfig
+from pipeline.config.sweep import MOST_TRIALS, Halving, Range, SweepConfig
 from pipeline.sweep.draws import data_with, in_words, settings_of, takes_whole_numbers, told
 from pipeline.sweep.space import ends
 
@@ -166,7 +166,7 @@ def _value(data: dict[str, Any], key: str, value: Any, place: KeyPath) -> Iterat
 def _trials(sweep: SweepConfig, config: PipelineConfig) -> Iterator[Problem]:
     """Trials that cannot be, although every value can, and what they must have in common."""
     branches: set[str] = set()
-    epochs: set[int] = set()
+    epochs: set[int | None] = set()
     refused = 0
     for number, settings in enumerate(settings_of(sweep, config.written), start=1):
         try:
@@ -190,16 +190,34 @@ def _trials(sweep: SweepConfig, config: PipelineConfig) -> Iterator[Problem]:
             f"gives {len(branches):,} different sections tokenize, expected at most {MOST_BRANCHES}, as all "
             "are branches of the job; sweep fewer of its settings",
         )
-    if sweep.halving and len(epochs) > 1:
+    if sweep.halving:
+        yield from _stops(sweep.halving, epochs)
+
+
+def _stops(halving: Halving, written: set[int | None]) -> Iterator[Problem]:
+    """Epochs after which trials cannot stop together.
+
+    Args:
+        halving: of the sweep.
+        written: `train.epochs` of the trials.
+    """
+    epochs = {number for number in written if number is not None}
+    if len(epochs) < len(written):
+        yield Problem(
+            ("sweep", "halving"),
+            "received no train.epochs, expected a number, as trials stop together on the way to it; write "
+            "train.epochs, or remove halving",
+        )
+    if len(epochs) > 1:
         yield Problem(
             ("sweep", "halving"),
             f"received trials of {min(epochs)} to {max(epochs)} epochs, expected the same of all, as they "
             "stop together; do not sweep train.epochs, or remove halving",
         )
-    if sweep.halving and epochs and min(epochs) <= sweep.halving.min_epochs:
+    if epochs and min(epochs) <= halving.min_epochs:
         yield Problem(
             ("sweep", "halving", "min_epochs"),
-            f"received {sweep.halving.min_epochs}, expected less than train.epochs, which is {min(epochs)}",
+            f"received {halving.min_epochs}, expected less than train.epochs, which is {min(epochs)}",
         )
 
 

@@ -69,7 +69,7 @@ def _plan_rungs(
     groups = {trial.id: trial.group for trial in trials}
     rungs: list[Rung] = []
     known, pick = True, ""
-    for stop in stops_of(sweep, trials[0].config.train.epochs):
+    for stop in stops_of(sweep, trials[0].config.train.most_epochs):
         of_rung = stage.stopping(stop) if stop else stage
         members = {
             trial.id: nodes.add(of_rung, trial, _purpose(trial), stop, waits=not known) for trial in trials

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import median
 
+from components.train.config import MOST_EPOCHS
 from pipeline.config.sweep import reduction_factor
 from pipeline.run.record import DONE, RunRecord
 from pipeline.run.trials import FAILED, TrialState
@@ -39,7 +40,7 @@ def seconds_left(record: RunRecord, states: Mapping[str, TrialState], at_once: i
     factor = reduction_factor(sweep["halving"])
     end = max(state.planned for state in states.values())
     for rung in record.rungs:
-        stop = rung.stop or max(end, record.config["train"]["epochs"])
+        stop = rung.stop or max(end, record.config["train"]["epochs"] or MOST_EPOCHS)
         if rung.reached is not None:
             work = [
                 max((rung.stop or states[trial].planned) - max(states[trial].epochs, before), 0)

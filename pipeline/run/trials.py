@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from components.train.config import MOST_EPOCHS
 from pipeline.run.record import DONE, NodeRecord, RunRecord, TrialRecord
 from pipeline.sweep.changes import trial_config
 from pipeline.sweep.ranking import Ranked, Score
@@ -151,7 +152,7 @@ def planned_epochs(record: RunRecord, trial: TrialRecord) -> int:
         trial: of it.
     """
     config = trial_config(record.config, trial.changes)
-    return 1 if config["model"]["readout"] else int(config["train"]["epochs"])
+    return 1 if config["model"]["readout"] else int(config["train"]["epochs"] or MOST_EPOCHS)
 
 
 def measured_on(record: RunRecord) -> str:

@@ -42,9 +42,9 @@ def test_words_are_trained_with_dropout_and_the_record_says_so(tmp_path):
 
 def test_characters_are_trained_without(tmp_path):
     assert TOKENIZER.config.rarely_seen is False
-    network, summary = built(ModelConfig.model_validate(GRU), "classification", make_texts(tmp_path), None)
+    network, chosen = built(ModelConfig.model_validate(GRU), "classification", make_texts(tmp_path), None)
     assert network.dropout == 0.0
-    assert summary["chosen"]["model"]["why"].startswith("no dropout")
+    assert chosen["model"]["why"].startswith("no dropout")
 
 
 def test_what_is_written_stays(tmp_path):

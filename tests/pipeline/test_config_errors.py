@@ -130,10 +130,19 @@ METRIC_WORDS = quoted(METRIC_NAMES)
             'train: {batch_size: "128"}',
             "9: train.batch_size: received '128', expected a whole number of at least 1; remove the quotes",
         ),
-        ("train: {epochs: 5.0}", "9: train.epochs: received 5.0, expected a whole number of at least 1"),
-        ("train: {epochs: true}", "9: train.epochs: received true, expected a whole number of at least 1"),
-        ("train: {epochs: 0}", "9: train.epochs: received 0, expected a whole number of at least 1"),
-        ("train: {epochs: }", "9: train.epochs: received nothing, expected a whole number of at least 1"),
+        (
+            "train: {epochs: 5.0}",
+            "9: train.epochs: received 5.0, expected a whole number of at least 1 or null",
+        ),
+        (
+            "train: {epochs: true}",
+            "9: train.epochs: received true, expected a whole number of at least 1 or null",
+        ),
+        ("train: {epochs: 0}", "9: train.epochs: received 0, expected a whole number of at least 1 or null"),
+        (
+            "train: {batch_size: }",
+            "9: train.batch_size: received nothing, expected a whole number of at least 1",
+        ),
         (
             "train: {global_clipnorm: [1]}",
             "9: train.global_clipnorm: received a list, expected a number above 0 or null",
@@ -1173,13 +1182,13 @@ def test_a_configuration_that_is_not_there():
         ),
         (
             "train.epochs='6'",
-            "train.epochs: received '6', expected a whole number of at least 1; remove the quotes",
+            "train.epochs: received '6', expected a whole number of at least 1 or null; remove the quotes",
         ),
         (
             "train.optimizer.learning_rate=1",
             f"train.optimizer.type: missing; expected {OPTIMIZERS}",
         ),
-        ("train={epochs: 0}", "train.epochs: received 0, expected a whole number of at least 1"),
+        ("train={epochs: 0}", "train.epochs: received 0, expected a whole number of at least 1 or null"),
         ("train", "expected path=value, such as train.epochs=5"),
         ("train..epochs=5", "expected path=value, such as train.epochs=5"),
         (

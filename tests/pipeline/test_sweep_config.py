@@ -263,6 +263,11 @@ KNOWN = "type, units, num_layers, dropout, bidirectional, residual, activation, 
             "together; do not sweep train.epochs, or remove halving",
         ),
         (
+            "  over: {train.epochs: [5, null]}\n  halving: {}",
+            "10: sweep.halving: received no train.epochs, expected a number, as trials stop together on the "
+            "way to it; write train.epochs, or remove halving",
+        ),
+        (
             "  over: {model.dropout: [0.1, 0.2]}\n  halving: {min_epochs: 9}",
             "10: sweep.halving.min_epochs: received 9, expected less than train.epochs, which is 9",
         ),
@@ -355,5 +360,5 @@ def test_other_problems_are_told_as_well():
     found = problems("  over: {model.encoder.units: [0, 4]}\n", "train.epochs=0")
     assert found == [
         f"run.yaml:9: {OVER}.model.encoder.units.0: received 0, expected a whole number above 0",
-        "--set train.epochs=0: train.epochs: received 0, expected a whole number of at least 1",
+        "--set train.epochs=0: train.epochs: received 0, expected a whole number of at least 1 or null",
     ]
