@@ -29,3 +29,6 @@ def _tracking_ends():
     for thread in threading.enumerate():
         if thread.name == "tracker":
             thread.join(10)
+            if thread.is_alive():
+                thread.name = "tracker that was left"  # the next test is not held up by it, too
+                pytest.fail("a tracker goes on after the test: end it by finish()")

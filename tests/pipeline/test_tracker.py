@@ -106,6 +106,7 @@ def test_what_fails_for_good_is_not_tried_until_there_is_something_new(mirror, t
     assert mirror.entered.wait(30)
     tracking._closing.wait(0.05)
     assert len(mirror.synced) == 1
+    tracking.finish(30)
 
 
 def test_nothing_to_send(tracking):
