@@ -137,6 +137,7 @@ class Run:
         with (
             Heartbeat(self._folder.heartbeat),
             interruptible(last_words=self._interrupted) as heard,
+            contextlib.closing(self._mirroring),
         ):
             try:
                 if not self._work():

@@ -50,6 +50,11 @@ class Mirroring:
         if self._tracker:
             self._tracker.update(record, self._observer.artifact)
 
+    def close(self) -> None:
+        """Sends no more than what is there, without waiting for it."""
+        if self._tracker:
+            self._tracker.leave()
+
     def finish(self, record: RunRecord | None, timeout: float, heard: Callable[[], None]) -> list[str]:
         """Waits until everything has been sent.
 

@@ -61,6 +61,11 @@ class Tracker:
         if before is None or before[0] != record:
             self._wake.set()
 
+    def leave(self) -> None:
+        """Has it end after the newest record, without waiting for that."""
+        self._closing.set()
+        self._wake.set()
+
     def finish(self, timeout: float = 30.0) -> list[str]:
         """Waits until all of the newest record has arrived; from now on no failure is waited for.
 
@@ -72,8 +77,7 @@ class Tracker:
         """
         if self._newest is None:
             return []
-        self._closing.set()
-        self._wake.set()
+        self.leave()
         self._thread.join(timeout)
         missing: tuple[str, ...] = ("the run",)
         with contextlib.suppress(Exception):  # of the store

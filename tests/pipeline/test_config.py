@@ -163,7 +163,7 @@ def test_aliases_repeat_a_value():
 
 def test_the_last_override_wins_and_sections_are_replaced():
     assert load(MINIMAL, "train.epochs=3", "train.epochs=4").train.epochs == 4
-    assert load(MINIMAL, "train.epochs=3", "train={batch_size: 2}").train.epochs == 10
+    assert load(MINIMAL, "train.epochs=3", "train={batch_size: 2}").train.epochs is None
 
 
 def test_items_of_a_list_are_set_by_index():

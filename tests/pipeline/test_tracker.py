@@ -90,6 +90,15 @@ def test_closing_ends_the_waiting_for_a_better_time(mirror, tracking, monkeypatc
     assert " sends it later, with the whole address in MLFLOW_TRACKING_URI" in problem
 
 
+def test_one_that_is_left_ends_with_the_newest_record(mirror, tracking):
+    tracking.update(record(), nothing)
+    tracking.update(record("failed"), nothing)
+    tracking.leave()
+    tracking._thread.join(30)
+    assert not tracking._thread.is_alive()
+    assert mirror.synced[-1].status == "failed"
+
+
 def test_a_call_that_hangs_is_left_behind(mirror, tracking):
     release = threading.Event()
     mirror.arrived = None
