@@ -363,7 +363,9 @@ class Protocol(RuleBasedStateMachine):
         """Notes what is new; returns the places of all files of artifacts."""
         here = {str(entry.path) for entry in self.artifacts()}
         # The ids of attempts are drawn: without them, the same steps give the same order.
-        for path in sorted(here - self.content.keys(), key=lambda path: path.split("/")[-2:]):
+        for path in sorted(
+            here - self.content.keys(), key=lambda path: (self.key_of(path), path.split("/")[-2:])
+        ):
             self.content[path] = files.read(files.resolve(path))
         for path in self.manifests():
             self.truths.setdefault(path, self.content[path])
