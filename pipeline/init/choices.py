@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import mean
 from typing import Any, NamedTuple
 
 from components.models.dropout import default_dropout
@@ -9,9 +10,11 @@ from components.strict import Split, Task
 from components.tokenize.choices import choose_kind, choose_length
 from components.tokenize.config import TokenizerConfig
 from components.tokenize.lengths import Lengths
+from components.train.epochs import default_epochs
 from pipeline.init.statistics import Statistics
 
 _WISHED_TEST = 200  # examples, under which an interval is wider than most differences
+_MANY = 10_000  # examples
 _RARE = 0.05  # of the examples
 
 
@@ -72,17 +75,38 @@ def model_of(task: Task, total: int, tokenizer: TokenizerConfig) -> Choice:
     return Choice(settings, "a GRU with attention; other layers, and their keys: `rnnpipe schema`")
 
 
-def training_of(total: int) -> Choice:
-    """Chooses how long is trained, and in which steps: some thousand of them."""
+def read_tokens(lengths: Lengths, tokenizer: TokenizerConfig, total: int) -> int:
+    """Returns about how many tokens an epoch reads.
+
+    Args:
+        lengths: of texts that stand for all.
+        tokenizer: which reads them; pieces of words are counted as words.
+        total: examples of the training files.
+    """
+    counted = lengths.characters if tokenizer.type == "characters" else lengths.words
+    longest = tokenizer.max_sequence_length
+    return round(total * mean(min(count, longest) for count in counted)) if counted else 0
+
+
+def training_of(task: Task, total: int, tokens: int) -> Choice:
+    """Chooses how long is trained, and in which steps: some thousand of them.
+
+    Args:
+        task: what is learnt.
+        total: examples of the training files.
+        tokens: that an epoch reads.
+    """
     epochs, batch = (
         (20, 16)
         if total < 1_000
         else (15, 32)
-        if total < 10_000
+        if total < _MANY
         else (10, 64)
         if total < 200_000
         else (4, 128)
     )
+    if total >= _MANY:
+        epochs = min(epochs, default_epochs(task, tokens)[0])
     return Choice(
         {
             "epochs": epochs,

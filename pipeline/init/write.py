@@ -12,7 +12,15 @@ from components.ingest.advice import shorten, yaml_value
 from components.strict import FIELDS
 from components.tokenize.config import tokenizer_config
 from pipeline.init.blessing import Blessing, bless_labels, bless_texts
-from pipeline.init.choices import Choice, holdout_of, model_of, test_size, tokenizer_of, training_of
+from pipeline.init.choices import (
+    Choice,
+    holdout_of,
+    model_of,
+    read_tokens,
+    test_size,
+    tokenizer_of,
+    training_of,
+)
 from pipeline.init.draft import Draft
 
 SCHEMA_NAME = "pipeline.schema.json"
@@ -46,7 +54,8 @@ class Choices:
         }
         read = tokenizer_config(self.tokenizers[FIELDS[task][0]].settings)
         self.model = model_of(task, train.estimate, read)
-        self.train = training_of(train.estimate)
+        tokens = read_tokens(train.lengths[FIELDS[task][0]], read, train.estimate)
+        self.train = training_of(task, train.estimate, tokens)
         self.holdout = holdout_of(draft.found)
         self.decode: dict[str, Any] = {}
         if task == "classification":

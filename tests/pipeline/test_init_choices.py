@@ -8,9 +8,10 @@ import pytest
 from made_data import described, labelled, sentences, write_lines, write_table
 from sklearn.metrics import f1_score
 
+from components.tokenize.config import tokenizer_config
 from components.tokenize.lengths import Lengths, percentile
 from pipeline.init.blessing import bless_labels, bless_texts
-from pipeline.init.choices import tokenizer_of
+from pipeline.init.choices import read_tokens, tokenizer_of, training_of
 from pipeline.init.statistics import Statistics
 
 
@@ -211,3 +212,27 @@ def test_a_seq2seq_configuration():
     assert config.decode.max_decoding_length == config.tokenize.target.max_sequence_length
     assert config.evaluate.thresholds["chrf"].min > 50
     assert "Copying the source has chrF" in text
+
+
+@pytest.mark.parametrize(
+    ("task", "total", "tokens", "epochs"),
+    [
+        ("classification", 500, 10_000, 20),
+        ("classification", 5_000, 5_000_000, 15),
+        ("classification", 25_000, 300_000, 10),
+        ("classification", 25_000, 6_000_000, 4),
+        ("seq2seq", 25_000, 6_000_000, 10),
+        ("classification", 300_000, 300_000, 4),
+    ],
+)
+def test_epochs_are_fewer_of_more_text(task, total, tokens, epochs):
+    assert training_of(task, total, tokens).settings["epochs"] == epochs
+
+
+def test_tokens_are_counted_as_far_as_they_are_read():
+    lengths = lengths_of(["one two three four", "one two"])
+    words = tokenizer_config({"type": "words", "max_sequence_length": 3})
+    assert read_tokens(lengths, words, 1_000) == 2_500
+    characters = tokenizer_config({"type": "characters", "max_sequence_length": 10})
+    assert read_tokens(lengths, characters, 1_000) == 8_500
+    assert read_tokens(Lengths(), words, 0) == 0
