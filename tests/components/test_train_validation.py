@@ -71,7 +71,7 @@ SETTINGS = {
     "sampled": {
         "model": HARD,
         "teacher_forcing_ratio": {"end": 0.2},
-        "validate_every": {"steps": 3},
+        "validate_every": {"steps": 6},
     },
 }
 

@@ -75,14 +75,11 @@ def test_an_example_trains_and_exports(name, tmp_path):
     served = tmp_path / "serving" / config.name / "1"
     (evaluated,) = Store(files.resolve(tmp_path / "runs")).recent(Evaluation)
     rows = list(itertools.islice(evaluated.predictions(), 8))
-    for place in ("a b", "größer 東京/in it"):
-        moved = tmp_path / place
-        moved.parent.mkdir(exist_ok=True)
-        shutil.copytree(served, moved)
-        answers = [
-            json.loads(answer) for answer in predict(str(moved), [row["input"].encode() for row in rows])
-        ]
-        assert [answer["prediction"] for answer in answers] == [row["prediction"] for row in rows]
+    moved = tmp_path / "größer 東京" / "in it"
+    moved.parent.mkdir()
+    shutil.copytree(served, moved)
+    answers = [json.loads(answer) for answer in predict(str(moved), [row["input"].encode() for row in rows])]
+    assert [answer["prediction"] for answer in answers] == [row["prediction"] for row in rows]
 
 
 @pytest.mark.slow
