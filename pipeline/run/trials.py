@@ -92,7 +92,8 @@ def _state(record: RunRecord, trial: TrialRecord, score: Score | None) -> TrialS
             break
         node = record.nodes[rung.nodes[trial.id]]
         nodes.append(node)
-        state, planned, number = FINISHED if node.state in DONE else node.state, rung.stop or end, place
+        state, number = FINISHED if node.state in DONE else node.state, place
+        planned = rung.stop or node.planned_epochs or end  # settled when it has begun
         if state == "not reached":
             state = INTERRUPTED
         if state == RUNNING and node.work_began is None:

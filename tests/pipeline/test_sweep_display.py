@@ -8,7 +8,7 @@ import pytest
 from made_sweeps import HALVING, UNITS, MadeSweep
 from rich.console import Console
 
-from components.reports import Warned, emit
+from components.reports import EpochFinished, Warned, emit
 from pipeline.run.console import RunDisplay
 from pipeline.run.sweep_display import Shown, live_table
 from pipeline.run.time_left import seconds_left
@@ -190,3 +190,15 @@ def test_a_trial_that_was_trained_before_has_no_line(tmp_path):
     assert log.look()[-1] == "sweep     5 trials, 4 of them trained before, ranked by loss"
     made.train("5")
     assert log.look() == ["trial 5   done in 8.0 s (units 9): epoch 4, loss 5.2500  5 of 5"]
+
+
+def test_epochs_that_are_chosen_are_known_when_a_trial_has_begun(tmp_path):
+    sweep = MadeSweep(tmp_path, UNITS, "train.epochs=null").make("ingest", "tokenize")
+    with sweep.work(sweep.plan.rungs[0].nodes["2"]).attempt("fit"):
+        emit(EpochFinished("train", 1, 5, {"loss": 1.0}, 2.0))
+    states = trial_states(sweep.record())
+    assert {trial: state.planned for trial, state in states.items() if trial in ("1", "2")} == {
+        "1": 10,
+        "2": 5,
+    }
+    assert seconds_left(sweep.record(), states, 1) == 2.0 * (4 + 10 * (len(states) - 1))
