@@ -16,7 +16,7 @@ test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not cluster"
 
 test-slow: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "slow and not cluster" $(SLOW_SELECT)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not cluster" $(SLOW_SELECT)
 
 # An engine, workers and servers on 127.0.0.1, which are built where there is Go; the tests are skipped without it.
 test-cluster: $(VENV)/installed-test $(VENV)/installed-gcp

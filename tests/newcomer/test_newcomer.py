@@ -20,7 +20,7 @@ from raw_files import headlines, numbers, reviews
 
 from pipeline.config import load_config
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("newcomer")]
+pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "pipeline"]

@@ -14,8 +14,6 @@ from pipeline.store.store import Store
 
 MANY = int(os.environ.get("SWEEP_TRIALS", "200"))  # fewer take less long
 
-pytestmark = pytest.mark.xdist_group("interrupted sweep")  # one process makes it for all tests
-
 
 @pytest.fixture(autouse=True, scope="module")
 def _children_meet_faults():

@@ -12,7 +12,7 @@ from pipeline.config.places import Places
 from pipeline.run.observe import read_records
 from pipeline.run.pipeline import run_pipeline
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sweeps that run")]
+pytestmark = pytest.mark.slow
 
 SGD = ("tracking.enabled=false", "train.optimizer={type: sgd}", "train.global_clipnorm=null")
 RATES = "sweep={over: {train.optimizer.learning_rate: [0.01, 1.0e+38, 0.05]}, parallel: 2}"
