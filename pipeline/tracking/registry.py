@@ -258,8 +258,7 @@ def move_alias(client: MlflowClient, served: Served) -> ModelVersion | None:
     Returns:
         The registry's version that has the alias now; None if it has no version of what is served.
     """
-    from mlflow.exceptions import MlflowException
-
+    refused = False
     while True:
         seen = served.look()
         newest = seen.newest
@@ -269,9 +268,10 @@ def move_alias(client: MlflowClient, served: Served) -> ModelVersion | None:
             return None
         try:
             client.set_registered_model_alias(served.name, CHAMPION, version.version)
-        except MlflowException as error:
-            if failure_of(error) is not Failure.CONFLICT:
+        except Exception as error:
+            if refused or failure_of(error) is not Failure.CONFLICT:
                 raise
-            continue  # another process has given it first
+            refused = True  # by the row of another process, which is there the next time
+            continue
         if served.look().newest == newest:
             return version

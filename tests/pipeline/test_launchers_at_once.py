@@ -96,6 +96,21 @@ def test_an_alias_that_another_gave_at_the_same_moment_is_given_again(uri, base)
     assert find_champion(uri, "letters").title == "version 1"
 
 
+def test_an_alias_that_is_refused_again_is_an_error(uri, base):
+    refused = []
+
+    def refuse(number, name, arguments):
+        if name != "set_registered_model_alias":
+            return None
+        refused.append(arguments)
+        return MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed: a", BAD_REQUEST)
+
+    client = MlflowClient(uri)
+    with pytest.raises(MlflowException, match="UNIQUE constraint failed"):
+        make_champion(Recording(client, refuse), uri, new_run(client), str(base / "1"), "hello")
+    assert len(refused) == 2
+
+
 @pytest.mark.parametrize("refused", ["create_run", "log_inputs", "log_batch", "get_experiment_by_name"])
 def test_what_others_create_at_the_same_moment_is_looked_for_again(uri, tmp_path, monkeypatch, refused):
     """A database takes the first one's row, and refuses those of the others; here three times."""
