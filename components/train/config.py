@@ -69,8 +69,8 @@ class TrainConfig(Strict):
 
     epochs: Annotated[int, Field(ge=1)] | None = None
     """How often every example is seen, at most. With `null` 10; in classification as many as read five
-    million tokens together, from 4 to 10, as a cosine over more of them would begin to overfit before it has
-    lowered the learning rate."""
+    million tokens together, from 4 to 10: over more of them much text is learnt by heart before the cosine
+    has lowered the learning rate."""
     batch_size: Annotated[int, Field(ge=1)] = 64
     """Examples in one step."""
     optimizer: Optimizer = Adam(type="adam", learning_rate=0.003)

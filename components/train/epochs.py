@@ -14,7 +14,7 @@ _TOKENS = 5_000_000  # that a classifier reads in all its epochs, about
 def default_epochs(task: Task, tokens: int) -> tuple[int, str]:
     """Chooses `train.epochs`.
 
-    A classifier of much text overfits before a cosine over many epochs has lowered the learning rate.
+    A classifier learns much text by heart before a cosine over many epochs has lowered the learning rate.
 
     Args:
         task: classification or seq2seq.

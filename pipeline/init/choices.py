@@ -14,7 +14,7 @@ from components.train.epochs import default_epochs
 from pipeline.init.statistics import Statistics
 
 _WISHED_TEST = 200  # examples, under which an interval is wider than most differences
-_MANY = 10_000  # examples
+_MANY = 10_000  # examples; with fewer it counts that there are enough steps
 _RARE = 0.05  # of the examples
 
 
