@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import median
 
-from components.train.config import MOST_EPOCHS
 from pipeline.config.sweep import reduction_factor
 from pipeline.run.record import DONE, RunRecord
-from pipeline.run.trials import FAILED, TrialState
+from pipeline.run.trials import FAILED, TrialState, planned_epochs
 
 
 def trial_pace(state: TrialState) -> float | None:
@@ -38,9 +37,7 @@ def seconds_left(record: RunRecord, states: Mapping[str, TrialState], at_once: i
     coming, settings = 0, 0  # trials and settings in the rung before
     sweep = record.config["sweep"]
     factor = reduction_factor(sweep["halving"])
-    end = max(state.planned for state in states.values())
     for rung in record.rungs:
-        stop = rung.stop or max(end, record.config["train"]["epochs"] or MOST_EPOCHS)
         if rung.reached is not None:
             work = [
                 max((rung.stop or states[trial].planned) - max(states[trial].epochs, before), 0)
@@ -54,6 +51,7 @@ def seconds_left(record: RunRecord, states: Mapping[str, TrialState], at_once: i
             seeds = coming / max(settings, 1)
             settings = max(settings // factor, 1)
             coming = round(settings * seeds)
+            stop = rung.stop or max(planned_epochs(record, state.trial) for state in states.values())
             work = [(stop - before) * typical] * coming
         # They are done when the longest one is, and no sooner than all together.
         left += max(sum(work) / max(at_once, 1), max(work, default=0.0))
