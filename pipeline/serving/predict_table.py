@@ -43,7 +43,7 @@ def predict_table(
         inputs: a path, a glob or an address of files that ingest reads, or .txt with a text a line.
         column: of the texts: a name, or a position in files without a header line. Default: `text` of a
             classifier, `source` of a seq2seq model.
-        keep: columns that are kept beside the answers.
+        keep: columns that are kept beside the answers, in this order; one given twice is kept once.
         output: a file whose name ends in .csv, .jsonl or .parquet; what is there is replaced once all is
             answered. None: a JSON object a line goes to `show`.
         batch_size: texts answered at once.
@@ -58,11 +58,12 @@ def predict_table(
     console = console or Console(stderr=True)
     if output is not None:
         check_output(output)
-    names = (*keep, *_OWN, *SHOWN.get(signature, ()))
-    if double := sorted({name for name in names if names.count(name) > 1}):
+    keep = list(dict.fromkeys(keep))
+    own = (*_OWN, *SHOWN.get(signature, ()))
+    if taken := [name for name in keep if name in own]:
         raise UserError(
-            f"received --keep {double[0]}, expected a column that is kept once and is none of "
-            f"{', '.join(names[len(keep) :])}, which the answers have. Rename it."
+            f"received --keep {taken[0]}, expected none of {', '.join(own)}: the answers have columns of "
+            "these names. Rename the column in the file."
         )
     if output is not None and files.resolve(output) in files.find(inputs):
         raise UserError(f"received --output {output}, which is read; expected another file")

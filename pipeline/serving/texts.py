@@ -21,6 +21,7 @@ from pipeline.serving.pairs import MAX_CHARACTERS, one_kind
 from pipeline.serving.wording import as_options, in_options
 
 _LINES = (".txt", ".txt.gz")
+_KEEP = "--keep "  # begins what a kept column is called among the fields, which have names of their own
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,9 @@ def read_texts(
     """
     name = FIELDS[task][0]
     columns = {name: name if column is None else column}
-    columns |= {kept: int(kept) if isinstance(column, int) and kept.isdecimal() else kept for kept in keep}
-    if name in keep:  # under its own name it would be taken for the text
-        raise UserError(
-            f"received --keep {name}, expected another column: the text itself is in the answers as `input`"
-        )
+    columns |= {
+        _KEEP + kept: int(kept) if isinstance(column, int) and kept.isdecimal() else kept for kept in keep
+    }
     if isinstance(column, int) and (named := [kept for kept in keep if not kept.isdecimal()]):
         raise UserError(
             f"received --column {column}, a position, and --keep {named[0]}, a name; expected positions only "
@@ -89,7 +88,6 @@ def read_texts(
             config = IngestConfig(
                 files=pattern,
                 columns={name: columns[name]},
-                keep={kept: columns[kept] for kept in keep},
                 **dialect._asdict(),
             )
             sources = find_sources(config, task)
@@ -124,7 +122,10 @@ def _text(file: str, record: Record, names: Sequence[str]) -> Text:
     if record.reason:
         return Text(place, "", {}, in_options(record.reason, {names[0]: "--column"}, "--keep"))
     text, problem = to_text(names[0], record.values[0], MAX_CHARACTERS)
-    kept = {name: _as_it_is(value) for name, value in zip(names[1:], record.values[1:], strict=True)}
+    kept = {
+        name.removeprefix(_KEEP): _as_it_is(value)
+        for name, value in zip(names[1:], record.values[1:], strict=True)
+    }
     return Text(place, text, kept, problem)
 
 

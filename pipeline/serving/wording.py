@@ -42,7 +42,8 @@ def in_options(message: str, columns: Mapping[str, str], keep: str = "") -> str:
     for field, option in columns.items():
         setting = rf"Under `ingest`, set `columns: {{{field}: ([^,]*?)}}`"
         message = re.sub(setting, rf"Give {option} \1", message)
-    message = re.sub(r"Under `ingest`, set `keep: {[^,]*?: ([^,]*?)}`", rf"Give {keep} \1", message)
+    name = r'(?:"(?:[^"\\]|\\.)*"|[^,"]*?)'
+    message = re.sub(rf"Under `ingest`, set `keep: {{{name}: ({name})}}`", rf"Give {keep} \1", message)
     named = " and ".join([*columns.values(), *filter(None, [keep])])
     message = message.replace("`ingest.columns` or `ingest.keep` received", f"{named} received")
     for pattern, words in _WORDS:

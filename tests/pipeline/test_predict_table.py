@@ -146,13 +146,24 @@ def test_positions_where_there_is_no_header(answer, tmp_path):
     assert [(row["0"], row["prediction"]) for row in found] == [("1", "eno"), ("2", "owt")]
 
 
+def test_any_name_that_the_answers_lack_is_kept(answer, tmp_path):
+    """Also those that a run's own columns have, and the text's."""
+    names = ["label", "target", "source", "length", "unknown", "text", "a=b", "a, b"]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"body": "one"} | {name: name for name in names}), "utf-8")
+    (row,) = answer(tmp_path / "a.jsonl", "body", names)
+    assert {name: row[name] for name in names} == {name: name for name in names}
+    (tmp_path / "b.csv").write_text("text,target\none,eno\n", "utf-8")
+    (row,) = answer(tmp_path / "b.csv", None, ["target", "text", "target"])
+    assert row == {"target": "eno", "text": "one", "input": "one", "prediction": "eno", "score": 3.0}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("text",), "there is no column 'text'.*Give --column "),
         (("body", ["ID"]), "there is no column 'ID'.* Did you mean 'id'\\? Give --keep id"),
-        (("body", ["id", "id"]), "received --keep id, expected a column that is kept once"),
-        (("body", ["score"]), "received --keep score, .* which the answers have"),
+        (("body", ["a, b"]), "there is no column 'a, b', .*Give --keep "),
+        (("body", ["score"]), "--keep score, expected none of input, .*Rename the column in the file"),
         (("body", ["id"], "out.xlsx"), "received --output out.xlsx, expected a name that ends in .csv"),
     ],
 )
