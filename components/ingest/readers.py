@@ -44,25 +44,30 @@ def read_records(source: Source, columns: Columns) -> Iterator[Record]:
 def _objects(source: Source, columns: Columns) -> Iterator[Record]:
     """The records of a file with a JSON object on each line."""
     for number, raw in enumerate(read_lines(source), 1):
-        try:
-            value = json.loads(raw.decode())
-        except UnicodeDecodeError:
-            yield Record(number, raw, reason=undecodable(raw, source.dialect.encoding))
-        except json.JSONDecodeError as error:
-            yield Record(number, raw, reason=f"invalid JSON: {error.msg}" if raw.strip() else EMPTY_LINE)
-        except (ValueError, RecursionError):  # a number of thousands of digits, brackets without end
-            yield Record(number, raw, reason="invalid JSON: number or nesting too large")
-        else:
-            yield _object(number, raw, value, columns)
+        value, reason = _json(raw, source.dialect.encoding)
+        if not isinstance(value, dict):
+            reason = reason or f"JSON of type {type(value).__name__}, not an object"
+            value = {}
+        missing = [column for field, column in columns.items() if column not in value and field in _REQUIRED]
+        if missing:
+            reason = reason or f"no key {missing[0]!r}"
+        values = tuple(value.get(column) for column in columns.values())
+        yield Record(number, raw, reason=reason, readable=values) if reason else Record(number, raw, values)
 
 
-def _object(number: int, raw: bytes, value: object, columns: Columns) -> Record:
-    if not isinstance(value, dict):
-        return Record(number, raw, reason=f"JSON of type {type(value).__name__}, not an object")
-    missing = [column for field, column in columns.items() if column not in value and field in _REQUIRED]
-    if missing:
-        return Record(number, raw, reason=f"no key {missing[0]!r}")
-    return Record(number, raw, tuple(value.get(column) for column in columns.values()))
+def _json(raw: bytes, encoding: str) -> tuple[object, str]:
+    """Returns what a line says, as far as it can be read, and why it cannot."""
+    reason = ""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text, reason = raw.decode(errors="replace"), undecodable(raw, encoding)
+    try:
+        return json.loads(text), reason
+    except json.JSONDecodeError as error:
+        return None, reason or (f"invalid JSON: {error.msg}" if raw.strip() else EMPTY_LINE)
+    except (ValueError, RecursionError):  # a number of thousands of digits, brackets without end
+        return None, reason or "invalid JSON: number or nesting too large"
 
 
 def _aligned(source: Source) -> Iterator[Record]:

@@ -31,6 +31,8 @@ class Record(NamedTuple):
         values: one a field, as read; empty if `reason` is given.
         reason: why it cannot be read.
         field: the field at fault, if it has a file of its own.
+        readable: if `reason` is given, the values that can be read in spite of it, None for the others; or
+            empty.
     """
 
     line: int
@@ -38,6 +40,7 @@ class Record(NamedTuple):
     values: tuple[Any, ...] = ()
     reason: str = ""
     field: str = ""
+    readable: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)

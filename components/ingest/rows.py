@@ -26,7 +26,7 @@ class Row(NamedTuple):
     Args:
         line: where it starts, from 1.
         raw: its bytes, in UTF-8.
-        cells: what is in it.
+        cells: what is in it, with U+FFFD for what is not in the encoding.
         reason: why it cannot be read; empty if it can.
     """
 
@@ -68,11 +68,11 @@ class Rows:
         """In which a quote is a character as any other."""
         for number, line in enumerate(lines, start):
             text = without_end(line)
-            cells: list[str] = []
             reason = "" if text else EMPTY_LINE
             try:
                 cells = text.decode().split(self.delimiter)
             except UnicodeDecodeError:
+                cells = text.decode(errors="replace").split(self.delimiter)
                 reason = undecodable(line, self._encoding)
             yield Row(number, line, cells, reason)
 

@@ -55,10 +55,18 @@ class Table:
         for line, raw, cells, broken in self._rows:
             if reason := broken or self._problem(line, raw, cells):
                 self._bad += 1
-                yield Record(line, raw, reason=reason)
+                yield Record(line, raw, reason=reason, readable=self._readable(cells))
             else:
                 self._good += 1
                 yield Record(line, raw, tuple([cells[position] for position in positions]))
+
+    def _readable(self, cells: list[str]) -> tuple[str | None, ...]:
+        """What stands in the columns of a row that is no record; None for what is not where it belongs.
+
+        A delimiter too many is most often one of the text's own, behind which the cells are shifted.
+        """
+        end = len(cells) if len(cells) == self._width else min(len(cells), self._positions[0])
+        return tuple([cells[position] if position < end else None for position in self._positions])
 
     def _read_header(self, row: Row | None) -> list[int]:
         name = self._source.name()

@@ -36,7 +36,10 @@ def predict_table(
     console: Console | None = None,
     show: Callable[[str], None] = print,
 ) -> None:
-    """Answers every record of files; a record that cannot be answered has the reason as its `error`.
+    """Answers every record of files.
+
+    A record that cannot be answered has an `error`, the file and line of it with the reason, beside what can
+    be read of its kept columns.
 
     Args:
         model: a SavedModel's directory, or one that holds versions of it, of which the newest answers.
@@ -94,7 +97,8 @@ def _answer(
             for text, row in zip(batch, rows, strict=True):
                 if "error" in row:
                     unanswered += 1
-                    problem = problem or f"{text.place}: {row['error']}"
+                    row["error"] = f"{text.place}: {row['error']}"
+                    problem = problem or row["error"]
             asked += len(rows)
             write(rows)
             progress(asked)

@@ -31,7 +31,7 @@ class Text:
     Args:
         place: the file and the line of it, for people.
         text: what the model reads.
-        kept: by column, what stands beside the text.
+        kept: by column, what stands beside the text; without what cannot be read.
         problem: why the record cannot be answered; empty if it can.
     """
 
@@ -118,15 +118,16 @@ def _batches(
 
 
 def _text(file: str, record: Record, names: Sequence[str]) -> Text:
-    place = f"{file}:{record.line}"
-    if record.reason:
-        return Text(place, "", {}, in_options(record.reason, {names[0]: "--column"}, "--keep"))
-    text, problem = to_text(names[0], record.values[0], MAX_CHARACTERS)
     kept = {
         name.removeprefix(_KEEP): _as_it_is(value)
-        for name, value in zip(names[1:], record.values[1:], strict=True)
+        for name, value in zip(names, record.values or record.readable, strict=False)
+        if name.startswith(_KEEP) and not (record.reason and value is None)
     }
-    return Text(place, text, kept, problem)
+    if record.reason:
+        text, problem = "", in_options(record.reason, {names[0]: "--column"}, "--keep")
+    else:
+        text, problem = to_text(names[0], record.values[0], MAX_CHARACTERS)
+    return Text(f"{file}:{record.line}", text, kept, problem)
 
 
 def _as_it_is(value: Any) -> str:

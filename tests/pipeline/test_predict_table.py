@@ -78,8 +78,8 @@ def test_order_columns_and_errors_are_kept(answer, table, told):
     assert [row["id"] for row in found] == [row[0] for row in ROWS]
     assert found[0] == {"id": "7", "note": "x", "input": "东京 🙂", "prediction": "🙂 京东", "score": 4.0}
     assert found[1]["prediction"] == 'ko\n;"é" yas'
-    assert found[2]["error"] == "empty text"
-    assert found[3]["error"].startswith("no answer: ")
+    assert found[2]["error"].endswith("in.csv:5: empty text")
+    assert "in.csv:6: no answer: " in found[3]["error"]
     assert "cannot say this" in found[3]["error"]
     assert "answered 2 of 4 records in" in told.getvalue()
     assert (
@@ -133,11 +133,31 @@ def test_every_format_that_ingest_reads(answer, tmp_path):
     assert [row["prediction"] for row in answer(tmp_path / "a.tsv", keep=["n"])] == ["eno"]
     two, missing = answer(tmp_path / "b.jsonl", keep=["n"])
     assert (two["prediction"], two["n"]) == ("owt", "2")
-    assert missing["error"] == "no key 'text'"
+    assert missing["error"].endswith("b.jsonl:2: no key 'text'")
+    assert missing["n"] == "3"
     assert answer(tmp_path / "c.parquet", keep=["n"])[0]["n"] == "4"
     four, five = answer(tmp_path / "d.txt")
     assert four["prediction"] == "ruof"
     assert "UTF-8" in five["error"]
+
+
+def test_a_record_that_cannot_be_read_keeps_what_can_be(answer, tmp_path):
+    """Behind a delimiter too many the cells are not where they belong."""
+    (tmp_path / "a.csv").write_bytes(b'id,text,n\n1,one,x\n2,two, or so,y\n3\n4,f\xfcr,z\n\n5,"a\n')
+    (tmp_path / "b.tsv").write_bytes(b"id\ttext\tn\n1\tone\tx\n4\tf\xfcr\tz\n")
+    (tmp_path / "c.jsonl").write_bytes(b'{"id": 1, "text": "one"}\n{"id": 4, "text": "f\xfcr"}\n{"id": 5\n')
+    one, two, three, four, empty, five = answer(tmp_path / "a.csv", keep=["id", "n"])
+    assert (one["id"], one["n"]) == ("1", "x")
+    assert (two["id"], three["id"], four["id"], four["n"]) == ("2", "3", "4", "z")
+    assert "n" not in two
+    assert two["error"].endswith("a.csv:3: 4 columns instead of 3")
+    assert four["error"].endswith("a.csv:5: not UTF-8")
+    assert empty == {"input": "", "error": empty["error"]}
+    assert "a.csv:7: broken CSV" in five["error"]
+    assert [row["id"] for row in answer(tmp_path / "b.tsv", keep=["id"])] == ["1", "4"]
+    *rows, broken = answer(tmp_path / "c.jsonl", keep=["id"])
+    assert [row["id"] for row in rows] == ["1", "4"]
+    assert "c.jsonl:3: invalid JSON" in broken["error"]
 
 
 def test_positions_where_there_is_no_header(answer, tmp_path):
