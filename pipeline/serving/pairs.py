@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from pipeline.serving.wording import as_options, in_options
 
 STANDARD_INPUT = "-"
 
-MAX_CHARACTERS: int = IngestConfig.model_fields["max_characters"].default
+NO_LIMIT = sys.maxsize  # of characters: a model cuts texts as it did when it was trained
 
 
 class Pair(NamedTuple):
@@ -122,9 +123,7 @@ def _pair(name: str, record: Record, fields: Sequence[str]) -> Pair:
     place = f"{name}:{record.line}"
     if record.reason:
         return Pair(place, "", "", in_options(record.reason, _options(fields)))
-    checked = [
-        to_text(field, value, MAX_CHARACTERS) for field, value in zip(fields, record.values, strict=True)
-    ]
+    checked = [to_text(field, value, NO_LIMIT) for field, value in zip(fields, record.values, strict=True)]
     (text, no_text), (target, no_target) = checked
     return Pair(place, text, target, no_text or no_target)
 

@@ -17,7 +17,7 @@ from components.ingest.records import Record, to_kept, to_text
 from components.ingest.sources import USUAL, Dialect, Source, find_sources
 from components.strict import FIELDS, Task
 from components.text import printable
-from pipeline.serving.pairs import MAX_CHARACTERS, one_kind
+from pipeline.serving.pairs import NO_LIMIT, one_kind
 from pipeline.serving.wording import as_options, in_options
 
 _LINES = (".txt", ".txt.gz")
@@ -126,7 +126,7 @@ def _text(file: str, record: Record, names: Sequence[str]) -> Text:
     if record.reason:
         text, problem = "", in_options(record.reason, {names[0]: "--column"}, "--keep")
     else:
-        text, problem = to_text(names[0], record.values[0], MAX_CHARACTERS)
+        text, problem = to_text(names[0], record.values[0], NO_LIMIT)
     return Text(f"{file}:{record.line}", text, kept, problem)
 
 
@@ -138,4 +138,4 @@ def _as_it_is(value: Any) -> str:
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict | list | bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return json.dumps(value, ensure_ascii=False)
-    return to_kept("", value, MAX_CHARACTERS)[0]
+    return to_kept("", value, NO_LIMIT)[0]

@@ -160,6 +160,13 @@ def test_a_record_that_cannot_be_read_keeps_what_can_be(answer, tmp_path):
     assert "c.jsonl:3: invalid JSON" in broken["error"]
 
 
+def test_texts_of_any_length_are_answered(answer, tmp_path):
+    """As on standard input: the model cuts them itself."""
+    long = "ab" * 30_000
+    (tmp_path / "a.csv").write_text(f"text\n{long}\n", "utf-8")
+    assert [row["prediction"] for row in answer(tmp_path / "a.csv")] == [long[::-1]]
+
+
 def test_positions_where_there_is_no_header(answer, tmp_path):
     (tmp_path / "a.tsv").write_text("1\tone\n2\ttwo\n", "utf-8")
     found = answer(tmp_path / "a.tsv", "1", ["0"])

@@ -160,6 +160,12 @@ def test_a_count_is_no_fraction(rewriter):
     assert '"tokens": 3, "known": true' in row
 
 
+def test_texts_of_any_length_are_scored(ask, rewriter, tmp_path):
+    """The model cuts them itself."""
+    write(tmp_path / "a.csv", [("ab" * 30_000, "x")], ("source", "target"))
+    assert len(ask(rewriter, str(tmp_path / "a.csv"))) == 1
+
+
 def write(path, rows, header):
     table = [header, *rows] if header else rows
     if path.name.endswith(".parquet"):
