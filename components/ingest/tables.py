@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from components.errors import UserError
 from components.ingest.advice import setting, shorten
 from components.ingest.headers import find_columns, names_fields, other_dialect
-from components.ingest.records import Record
+from components.ingest.records import Record, undecodable
 from components.ingest.rows import Row, Rows
 from components.ingest.sources import Source
 from components.strict import FIELDS
@@ -73,18 +73,20 @@ class Table:
         names = {field: str(column) for field, column in self._columns.items()}
         if row is not None and (row.reason or not {*names.values()} <= {*row.cells}):
             text = without_end(row.raw).decode(errors="replace")
-            if advice := other_dialect(text, self._rows.delimiter, self._rows.quoting, names):
+            if found := other_dialect(text, self._rows.delimiter, self._rows.quoting, names):
                 raise UserError(
                     f"ingest: {name}: received {shorten(text)!r} in line {row.line}, expected the names of "
-                    f"the columns, with {self._rows.delimiter!r} between them. {'. '.join(advice)}."
+                    f"the columns, with {self._rows.delimiter!r} between them. {'. '.join(found)}."
                 )
         if row is None or row.reason:
             positions = {field: position for position, field in enumerate(self._columns)}
-            encoding = self._source.dialect.encoding.upper()
+            encoding = self._source.dialect.encoding
+            advice = f"Add such a line, or give positions. {setting('columns', positions)}"
+            if row and row.reason == undecodable(b"", encoding):
+                advice = "Set `ingest.encoding` to the encoding that the file is in, or convert the file"
             raise UserError(
                 f"ingest: {name}: received {row.reason if row else 'nothing'} in the first line, expected "
-                f"the names of the columns, in {encoding}. Add such a line, or give positions. "
-                f"{setting('columns', positions)}."
+                f"the names of the columns, in {encoding.upper()}. {advice}."
             )
         self._keep_header(row.cells)
         self._width = len(row.cells)

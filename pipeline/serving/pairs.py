@@ -16,6 +16,7 @@ from components.ingest.tables import Columns
 from components.strict import FIELDS, Task
 from components.text import without_end
 from pipeline.serving.predict import line_batches
+from pipeline.serving.undecodable import undecodable_source
 from pipeline.serving.wording import as_options, in_options
 
 STANDARD_INPUT = "-"
@@ -31,12 +32,14 @@ class Pair(NamedTuple):
         text: what the model reads.
         target: the label or text that the answer is supposed to be.
         problem: why the record is no pair; empty if it is one.
+        undecodable: its source, if the record is not in the encoding in which that is read.
     """
 
     place: str
     text: str
     target: str
     problem: str = ""
+    undecodable: Source | None = None
 
 
 def column_of(option: str | None) -> str | int | None:
@@ -88,7 +91,10 @@ def _batches(
     with as_options(_options(fields)):
         for source in sources:
             records = read_records(source, one_kind(columns))
-            pairs = (_pair(source.name(), record, fields) for record in records)
+            pairs = (
+                _pair(source.name(), record, fields)._replace(undecodable=undecodable_source(source, record))
+                for record in records
+            )
             while batch := list(itertools.islice(pairs, size)):
                 yield batch
 

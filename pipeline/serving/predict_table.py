@@ -13,13 +13,14 @@ from rich.console import Console
 from components import files
 from components.errors import UserError
 from components.export.session import SavedModelSession
-from components.ingest.sources import USUAL, Dialect
+from components.ingest.sources import USUAL, Dialect, Source
 from components.strict import Task
 from pipeline.serving.answer_file import Rows, answer_file, check_output
 from pipeline.serving.pairs import column_of
 from pipeline.serving.predict import SHOWN, answering, fill
 from pipeline.serving.progress import counted
 from pipeline.serving.texts import Text, read_texts
+from pipeline.serving.undecodable import encoding_advice
 
 _OWN = ("input", "error")
 
@@ -87,6 +88,7 @@ def _answer(
 ) -> str:
     """Answers all, and says so."""
     began, asked, unanswered, problem = time.monotonic(), 0, 0, ""
+    undecodable: Source | None = None
     with counted(console, "records", beside_rows=output is None) as progress:
         for batch in batches:
             rows: list[dict[str, Any]] = [
@@ -99,17 +101,19 @@ def _answer(
                     unanswered += 1
                     row["error"] = f"{text.place}: {row['error']}"
                     problem = problem or row["error"]
+                    undecodable = undecodable or text.undecodable
             asked += len(rows)
             write(rows)
             progress(asked)
+        advice = encoding_advice(undecodable)
         if asked == unanswered:
             first = f"; the first: {problem}" if problem else ""
-            raise UserError(f"answered none of {asked:,} records{first}")
+            raise UserError(f"answered none of {asked:,} records{first}{advice}")
     failed = f"; {unanswered:,} could not be, the first: {problem}" if unanswered else ""
     where = f", written to {output}" if output else ""
     return (
         f"answered {asked - unanswered:,} of {asked:,} records in {time.monotonic() - began:.1f} s{where}"
-        f"{failed}"
+        f"{failed}{advice}"
     )
 
 

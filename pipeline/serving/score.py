@@ -14,11 +14,12 @@ from rich.console import Console
 
 from components.errors import UserError
 from components.export.session import SavedModelError, SavedModelSession
-from components.ingest.sources import USUAL, Dialect
+from components.ingest.sources import USUAL, Dialect, Source
 from components.strict import Task
 from pipeline.serving.pairs import STANDARD_INPUT, Pair, column_of, read_lines, read_tables
 from pipeline.serving.predict import find_model, plain
 from pipeline.serving.progress import counted
+from pipeline.serving.undecodable import encoding_advice
 
 _SIGNATURE = "score"
 
@@ -37,6 +38,7 @@ class _Totals:
         read: records, the bad ones included.
         scored: those that have figures.
         problem: the first that was met.
+        undecodable: a source with records that are not in the encoding in which it is read.
         finite: scored records whose log probability is finite.
         log_probability: the sum over these.
         tokens: of these, the end tokens included.
@@ -46,6 +48,7 @@ class _Totals:
     read: int = 0
     scored: int = 0
     problem: str = ""
+    undecodable: Source | None = None
     finite: int = 0
     log_probability: float = 0.0
     tokens: int = 0
@@ -136,10 +139,11 @@ def score(
                 progress(totals.read)
     except SavedModelError as error:
         raise UserError(f"{directory} cannot be served: {error}") from error
+    advice = encoding_advice(totals.undecodable)
     if not totals.scored:
         why = f"; the first: {totals.problem}" if totals.problem else ""
-        raise UserError(f"scored none of {totals.read} records{why}")
-    console.out(totals.summary(task), highlight=False)
+        raise UserError(f"scored none of {totals.read} records{why}{advice}")
+    console.out(f"{totals.summary(task)}{advice}", highlight=False)
 
 
 def _task_of(session: SavedModelSession, directory: Path) -> Task:
@@ -170,6 +174,7 @@ def _score(
         if isinstance(outcome, str):
             problem = f"{pair.place}: {outcome}"
             totals.problem = totals.problem or problem
+            totals.undecodable = totals.undecodable or pair.undecodable
             console.out(f"skipped {problem}", highlight=False)
         else:
             yield {"input": pair.text, "target": pair.target, **outcome}

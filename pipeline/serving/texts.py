@@ -18,6 +18,7 @@ from components.ingest.sources import USUAL, Dialect, Source, find_sources
 from components.strict import FIELDS, Task
 from components.text import printable
 from pipeline.serving.pairs import NO_LIMIT, one_kind
+from pipeline.serving.undecodable import undecodable_source
 from pipeline.serving.wording import as_options, in_options
 
 _LINES = (".txt", ".txt.gz")
@@ -33,12 +34,14 @@ class Text:
         text: what the model reads.
         kept: by column, what stands beside the text; without what cannot be read.
         problem: why the record cannot be answered; empty if it can.
+        undecodable: its source, if the record is not in the encoding in which that is read.
     """
 
     place: str
     text: str
     kept: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
+    undecodable: Source | None = None
 
 
 def read_texts(
@@ -110,14 +113,13 @@ def _batches(
     with as_options({name: "--column"}, "--keep"):
         for source in sources:
             texts = (
-                _text(source.name(), record, list(columns))
-                for record in read_records(source, one_kind(columns))
+                _text(source, record, list(columns)) for record in read_records(source, one_kind(columns))
             )
             while batch := list(itertools.islice(texts, size)):
                 yield batch
 
 
-def _text(file: str, record: Record, names: Sequence[str]) -> Text:
+def _text(source: Source, record: Record, names: Sequence[str]) -> Text:
     kept = {
         name.removeprefix(_KEEP): _as_it_is(value)
         for name, value in zip(names, record.values or record.readable, strict=False)
@@ -127,7 +129,8 @@ def _text(file: str, record: Record, names: Sequence[str]) -> Text:
         text, problem = "", in_options(record.reason, {names[0]: "--column"}, "--keep")
     else:
         text, problem = to_text(names[0], record.values[0], NO_LIMIT)
-    return Text(f"{file}:{record.line}", text, kept, problem)
+    place = f"{source.name()}:{record.line}"
+    return Text(place, text, kept, problem, undecodable_source(source, record))
 
 
 def _as_it_is(value: Any) -> str:

@@ -167,6 +167,32 @@ def test_texts_of_any_length_are_answered(answer, tmp_path):
     assert [row["prediction"] for row in answer(tmp_path / "a.csv")] == [long[::-1]]
 
 
+GERMAN = "Die Lieferung war schön, günstig und größer als erwartet. Das Zimmer war überteuert und hässlich."
+
+
+def test_another_encoding_is_told_as_one(answer, tmp_path, told):
+    table = tmp_path / "a.csv"
+    rows = [f'{number},"{GERMAN}"\n' for number in range(9)]
+    table.write_text("".join(["id,text\n", *rows]), "cp1252")
+    with pytest.raises(
+        UserError, match=r"none of 9 .*not UTF-8\. .*a\.csv looks like cp1252.*: give --encoding cp1252"
+    ):
+        answer(table)
+    table.write_text("".join(["id,text\n", "0,plain\n", *rows]), "cp1252")
+    assert len(answer(table)) == 10
+    assert "looks like cp1252" in told.getvalue()
+    table.write_text("id,text,größer\n", "cp1252")
+    with pytest.raises(UserError, match=r"not UTF-8 in the first line, .*Set --encoding to the encoding"):
+        answer(table)
+
+
+def test_a_damaged_record_does_not_make_an_encoding(answer, tmp_path, told):
+    (tmp_path / "a.csv").write_bytes(b"text\n" + f'"{GERMAN}"\n'.encode() * 9 + b"f\xfcr\n")
+    assert len(answer(tmp_path / "a.csv")) == 10
+    assert "1 could not be" in told.getvalue()
+    assert "--encoding" not in told.getvalue()
+
+
 def test_positions_where_there_is_no_header(answer, tmp_path):
     (tmp_path / "a.tsv").write_text("1\tone\n2\ttwo\n", "utf-8")
     found = answer(tmp_path / "a.tsv", "1", ["0"])

@@ -160,6 +160,14 @@ def test_a_count_is_no_fraction(rewriter):
     assert '"tokens": 3, "known": true' in row
 
 
+def test_another_encoding_is_told_as_one(ask, said, rewriter, tmp_path):
+    german = '"Die Lieferung war schön, günstig und größer als erwartet, aber überteuert."'
+    rows = ["source,target", "plain,x", *[f"{german},x"] * 9]
+    (tmp_path / "a.csv").write_text("\n".join(rows), "cp1252")
+    assert len(ask(rewriter, str(tmp_path / "a.csv"))) == 1
+    assert "a.csv looks like cp1252" in said.getvalue()
+
+
 def test_texts_of_any_length_are_scored(ask, rewriter, tmp_path):
     """The model cuts them itself."""
     write(tmp_path / "a.csv", [("ab" * 30_000, "x")], ("source", "target"))
