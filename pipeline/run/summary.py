@@ -17,6 +17,7 @@ from pipeline.config import PipelineConfig
 from pipeline.run.console import command_line
 from pipeline.run.picked import Picked
 from pipeline.run.pushed import pushed_words
+from pipeline.serving.wording import file_options
 from pipeline.stages.evaluate import format_metrics
 
 NOT_BLESSED = 3
@@ -70,6 +71,8 @@ def summarize(config: PipelineConfig, console: Console, config_file: str, outcom
             f"model        {files.relative(outcome.served)}{of_trial}",
             f"ask it       echo {question} | {ask}",
         ]
+        if options := file_options(config.ingest, config.task):
+            lines.append(f"ask a file   {ask} --input FILE {shlex.join(options)}")
     elif evaluated and exported:
         code = NOT_BLESSED
         lines += [

@@ -1,4 +1,4 @@
-"""Words ingest's advice, which is for the configuration of a run, for the options of a command."""
+"""Words what is for a run's configuration, ingest's advice and settings, for the options of a command."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping
 from pydantic import ValidationError
 
 from components.errors import UserError
+from components.ingest.config import IngestConfig
+from components.ingest.encodings import is_utf8
+from components.strict import FIELDS, Task
 
 
 @contextlib.contextmanager
@@ -49,6 +52,25 @@ def in_options(message: str, columns: Mapping[str, str], keep: str = "") -> str:
     for pattern, words in _WORDS:
         message = re.sub(pattern, words, message)
     return message
+
+
+def file_options(ingest: IngestConfig, task: Task) -> list[str]:
+    """Returns what `rnnpipe predict --input` needs for files that are written as those of a run.
+
+    Args:
+        ingest: how a run reads its files.
+        task: decides what the column of the texts is called by default.
+    """
+    field = FIELDS[task][0]
+    column = str(ingest.columns.get(field, field))
+    options = [] if column == field else ["--column", column]
+    if ingest.delimiter is not None:
+        options += ["--delimiter", ingest.delimiter.replace("\t", r"\t")]
+    if ingest.quoting is not None:
+        options.append("--quoting" if ingest.quoting else "--no-quoting")
+    if not is_utf8(ingest.encoding):
+        options += ["--encoding", ingest.encoding]
+    return options
 
 
 _WORDS = (

@@ -72,9 +72,8 @@ def test_the_first_model_is_good_and_pushed(newcomer):
 
 def test_a_file_is_answered(newcomer):
     """With its ids in its order; the aligned files have neither, and a line a text."""
-    config = newcomer.config
-    (_, column), *_ = config.ingest.columns.items() if config.ingest.columns else [("source", None)]
-    if config.ingest.format == "text" or column is None:
+    printed = re.search(r"^ask a file +(.*)$", newcomer.ran, re.MULTILINE)
+    if printed is None:
         source = newcomer.folder / "ask.txt"
         source.write_text("one two\nnine nine zero\n", encoding="utf-8")
         newcomer.type("predict", newcomer.served, "--input", source.name, "--output", "out.jsonl")
@@ -83,10 +82,9 @@ def test_a_file_is_answered(newcomer):
         assert [row["prediction"] for row in rows] == ["12", "990"]
         return
     key, end = ("Nr", "csv") if newcomer.files[0].endswith(".csv") else ("编号", "parquet")
-    arguments = ["--input", newcomer.files[0], "--column", column, "--keep", key, "--output", f"out.{end}"]
-    if config.ingest.delimiter:
-        arguments += ["--delimiter", config.ingest.delimiter]
-    told = newcomer.type("predict", newcomer.served, *arguments, "--encoding", config.ingest.encoding)
+    *_, options = printed[1].partition(f"predict {newcomer.served} --input FILE ")
+    arguments = ["--input", newcomer.files[0], *shlex.split(options), "--keep", key, "--output", f"out.{end}"]
+    told = newcomer.type("predict", newcomer.served, *arguments)
     assert "answered 900 of 900 records" in told
     if end == "csv":
         with (newcomer.folder / "out.csv").open(encoding="utf-8", newline="") as file:

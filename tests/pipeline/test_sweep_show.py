@@ -230,7 +230,21 @@ def test_the_summary_names_the_pick_of_how_many_and_its_metrics(halved, seeds):
     ) in said
 
 
-def summary_of(sweep):
+def test_the_summary_says_how_a_file_of_the_same_kind_is_asked(halved):
+    assert "ask a file" not in summary_of(halved)
+    written = {"columns": {"text": "Kommentar", "label": "Urteil"}, "delimiter": ";", "encoding": "cp1252"}
+    ingest = halved.config.ingest.model_copy(update=written)
+    said = summary_of(halved, halved.config.model_copy(update={"ingest": ingest}))
+    assert "ask a file   " in said
+    assert "/letters --input FILE --column Kommentar --delimiter ';' --encoding cp1252\n" in said
+    ingest = ingest.model_copy(
+        update={"columns": {"text": 1, "label": 0}, "delimiter": "\t", "quoting": False}
+    )
+    said = summary_of(halved, halved.config.model_copy(update={"ingest": ingest}))
+    assert "FILE --column 1 --delimiter '\\t' --no-quoting --encoding cp1252\n" in said
+
+
+def summary_of(sweep, config=None):
     def artifact(node, kind=Artifact):
         found = sweep.observer.artifact(node)
         return found if isinstance(found, kind) else None
@@ -240,5 +254,5 @@ def summary_of(sweep):
     best = picked(sweep.plan, sweep.folder.pick(), sweep.config.sweep, artifact)
     outcome = Outcome(artifact("evaluate"), artifact("export"), None, BLESSED, place, sweep.folder.card, best)
     console = Console(file=io.StringIO(), width=300)
-    assert summarize(sweep.config, console, "pipeline.yaml", outcome) == 0
+    assert summarize(config or sweep.config, console, "pipeline.yaml", outcome) == 0
     return console.file.getvalue()
