@@ -117,7 +117,7 @@ def check_output(output: str) -> None:
     """Checks where answers are to be written, before there are any.
 
     Raises:
-        UserError: the name stands for no kind of file, or for a directory.
+        UserError: the name stands for no kind of file, for a directory, or for what would lie in a file.
     """
     if Path(output).suffix.lower() not in _KINDS:
         raise UserError(
@@ -125,8 +125,16 @@ def check_output(output: str) -> None:
             "it is written"
         )
     place = files.resolve(output)
-    if files.is_local(place) and files.local(place).is_dir():
+    if not files.is_local(place):
+        return
+    if files.local(place).is_dir():
         raise UserError(f"received --output {output}, which is a directory; expected a file")
+    for parent in files.local(place).parents:
+        if parent.exists() and not parent.is_dir():
+            raise UserError(
+                f"received --output {output}, but {parent} is a file; expected a file in a directory. Give "
+                "another one."
+            )
 
 
 @contextmanager
@@ -137,25 +145,44 @@ def answer_file(output: str, texts: Sequence[str], answer: Sequence[str]) -> Ite
         output: a path or an address, whose end says how it is written; what is there is replaced.
         texts: names of the columns of strings.
         answer: names of the columns that a signature gives.
+
+    Raises:
+        UserError: the file cannot be written there.
     """
     check_output(output)
     place = files.resolve(output)
     folder = files.local(place).parent if files.is_local(place) else Path(tempfile.gettempdir())
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_stale(folder)
     aside = folder / f"{_ASIDE}{uuid.uuid4().hex}{place.suffix}"
     try:
-        file = _KINDS[place.suffix.lower()](aside, texts, answer)
+        with _worded(output):
+            folder.mkdir(parents=True, exist_ok=True)
+            _remove_stale(folder)
+            file = _KINDS[place.suffix.lower()](aside, texts, answer)
         try:
             yield file
         finally:
             file.close()
         if files.is_local(place):
-            os.replace(aside, files.local(place))
+            with _worded(output):
+                os.replace(aside, files.local(place))
         else:
             files.upload(aside, place)
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _worded(output: str) -> Iterator[None]:
+    """Says of the system's errors which option they are about."""
+    try:
+        yield
+    except OSError as error:
+        file = f"{error.filename}: " if error.filename else ""
+        raise UserError(
+            f"received --output {output}, which cannot be written ({file}{error.strerror or error}); "
+            "expected a file in a directory that is there or can be made. Give another one."
+        ) from error
 
 
 def _remove_stale(folder: Path) -> None:

@@ -288,6 +288,18 @@ def test_nothing_is_answered_for_a_directory(answer, table, tmp_path):
         answer(table, "body", output=str(tmp_path / "out.csv"), dialect=EUROPEAN)
 
 
+def test_an_output_that_cannot_be_written_is_told(answer, table, tmp_path):
+    (tmp_path / "file.csv").write_text("x")
+    with pytest.raises(
+        UserError, match=r"received --output .*, but .*/file.csv is a file; .* Give another one"
+    ):
+        answer(table, "body", [], f"{tmp_path}/file.csv/new/out.csv", dialect=EUROPEAN)
+    with pytest.raises(
+        UserError, match=r"received --output /proc/.*, which cannot be written \(.*Give another"
+    ):
+        answer(table, "body", [], "/proc/x/out.csv", dialect=EUROPEAN)
+
+
 def test_what_a_killed_command_left_is_removed(model, tmp_path, told):
     source, old, new = tmp_path / "in.txt", tmp_path / ".rnnpipe-old.csv", tmp_path / ".rnnpipe-new.csv"
     source.write_text("ab\n")
