@@ -32,10 +32,20 @@ def check_columns(config: IngestConfig, task: Task, sources: Sequence[Source]) -
     columns = columns_of(config, task)
     for split in SPLITS:
         for source in [source for source in sources if source.split == split][:_FILES]:
-            _check(source, columns, task)
+            check_beginning(source, columns, task)
 
 
-def _check(source: Source, columns: Columns, task: Task) -> None:
+def check_beginning(source: Source, columns: Columns, task: Task) -> None:
+    """Reads the first records of a source.
+
+    Args:
+        source: of the user's files.
+        columns: by field, where its values are.
+        task: decides which fields are needed.
+
+    Raises:
+        UserError: if the file cannot be read, or lacks a column.
+    """
     records = list(itertools.islice(read_records(source, columns), _RECORDS))
     if source.format == "jsonl" and records and all(record.reason for record in records):
         needed = {field: str(column) for field, column in columns.items() if field in FIELDS[task]}

@@ -14,6 +14,7 @@ from components.strict import FIELDS
 
 _OTHERS = "\t,;|"  # that are looked for where the given one does not suit
 _COMPARED = 200  # names, and characters of a name, that are compared with what was asked for
+_NEAR = 0.75  # one letter of four is another: of other words the most similar one says nothing
 # What headers usually call the fields; a row of such words alone is no example.
 _USUAL = {
     "text": {"text", "texts", "sentence", "review", "comment", "message"},
@@ -56,7 +57,7 @@ def _advice(field: str, columns: Mapping[str, str], header: Sequence[str]) -> st
     section = "columns" if any(field in fields for fields in FIELDS.values()) else "keep"
     section = SPLIT_COLUMN if field == SPLIT_COLUMN else section
     names = {name.lower(): name for name in header[:_COMPARED] if 0 < len(name) < _COMPARED}
-    near = difflib.get_close_matches(columns[field].lower(), names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(columns[field].lower(), names, n=1, cutoff=_NEAR)
     if near:
         return f"Did you mean {names[near[0]]!r}? {_set(section, field, names[near[0]])}"
     free = [name for name in names.values() if name not in columns.values()]

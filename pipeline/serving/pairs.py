@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from components.errors import UserError
+from components.ingest.beginnings import check_beginning
 from components.ingest.config import IngestConfig
 from components.ingest.readers import read_records
 from components.ingest.records import EMPTY_LINE, Record, to_text
@@ -82,14 +83,17 @@ def read_tables(
     with as_options(_options(fields)):
         config = IngestConfig(files=pattern, columns=columns, **dialect._asdict())
         sources = find_sources(config, task)
-    return _batches(sources, columns, fields, size)
+    return _batches(sources, columns, task, size)
 
 
 def _batches(
-    sources: Sequence[Source], columns: Mapping[str, str | int], fields: Sequence[str], size: int
+    sources: Sequence[Source], columns: Mapping[str, str | int], task: Task, size: int
 ) -> Iterator[list[Pair]]:
+    fields = FIELDS[task]
     with as_options(_options(fields)):
         for source in sources:
+            if source.format == "jsonl":  # other formats say themselves which columns they have
+                check_beginning(source, one_kind(columns), task)
             records = read_records(source, one_kind(columns))
             pairs = (
                 _pair(source.name(), record, fields)._replace(undecodable=undecodable_source(source, record))

@@ -11,6 +11,7 @@ from typing import Any
 
 from components import files
 from components.errors import UserError
+from components.ingest.beginnings import check_beginning
 from components.ingest.config import IngestConfig
 from components.ingest.readers import read_records
 from components.ingest.records import Record, to_kept, to_text
@@ -94,7 +95,7 @@ def read_texts(
                 **dialect._asdict(),
             )
             sources = find_sources(config, task)
-    return _batches(sources, columns, name, size)
+    return _batches(sources, columns, task, size)
 
 
 def _lines(pattern: str, name: str, dialect: Dialect) -> list[Source]:
@@ -108,10 +109,12 @@ def _lines(pattern: str, name: str, dialect: Dialect) -> list[Source]:
 
 
 def _batches(
-    sources: Sequence[Source], columns: Mapping[str, str | int], name: str, size: int
+    sources: Sequence[Source], columns: Mapping[str, str | int], task: Task, size: int
 ) -> Iterator[list[Text]]:
-    with as_options({name: "--column"}, "--keep"):
+    with as_options({FIELDS[task][0]: "--column"}, "--keep"):
         for source in sources:
+            if source.format == "jsonl":  # other formats say themselves which columns they have
+                check_beginning(source, one_kind(columns), task)
             texts = (
                 _text(source, record, list(columns)) for record in read_records(source, one_kind(columns))
             )

@@ -226,6 +226,21 @@ def test_wrong_options_are_told_in_their_own_words(answer, table, arguments, mes
     assert "ingest" not in str(caught.value)
 
 
+def test_only_a_column_of_nearly_that_name_is_meant(answer, tmp_path):
+    for name, text in (
+        ("a.csv", "id,body,note\n1,one,x\n"),
+        ("a.jsonl", '{"id": 1, "body": "b", "note": 2}\n'),
+    ):
+        (tmp_path / name).write_text(text, "utf-8")
+        with pytest.raises(
+            UserError, match=r"no column 'text', .*It has: 'id', 'body', 'note'.* Give --col"
+        ) as no:
+            answer(tmp_path / name)
+        assert "Did you mean" not in str(no.value)
+        with pytest.raises(UserError, match=r"Did you mean 'body'\? Give --column body"):
+            answer(tmp_path / name, "boddy")
+
+
 def test_an_output_that_is_read_is_refused(answer, table):
     before = table.read_bytes()
     with pytest.raises(UserError, match="which is read; expected another file"):
