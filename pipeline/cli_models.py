@@ -79,6 +79,7 @@ def predict(
         return
     given: dict[str, object] = {"--column": column, "--keep": keep, "--output": output}
     given |= {"--delimiter": delimiter, "--quoting": quoting}
+    given["--encoding"] = None if encoding == "utf-8" else encoding  # which standard input is in
     if needless := [option for option, value in given.items() if value is not None]:
         raise UserError(
             f"received {needless[0]} without --input, expected a file to which it applies: lines of standard "

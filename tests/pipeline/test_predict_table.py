@@ -257,10 +257,11 @@ def test_nothing_is_left_where_nothing_could_be_answered(answer, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["in.txt", "out.csv"]
 
 
-def test_options_of_a_file_need_one():
-    code, _, error, heavy = call("predict", "serving/dates", "--column", "text")
+@pytest.mark.parametrize(("option", "value"), [("--column", "text"), ("--encoding", "cp1252")])
+def test_options_of_a_file_need_one(option, value):
+    code, _, error, heavy = call("predict", "serving/dates", option, value)
     assert (code, heavy) == (1, [])
-    assert "received --column without --input" in error
+    assert f"received {option} without --input" in error
 
 
 ODD = [" a ", "gut\rschlecht", "x\r\ny", "é", "1e5", ""]
