@@ -40,7 +40,7 @@ def predict_table(
     """Answers every record of files.
 
     A record that cannot be answered has an `error`, the file and line of it with the reason, beside what can
-    be read of its kept columns.
+    be read of its kept columns. Where there are no records, the answers are none, and that is no error.
 
     Args:
         model: a SavedModel's directory, or one that holds versions of it, of which the newest answers.
@@ -57,7 +57,8 @@ def predict_table(
         show: takes a line, where there is no output.
 
     Raises:
-        UserError: if there is no such model or file, a column is missing, or no record could be answered.
+        UserError: if there is no such model or file, a column is missing, or there are records of which none
+            could be answered.
     """
     console = console or Console(stderr=True)
     if output is not None:
@@ -106,11 +107,12 @@ def _answer(
             write(rows)
             progress(asked)
         advice = encoding_advice(undecodable)
-        if asked == unanswered:
-            first = f"; the first: {problem}" if problem else ""
-            raise UserError(f"answered none of {asked:,} records{first}{advice}")
-    failed = f"; {unanswered:,} could not be, the first: {problem}" if unanswered else ""
+        if asked and asked == unanswered:
+            raise UserError(f"answered none of {asked:,} records; the first: {problem}{advice}")
     where = f", written to {output}" if output else ""
+    if not asked:
+        return f"no records{where}"
+    failed = f"; {unanswered:,} could not be, the first: {problem}" if unanswered else ""
     return (
         f"answered {asked - unanswered:,} of {asked:,} records in {time.monotonic() - began:.1f} s{where}"
         f"{failed}{advice}"

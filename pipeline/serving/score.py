@@ -65,6 +65,8 @@ class _Totals:
 
     def summary(self, task: Task) -> str:
         """One line for people."""
+        if not self.read:
+            return "no records"
         parts = [f"{self.scored} of {self.read} records scored"]
         if self.finite:
             parts.append(f"mean log probability {self.log_probability / self.finite:.6g}")
@@ -107,8 +109,8 @@ def score(
         and `known`; see `Predictor.score`. What is not finite is null.
 
     Raises:
-        UserError: if there is no such model, it cannot score, a file cannot be read, or no record could be
-            scored.
+        UserError: if there is no such model, it cannot score, a file cannot be read, or there are records of
+            which none could be scored.
     """
     console = console or Console(stderr=True)
     columns = column_of(text), column_of(target)
@@ -140,9 +142,8 @@ def score(
     except SavedModelError as error:
         raise UserError(f"{directory} cannot be served: {error}") from error
     advice = encoding_advice(totals.undecodable)
-    if not totals.scored:
-        why = f"; the first: {totals.problem}" if totals.problem else ""
-        raise UserError(f"scored none of {totals.read} records{why}{advice}")
+    if totals.read and not totals.scored:
+        raise UserError(f"scored none of {totals.read} records; the first: {totals.problem}{advice}")
     console.out(f"{totals.summary(task)}{advice}", highlight=False)
 
 

@@ -257,6 +257,22 @@ def test_nothing_is_left_where_nothing_could_be_answered(answer, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["in.txt", "out.csv"]
 
 
+@pytest.mark.parametrize("end", ["csv", "jsonl", "parquet"])
+def test_a_day_without_records_is_no_failure(answer, tmp_path, told, end):
+    (tmp_path / "in.csv").write_text("id,text\n", "utf-8")
+    output = tmp_path / f"out.{end}"
+    answer(tmp_path / "in.csv", None, ["id"], str(output))
+    assert told.getvalue() == f"no records, written to {output}\n"
+    assert _rows_of(output) == []
+    columns = ["id", "input", "error", "prediction", "score"]
+    if end == "csv":
+        assert output.read_text("utf-8") == ",".join(columns) + "\n"
+    if end == "parquet":
+        assert parquet.read_schema(output).names == columns
+    (tmp_path / "in.txt").touch()
+    assert answer(tmp_path / "in.txt") == []
+
+
 @pytest.mark.parametrize(("option", "value"), [("--column", "text"), ("--encoding", "cp1252")])
 def test_options_of_a_file_need_one(option, value):
     code, _, error, heavy = call("predict", "serving/dates", option, value)

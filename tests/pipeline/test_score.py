@@ -385,8 +385,12 @@ def test_what_cannot_be_read_is_told_in_the_words_of_the_command(
     refused(message.replace("{folder}", str(tmp_path)), rewriter, tables, **options)
 
 
+def test_no_records_are_no_failure(ask, said, rewriter):
+    assert ask(rewriter) == []
+    assert said.getvalue() == "no records\n"
+
+
 def test_where_no_record_can_be_scored(rewriter, classifier):
-    refused("scored none of 0 records", rewriter, [])
     refused(
         "scored none of 2 records; the first: standard input:1: 1 columns instead of 2",
         rewriter,
