@@ -53,8 +53,8 @@ def predict(
         For each line a JSON object with `input` and the signature's outputs without their padding:
         `prediction` and `score` (null if it is not finite); of `classify`: `classes` and their `scores`; of
         `n_best`: `predictions`, `scores` and `finished`; of `explain` also `source_tokens`, `target_tokens`
-        and `attention`, a list of weights for each token of the answer. A line that is not UTF-8, or that
-        the model cannot answer, has `input` and `error`.
+        and `attention`, a list of weights for each token of the answer. A line that is not UTF-8, that
+        is empty or white space alone, or that the model cannot answer, has `input` and `error`.
 
     Raises:
         UserError: If there is no such model, it cannot answer any line, or the signature does not take texts
@@ -221,7 +221,9 @@ def plain(value: Any) -> Any:
 
 def _decoded(line: bytes) -> dict[str, Any]:
     try:
-        return {"input": line.decode()}
+        text = line.decode()
     except UnicodeDecodeError as error:
         readable = line.decode(errors="backslashreplace")
         return {"input": readable, "error": f"{NOT_UTF8}: {error.reason} at byte {error.start + 1}"}
+    # No model has been trained on nothing: its answer would be made up. Files are answered likewise.
+    return {"input": text} if text.strip() else {"input": text, "error": "empty text"}

@@ -94,11 +94,11 @@ def test_every_line_has_its_answer_in_order(model, batches):
     ("text", "lines"),
     [
         (b"", []),
-        (b"\n", [""]),
+        (b"\na", ["", "a"]),
         (b"a", ["a"]),
         (b"a\n\nb\r\n", ["a", "", "b"]),
         (b"\xef\xbb\xbfa\r\n\xef\xbb\xbfb\n", ["a", "\ufeffb"]),
-        (b"\xef\xbb\xbf", [""]),
+        (b"\xef\xbb\xbf\na", ["", "a"]),
         (b"a\rb\xc2\x85c\xe2\x80\xa8d \n", ["a\rb\x85c\u2028d "]),
         (b"x" * 200_000 + b"\ny", ["x" * 200_000, "y"]),
     ],
@@ -130,6 +130,13 @@ def test_a_line_that_is_not_utf8_is_reported_and_the_rest_answered(model, batche
         next(lines)
 
 
+def test_an_empty_line_is_reported_and_the_rest_answered(model):
+    """As an empty cell of a table."""
+    found = answers(model, [b"good", b"", b" \t", b"also good"])
+    assert [row.get("prediction") for row in found] == ["doog", None, None, "doog osla"]
+    assert found[1:3] == [{"input": text, "error": "empty text"} for text in ("", " \t")]
+
+
 def test_a_line_that_the_model_cannot_answer_is_reported_and_the_rest_answered(model):
     first, bad, last = answers(model, [b"good", b"unspeakable", b"also good"])
     assert (first["prediction"], last["prediction"]) == ("doog", "doog osla")
@@ -150,7 +157,7 @@ def test_a_score_that_is_not_finite_is_null(model):
 
 
 def test_several_answers_end_with_the_last_one_found(model):
-    assert answers(model, [b"abcd", b"\xff", "é".encode(), b""], 64, "n_best") == [
+    assert answers(model, [b"abcd", b"\xff", "é".encode()], 64, "n_best") == [
         {
             "input": "abcd",
             "predictions": ["abcd"] * 3,
@@ -159,7 +166,6 @@ def test_several_answers_end_with_the_last_one_found(model):
         },
         {"input": "\\xff", "error": "not UTF-8: invalid start byte at byte 1"},
         {"input": "é", "predictions": ["é"], "scores": [0.0], "finished": [True]},
-        {"input": "", "predictions": [], "scores": [], "finished": []},
     ]
 
 
