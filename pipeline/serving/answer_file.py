@@ -55,7 +55,7 @@ class _Json(_Lines):
 
 
 class _Csv(_Lines):
-    """With a header line; lists are written as JSON."""
+    """With a header line; what is neither string nor number is written as JSON."""
 
     def __init__(self, path: Path, texts: Sequence[str], answer: Sequence[str]) -> None:
         super().__init__(path, texts, answer)
@@ -68,7 +68,10 @@ class _Csv(_Lines):
 
 
 class _Parquet(AnswerFile):
-    """Columns of strings, numbers and lists of them; what is missing is null."""
+    """Columns of strings, numbers and lists of them; what is missing is null.
+
+    What is kept of a record is a string, whatever it was: the files that are read need not agree on its type.
+    """
 
     def __init__(self, path: Path, texts: Sequence[str], answer: Sequence[str]) -> None:
         import pyarrow
@@ -86,13 +89,14 @@ class _Parquet(AnswerFile):
             "attention": pyarrow.list_(pyarrow.list_(number)),
         }
         fields = [(name, text) for name in texts] + [(name, kinds.get(name, text)) for name in answer]
+        self._texts = texts
         self._schema = pyarrow.schema(fields)
         self._table = pyarrow.Table
         self._writer = parquet.ParquetWriter(path, self._schema)
         self._rows: list[Mapping[str, Any]] = []
 
     def write(self, rows: Rows) -> None:
-        self._rows += rows
+        self._rows += [{**row, **{name: _string(row.get(name)) for name in self._texts}} for row in rows]
         if len(self._rows) >= _GROUP:
             self._flush()
 
@@ -193,7 +197,9 @@ def _remove_stale(folder: Path) -> None:
                 left.unlink()
 
 
-def _cell(value: Any) -> Any:
-    if value is None:
-        return ""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+def _cell(value: Any) -> float | str:
+    return value if isinstance(value, float) else _string(value) or ""
+
+
+def _string(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)

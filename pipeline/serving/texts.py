@@ -33,14 +33,14 @@ class Text:
     Args:
         place: the file and the line of it, for people.
         text: what the model reads.
-        kept: by column, what stands beside the text; without what cannot be read.
+        kept: by column, what stands beside the text, as JSON has it; without what cannot be read.
         problem: why the record cannot be answered; empty if it can.
         undecodable: its source, if the record is not in the encoding in which that is read.
     """
 
     place: str
     text: str
-    kept: Mapping[str, str] = field(default_factory=dict)
+    kept: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
     undecodable: Source | None = None
 
@@ -136,12 +136,22 @@ def _text(source: Source, record: Record, names: Sequence[str]) -> Text:
     return Text(place, text, kept, problem, undecodable_source(source, record))
 
 
-def _as_it_is(value: Any) -> str:
-    """What stands beside a text, not cleaned or cut: other tables are joined by it."""
+def _as_it_is(value: Any) -> Any:
+    """What stands beside a text, not cleaned or cut: other tables are joined by it.
+
+    Returns:
+        What JSON has: strings, numbers, booleans, objects, lists and None. Parquet's other values as strings.
+    """
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict | list | bool | int) or (isinstance(value, float) and math.isfinite(value)):
-        return json.dumps(value, ensure_ascii=False)
-    return to_kept("", value, NO_LIMIT)[0]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict | list):
+        try:
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        except ValueError:  # half a character or no number in it, which only Python's JSON has
+            return json.dumps(value)
+        return value
+    return value if value is None or isinstance(value, int) else to_kept("", value, NO_LIMIT)[0]

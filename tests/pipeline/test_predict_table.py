@@ -1,8 +1,11 @@
 """Files of texts in, files of answers out: in order, with the columns that say which is which."""
 
 import csv
+import datetime
+import decimal
 import io
 import json
+import math
 import os
 
 import pyarrow
@@ -132,10 +135,10 @@ def test_every_format_that_ingest_reads(answer, tmp_path):
     (tmp_path / "d.txt").write_bytes(b"\xef\xbb\xbffour\nf\xffve\n")
     assert [row["prediction"] for row in answer(tmp_path / "a.tsv", keep=["n"])] == ["eno"]
     two, missing = answer(tmp_path / "b.jsonl", keep=["n"])
-    assert (two["prediction"], two["n"]) == ("owt", "2")
+    assert (two["prediction"], two["n"]) == ("owt", 2)
     assert missing["error"].endswith("b.jsonl:2: no key 'text'")
-    assert missing["n"] == "3"
-    assert answer(tmp_path / "c.parquet", keep=["n"])[0]["n"] == "4"
+    assert missing["n"] == 3
+    assert answer(tmp_path / "c.parquet", keep=["n"])[0]["n"] == 4
     four, five = answer(tmp_path / "d.txt")
     assert four["prediction"] == "ruof"
     assert "UTF-8" in five["error"]
@@ -156,7 +159,7 @@ def test_a_record_that_cannot_be_read_keeps_what_can_be(answer, tmp_path):
     assert "a.csv:7: broken CSV" in five["error"]
     assert [row["id"] for row in answer(tmp_path / "b.tsv", keep=["id"])] == ["1", "4"]
     *rows, broken = answer(tmp_path / "c.jsonl", keep=["id"])
-    assert [row["id"] for row in rows] == ["1", "4"]
+    assert [row["id"] for row in rows] == [1, 4]
     assert "c.jsonl:3: invalid JSON" in broken["error"]
 
 
@@ -294,11 +297,32 @@ def test_what_is_kept_comes_back_as_it_was(model, tmp_path, told, suffix):
     assert {len(row["more"]) for row in found} == {30_000}
 
 
-def test_objects_that_are_kept_are_json(answer, tmp_path):
+def test_values_that_are_kept_stay_what_they_are_in_json(answer, tmp_path):
     source = tmp_path / "in.jsonl"
-    source.write_text('{"source": "ab", "id": {"k": [1, "é"]}, "n": 1.5, "b": true, "none": null}\n')
-    (row,) = answer(source, "source", ["id", "n", "b", "none"])
-    assert (row["id"], row["n"], row["b"], row["none"]) == ('{"k": [1, "é"]}', "1.5", "true", "")
+    kept = {"id": {"k": [1, "é"]}, "n": 1.5, "whole": 10**20, "b": True, "none": None, "text": "7"}
+    odd = '"half": "\\ud800", "halves": ["\\ud800"], "nan": NaN, "nans": [NaN]'
+    source.write_text(f'{{"source": "ab", {json.dumps(kept)[1:-1]}, {odd}}}\n')
+    names = [*kept, "half", "halves", "nan", "nans"]
+    (row,) = answer(source, "source", names)
+    assert {name: row[name] for name in kept} == kept
+    assert (row["half"], row["halves"], row["nan"], row["nans"]) == ("\\ud800", '["\\ud800"]', None, "[NaN]")
+    for end in ("csv", "jsonl", "parquet"):
+        answer(source, "source", names, str(tmp_path / f"out.{end}"))
+    (line,) = _rows_of(tmp_path / "out.jsonl")
+    assert {name: line[name] for name in kept} == kept
+    (cells,), (columns,) = _rows_of(tmp_path / "out.csv"), _rows_of(tmp_path / "out.parquet")
+    strings = {"id": '{"k": [1, "é"]}', "n": "1.5", "whole": str(10**20), "b": "true", "text": "7"}
+    assert {name: cells[name] for name in strings} == {name: columns[name] for name in strings} == strings
+    assert (cells["none"], columns["none"]) == ("", None)
+
+
+def test_values_of_parquet_stay_what_they_are_in_json(answer, tmp_path):
+    day = datetime.date(2026, 3, 1)
+    kept = {"n": [1, None], "day": [day, day], "price": [decimal.Decimal("1.50")] * 2, "x": [math.nan, 0.5]}
+    parquet.write_table(pyarrow.table({"text": ["a", "b"], **kept}), tmp_path / "in.parquet")
+    one, two = answer(tmp_path / "in.parquet", None, [*kept])
+    assert [one[name] for name in kept] == [1, "2026-03-01", "1.50", None]
+    assert [two[name] for name in kept] == [None, "2026-03-01", "1.50", 0.5]
 
 
 def test_parquet_has_few_row_groups(model, tmp_path, told):
