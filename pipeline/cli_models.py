@@ -42,11 +42,19 @@ def predict(
         ),
     ] = None,
     keep: Annotated[
-        list[str] | None, typer.Option(help="A column that is kept beside the answers; may be given again.")
+        list[str] | None,
+        typer.Option(
+            help="A column that is kept before the answer, as it stands in the file; may be given again. "
+            "In .parquet and .csv it becomes a string."
+        ),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Where to, as .csv, .jsonl or .parquet. Default: JSON lines here."),
+        typer.Option(
+            metavar="FILE",
+            help="Where to, as .csv, .jsonl or .parquet, with the kept columns, input, error, prediction and "
+            "score, or what another signature gives. Default: JSON lines here.",
+        ),
     ] = None,
     delimiter: Delimiter = None,
     quoting: Quoting = None,
@@ -60,7 +68,10 @@ def predict(
         ),
     ] = SignatureName.serving_default,
 ) -> None:
-    """Answer a file, or the lines of standard input, in their order, from the SavedModel alone."""
+    """Answer a file, or the lines of standard input, in their order, from the SavedModel alone.
+
+    What cannot be answered, such as an empty text, has an error that says why.
+    """
     dialect = dialect_of(delimiter, quoting, encoding)
     if input_ is not None:
         from pipeline.serving.predict_table import predict_table
