@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from components.errors import UserError
+from components.text import first_line
 from components.user_file import UserFile
 
 if TYPE_CHECKING:
@@ -115,6 +117,7 @@ def _look(file: UserFile, stream: BinaryIO) -> VectorFormat:
             f"{file.name} is a model of fastText, expected its vectors: the file that ends with .vec, or "
             "what gensim's save_word2vec_format writes."
         )
+    first = first_line(first)
     numbers = first.split()
     has_header = len(numbers) == 2 and all(number.isdigit() for number in numbers)
     if has_header and int(numbers[1]) > 0:
@@ -126,14 +129,14 @@ def _look(file: UserFile, stream: BinaryIO) -> VectorFormat:
             f"{file.name} does not begin with the number of vectors and their dimension, expected the binary "
             "format of word2vec for a name with .bin. A text needs another name, such as vectors.txt."
         )
-    lines = [line for line in (first, *islice(stream, _LOOKED_AT - 1)) if line.strip()]
+    lines = [_single_spaced(line) for line in (first, *islice(stream, _LOOKED_AT - 1)) if line.strip()]
     separator = _separator(lines)
     widths = Counter(line.rstrip().count(separator) for line in lines)
     dimension = widths.most_common(1)[0][0] if widths else 0
     if not dimension:
         raise UserError(
-            f"{file.name} is no file of vectors, expected lines of a token and numbers, with one space "
-            "between them."
+            f"{file.name} is no file of vectors, expected lines of a token and numbers, with spaces between "
+            "them."
         )
     return VectorFormat(dimension, None, binary, separator)
 
@@ -154,7 +157,9 @@ def _text(file: UserFile, stream: BinaryIO, form: VectorFormat) -> Iterator[Entr
                 pass
             yield Entry(b"", None)
             continue
-        line = line.rstrip(b" \t\r\n")
+        if done == 1 and form.count is None:
+            line = first_line(line)
+        line = _single_spaced(line.rstrip(b" \t\r\n"))
         more = line.count(form.separator) - form.dimension
         if more == 0:
             token, _, numbers = line.partition(form.separator)
@@ -167,6 +172,11 @@ def _text(file: UserFile, stream: BinaryIO, form: VectorFormat) -> Iterator[Entr
             yield Entry(line.partition(form.separator)[0], None)
     if form.count is not None and done < form.count:
         raise _cut(file, done, form.count)
+
+
+def _single_spaced(line: bytes) -> bytes:
+    """A line with one space where there are several, but for a token of spaces in front."""
+    return re.sub(rb"(?<=[^ ]) {2,}", b" ", line) if b"  " in line else line
 
 
 def _is_number(text: bytes) -> bool:

@@ -52,6 +52,11 @@ def read(file: UserFile) -> list[tuple[bytes, list[float] | None]]:
         ("wiki.vec", text(header=True, end=" \n"), 5),
         ("windows.txt", text(end="\r\n"), 5),
         ("tabs.txt", text(separator="\t"), 5),
+        ("aligned.txt", text(separator="  "), 5),
+        ("some_aligned.txt", text().replace(b" -", b"  -"), 5),
+        ("aligned.vec", b"5   3\n" + text(separator="   "), 5),
+        ("marked.txt", b"\xef\xbb\xbf" + text(), 5),
+        ("marked.vec", b"\xef\xbb\xbf" + text(header=True), 5),
         ("no_end.txt", text().removesuffix(b"\n"), 5),
         ("word2vec.bin", binary(), 3),
         ("with_breaks.bin", binary(newline=b"\n"), 3),
@@ -94,6 +99,10 @@ def test_damaged_lines_are_told_apart(tmp_path):
 def test_a_token_that_is_no_utf_8_is_passed_on_as_it_is(tmp_path):
     content = b"\xff\xfe 1 2\nb 3 4\n"
     assert read(file_of(tmp_path, "a.txt", content)) == [(b"\xff\xfe", [1, 2]), (b"b", [3, 4])]
+
+
+def test_a_token_of_a_space_is_one(tmp_path):
+    assert read(file_of(tmp_path, "a.txt", b"b  3  4\n  1 2\n")) == [(b"b", [3, 4]), (b" ", [1, 2])]
 
 
 def test_a_line_without_an_end_is_one_damaged_line(tmp_path):
