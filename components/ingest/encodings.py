@@ -23,6 +23,10 @@ _MARKS = {
 }
 
 
+class UndecodableError(UserError):
+    """The header line of a file is not in the encoding in which that is read."""
+
+
 def encoding_problem(name: str) -> str:
     """Says why this is no encoding that Python can read a file in; empty if it is one."""
     try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from components.errors import UserError
 from components.ingest.advice import setting, shorten
+from components.ingest.encodings import UndecodableError
 from components.ingest.headers import find_columns, names_fields, other_dialect
 from components.ingest.records import Record, undecodable
 from components.ingest.rows import Row, Rows
@@ -81,13 +82,15 @@ class Table:
         if row is None or row.reason:
             positions = {field: position for position, field in enumerate(self._columns)}
             encoding = self._source.dialect.encoding
-            advice = f"Add such a line, or give positions. {setting('columns', positions)}"
-            if row and row.reason == undecodable(b"", encoding):
-                advice = "Set `ingest.encoding` to the encoding that the file is in, or convert the file"
-            raise UserError(
+            problem = (
                 f"ingest: {name}: received {row.reason if row else 'nothing'} in the first line, expected "
-                f"the names of the columns, in {encoding.upper()}. {advice}."
+                f"the names of the columns, in {encoding.upper()}."
             )
+            if row and row.reason == undecodable(b"", encoding):
+                raise UndecodableError(
+                    f"{problem} Set `ingest.encoding` to the encoding of the file, or convert the file."
+                )
+            raise UserError(f"{problem} Add such a line, or give positions. {setting('columns', positions)}.")
         self._keep_header(row.cells)
         self._width = len(row.cells)
         return find_columns(name, row.cells, names)

@@ -17,7 +17,7 @@ from components.ingest.tables import Columns
 from components.strict import FIELDS, Task
 from components.text import without_end
 from pipeline.serving.predict import line_batches
-from pipeline.serving.undecodable import undecodable_source
+from pipeline.serving.undecodable import undecodable_source, with_encoding_advice
 from pipeline.serving.wording import as_options, in_options
 
 STANDARD_INPUT = "-"
@@ -99,8 +99,9 @@ def _batches(
                 _pair(source.name(), record, fields)._replace(undecodable=undecodable_source(source, record))
                 for record in records
             )
-            while batch := list(itertools.islice(pairs, size)):
-                yield batch
+            with with_encoding_advice(source):
+                while batch := list(itertools.islice(pairs, size)):
+                    yield batch
 
 
 def read_lines(lines: Iterable[bytes], task: Task, size: int) -> Iterator[list[Pair]]:

@@ -19,7 +19,7 @@ from components.ingest.sources import USUAL, Dialect, Source, find_sources
 from components.strict import FIELDS, Task
 from components.text import printable
 from pipeline.serving.pairs import NO_LIMIT, one_kind
-from pipeline.serving.undecodable import undecodable_source
+from pipeline.serving.undecodable import undecodable_source, with_encoding_advice
 from pipeline.serving.wording import as_options, in_options
 
 _LINES = (".txt", ".txt.gz")
@@ -115,11 +115,11 @@ def _batches(
         for source in sources:
             if source.format == "jsonl":  # other formats say themselves which columns they have
                 check_beginning(source, one_kind(columns), task)
-            texts = (
-                _text(source, record, list(columns)) for record in read_records(source, one_kind(columns))
-            )
-            while batch := list(itertools.islice(texts, size)):
-                yield batch
+            records = read_records(source, one_kind(columns))
+            texts = (_text(source, record, list(columns)) for record in records)
+            with with_encoding_advice(source):
+                while batch := list(itertools.islice(texts, size)):
+                    yield batch
 
 
 def _text(source: Source, record: Record, names: Sequence[str]) -> Text:

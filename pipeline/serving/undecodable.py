@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from components.errors import UserError
+from components.ingest.encodings import UndecodableError
 from components.ingest.records import Record, undecodable
 from components.ingest.sources import Source
 
@@ -12,6 +16,19 @@ _DOUBTS = 1  # other encodings that fit as well, above which a guess is none: Ma
 def undecodable_source(source: Source, record: Record) -> Source | None:
     """Returns the record's source, if the record is not in the encoding that this is read in."""
     return source if record.reason == undecodable(b"", source.dialect.encoding) else None
+
+
+@contextlib.contextmanager
+def with_encoding_advice(source: Source) -> Iterator[None]:
+    """Adds the encoding to give to the error of a source whose header line cannot be decoded.
+
+    Raises:
+        UserError: instead of ingest's.
+    """
+    try:
+        yield
+    except UndecodableError as error:
+        raise UserError(f"{error}{encoding_advice(source).removeprefix('.')}") from error
 
 
 def encoding_advice(source: Source | None) -> str:
