@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from components import files
 from components.errors import UserError
 from components.evaluate.metrics import shown
 from pipeline.config.places import root_of
+from pipeline.report.outcome import encoder_words, outcomes
 from pipeline.run.observe import read_records
 from pipeline.run.record import RunRecord
 from pipeline.run.sweep_ranking import sweep_words
-from pipeline.serving.versions import read_note, versions
-from pipeline.sweep.changes import trial_config
 
-_NARROW = 110  # columns of a terminal, below which only the most important ones are shown
-_FEW = 3  # metrics
+_NARROW = 110  # characters of a terminal, below which time and epochs are left out
+_SWEEP = 24  # characters for a sweep in a narrow terminal
 
 
 def records_of(root: str, name: str | None = None) -> list[RunRecord]:
@@ -42,8 +41,8 @@ def runs_tables(records: Sequence[RunRecord], width: int) -> Group:
     """Returns a table for every pipeline, as pipelines measure different things.
 
     A line has the run, its encoder, its metrics and what became of it: the number of the version that it was
-    pushed as, and `champion` if that answers now. In a wide terminal there are more metrics, the time and the
-    epochs.
+    pushed as, and `champion` if that answers now. There are as many metrics as fit, the first ones; in a wide
+    terminal the time and the epochs too.
 
     Args:
         records: of the runs, oldest first.
@@ -53,86 +52,48 @@ def runs_tables(records: Sequence[RunRecord], width: int) -> Group:
     for name in dict.fromkeys(record.name for record in records):
         if parts:
             parts.append("")
-        parts += [f"[bold]{escape(name)}[/]", _table([r for r in records if r.name == name], width < _NARROW)]
+        parts += [f"[bold]{escape(name)}[/]", _fitting([r for r in records if r.name == name], width)]
     return Group(*parts)
 
 
-def _table(records: Sequence[RunRecord], narrow: bool) -> Table:
+def _fitting(records: Sequence[RunRecord], width: int) -> Table:
+    """The table with the most metrics that needs no word broken; with one if even that is too wide."""
     metrics = list(dict.fromkeys(name for record in records for name in record.metrics))
+    became = outcomes(records)
+    endless = Console(file=io.StringIO(), width=10_000)
+    for count in range(len(metrics), -1, -1):
+        for space in (" ", "\n"):
+            table = _table(records, metrics[:count], became, space, width < _NARROW)
+            if endless.measure(table).maximum <= width or (count <= 1 and space == "\n"):
+                return table
+    raise AssertionError  # the last one is returned
+
+
+def _table(
+    records: Sequence[RunRecord], metrics: Sequence[str], became: Sequence[str], space: str, narrow: bool
+) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("run", no_wrap=True)
     table.add_column("encoder", overflow="fold")
-    if any(record.rungs for record in records):
-        table.add_column("sweep", no_wrap=True, overflow="ellipsis")
+    swept = any(record.rungs for record in records)
+    if swept:
+        table.add_column("sweep", no_wrap=True, overflow="ellipsis", max_width=_SWEEP if narrow else None)
     if not narrow:
         table.add_column("seconds", justify="right")
         table.add_column("epochs")
-    kept = metrics[:_FEW] if narrow else metrics
-    for metric in kept:
-        table.add_column(metric.replace("_", " "), justify="right", overflow="fold")
+    for metric in metrics:
+        table.add_column(metric.replace("_", space), justify="right", no_wrap=True)
     table.add_column("outcome", overflow="fold")
-    champions = _champions(records)
-    for record in records:
-        cells = [record.id, escape(_encoder(record))]
-        if any(other.rungs for other in records):
+    for record, outcome in zip(records, became, strict=True):
+        cells = [record.id, escape(encoder_words(record))]
+        if swept:
             cells.append(escape(sweep_words(record)) if record.rungs else "")
         if not narrow:
             cells += [f"{record.seconds:.0f}", _epochs(record)]
-        cells += [shown(name, record.metrics[name]) if name in record.metrics else "" for name in kept]
-        table.add_row(*cells, _outcome(record, champions))
+        cells += [shown(name, record.metrics[name]) if name in record.metrics else "" for name in metrics]
+        colour = "yellow" if record.status != "finished" else "green" if record.served else "none"
+        table.add_row(*cells, f"[{colour}]{outcome}[/]")
     return table
-
-
-def _encoder(record: RunRecord) -> str:
-    """The layer type of the model that was measured."""
-    trial = record.trials.get(record.pick)
-    config = trial_config(record.config, trial.changes) if trial else record.config
-    encoder = config.get("model", {}).get("encoder", {})
-    both = ", both ways" if encoder.get("bidirectional") else ""
-    return f"{str(encoder.get('type', '')).rpartition(':')[2]}{both}"
-
-
-def _outcome(record: RunRecord, champions: set[str]) -> str:
-    if record.status != "finished":
-        return f"[yellow]{record.status}[/]"
-    if record.served:
-        number = record.served.rstrip("/").rpartition("/")[2]
-        return f"[green]version {number}{', champion' if record.id in champions else ''}[/]"
-    return "not pushed" if record.verdict else ""
-
-
-def _champions(records: Sequence[RunRecord]) -> set[str]:
-    """The ids of the runs whose model answers now, as the same version or, rolled back to, as a later one."""
-    ids: set[str] = set()
-    answering: dict[str, tuple[str, str]] = {}
-    for record in records:
-        if not record.served:
-            continue
-        base, _, number = record.served.rstrip("/").rpartition("/")
-        if base not in answering:
-            answering[base] = next(_newest(base), ("", ""))
-        newest, digest = answering[base]
-        if number == newest or (digest and digest == _digest(f"{base}/{number}")):
-            ids.add(record.id)
-    return ids
-
-
-def _newest(base: str) -> Iterator[tuple[str, str]]:
-    """Number and digest of the version that answers."""
-    try:
-        there = versions(files.resolve(base))
-    except (OSError, UserError):  # the disk of another machine, or a store that does not answer
-        return
-    if there:
-        yield str(max(there)), _digest(str(there[max(there)]))
-
-
-def _digest(place: str) -> str:
-    try:
-        note = read_note(files.resolve(place))
-    except (OSError, UserError):
-        return ""
-    return note.content.digest if note else ""
 
 
 def _epochs(record: RunRecord) -> str:

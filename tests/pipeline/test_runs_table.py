@@ -75,6 +75,30 @@ def test_80_columns_hold_what_matters_of_every_pipeline():
     assert "roc auc" not in text
 
 
+def test_words_are_whole_in_80_columns():
+    """What init writes for several labels, with the longest of each column."""
+    records = [
+        record(1, metrics=FIGURES, type="memory_network"),
+        record(2, metrics=FIGURES, type="gru", bidirectional=True, served="/nowhere/12"),
+        record(3, status="interrupted", metrics=FIGURES),
+    ]
+    text = "\n".join(lines_of(records))
+    for words in ("memory_network", "gru, both ways", "version 12", "interrupted", "accuracy", "0.9123"):
+        assert words in text
+    assert len(text.splitlines()) == 5  # the name, one line of headings, three runs
+    two = lines_of([record(1, metrics=FIGURES)])
+    assert {"calibration", "error", "macro", "f1"} <= {*" ".join(two).split()}
+    assert {*two[1].split(), *two[2].split()} >= {"run", "encoder", "outcome"}
+
+
+def test_a_very_long_name_is_folded_by_itself():
+    lines = lines_of([record(1, metrics=FIGURES, type="my_module:" + "LongName" * 9)])
+    assert max(map(len, lines)) <= 80
+    assert "20261129-180511-abcde1" in "\n".join(lines)
+    assert "0.9123" in "\n".join(lines)
+    assert "outcome" in "\n".join(lines)
+
+
 def test_a_wide_terminal_shows_all():
     text = "\n".join(lines_of([record(1, metrics=FIGURES)], 140))
     assert "roc auc" in text
