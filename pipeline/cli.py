@@ -194,11 +194,12 @@ def compare(
 ) -> None:
     """Set runs side by side: what differs, by how much, and whether that is more than noise."""
     from pipeline.report.compare import compare as side_by_side
-    from pipeline.report.compare import comparison_text
+    from pipeline.report.compare_text import comparison_text
     from pipeline.report.facts import find_runs
 
     comparison = side_by_side(find_runs(root, run or [], newest, name))
-    Console().print(comparison_text(comparison), highlight=False)
+    console = Console()
+    console.print(comparison_text(comparison, console.width), highlight=False)
     if html:
         from pipeline.report.pages import comparison_page
 

@@ -7,16 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group
-from rich.markup import escape
-from rich.table import Table
-
 from components.errors import UserError
 from components.redaction import redacted
 from pipeline.config import flatten
 from pipeline.report.facts import RunFacts
-from pipeline.report.standings import Standing, best, difference_text, standing, value_text
-from pipeline.run.sweep_ranking import sweep_words
+from pipeline.report.outcome import encoder_words, outcomes
+from pipeline.report.standings import Standing, best, standing
 from pipeline.stages.log import epochs_seconds
 from pipeline.sweep.changes import trial_config
 
@@ -34,6 +30,8 @@ class Comparison:
     Args:
         runs: what is compared.
         labels: a letter for each.
+        encoders: the layer type of each.
+        outcomes: what became of each: as which version it is served, and whether that is the champion.
         parameters: the keys in which they differ, with the value of each run.
         metrics: by name, the standing of each run; None where it was not measured.
         costs: by name, what each run's training took, for people.
@@ -42,6 +40,8 @@ class Comparison:
 
     runs: list[RunFacts]
     labels: list[str]
+    encoders: list[str]
+    outcomes: list[str]
     parameters: dict[str, list[str]]
     metrics: dict[str, list[Standing | None]]
     costs: dict[str, list[str]]
@@ -78,6 +78,8 @@ def compare(runs: Sequence[RunFacts]) -> Comparison:
     return Comparison(
         list(runs),
         labels,
+        [encoder_words(run.record) for run in runs],
+        outcomes([run.record for run in runs]),
         _differing_parameters(runs),
         {name: _standings(name, measured, examples) for name in names},
         _costs(runs),
@@ -129,39 +131,6 @@ def _costs(runs: Sequence[RunFacts]) -> dict[str, list[str]]:
             for model, took in zip(trained, epochs, strict=True)
         ],
     }
-
-
-def comparison_text(comparison: Comparison) -> Group:
-    """Returns the comparison as tables for a terminal."""
-    parts: list[Any] = []
-    for label, run in zip(comparison.labels, comparison.runs, strict=True):
-        parts.append(
-            f"[bold]{label}[/]  {run.record.id}  {escape(run.record.name)}  [dim]{run.record.status}[/]"
-            + (f"  {escape(sweep_words(run.record))}" if run.record.rungs else "")
-        )
-    parts += [f"[yellow]{escape(note)}[/]" for note in comparison.notes]
-    if comparison.parameters:
-        parts += ["", _table("differs", comparison.labels, comparison.parameters)]
-    if comparison.metrics:
-        metrics = {
-            name: [value_text(name, value) for value in row] for name, row in comparison.metrics.items()
-        }
-        parts += ["", _table("metric (95 % interval)", comparison.labels, metrics, markup=True)]
-        gaps = {
-            name: [difference_text(name, difference, "[bold]best[/]") for difference in row]
-            for name, row in comparison.metrics.items()
-        }
-        parts += ["", _table("from the best (95 % interval)", comparison.labels, gaps, markup=True)]
-        parts.append("[dim]~ within the noise: the interval of the paired bootstrap holds 0[/]")
-    parts += ["", _table("cost", comparison.labels, comparison.costs)]
-    return Group(*parts)
-
-
-def _table(title: str, labels: Sequence[str], rows: dict[str, list[str]], markup: bool = False) -> Table:
-    table = Table(title, *labels, box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name, values in rows.items():
-        table.add_row(escape(name), *(value if markup else escape(value) for value in values))
-    return table
 
 
 def _shown(value: Any) -> str:

@@ -4,23 +4,24 @@ import io
 import re
 
 import pytest
-from made_runs import make_run, measured
+from made_runs import MadeRun, make_run, measured
 from rich.console import Console
 from typer.testing import CliRunner
 
 from components import files
 from components.errors import UserError
 from pipeline.cli import app
-from pipeline.report.compare import compare, comparison_text
+from pipeline.report.compare import compare
+from pipeline.report.compare_text import comparison_text, shortened
 from pipeline.report.facts import RunFacts, find_runs
 from pipeline.report.pages import comparison_page
 from pipeline.store.store import Store
 
 
-def text(comparison):
-    console = Console(file=io.StringIO(), width=200)
-    console.print(comparison_text(comparison))
-    return console.file.getvalue()
+def text(comparison, width=80):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(comparison_text(comparison, width))
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
 
 
 @pytest.fixture
@@ -61,10 +62,58 @@ def test_what_differs_and_whether_it_is_noise(three):
         "training, seconds": ["12"] * 3,
     }
     said = text(found)
-    assert re.search(r"exact_match +0\.8000 \(0\.7\d+ to 0\.8\d+\) +0\.7500", said)
-    assert re.search(
-        r"exact_match +best +-0\.0500 \(-0\.\d+ to -0\.\d+\) +-0\.0025 \(-0\.\d+ to \+0\.0000\) ~", said
-    )
+    assert re.search(r"exact_match *\n  A  0\.8000 \(0\.7\d+ to 0\.8\d+\)  best *\n  B  0\.7500", said)
+    assert re.search(r"  B .*-0\.0500 \(-0\.\d+ to -0\.\d+\) *\n", said)
+    assert re.search(r"  C .*-0\.0025 \(-0\.\d+ to \+0\.0000\) ~\n", said)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_five_runs_are_readable_in_a_narrow_terminal(tmp_path, width):
+    folder = "/srv/storage/projects/customer-reviews/raw/2026/november/exported/from-the-shop/part"
+    for number in range(5):
+        config = {
+            "model": {"encoder": {"type": "gru", "bidirectional": True, "units": 64 * (1 + number // 3)}},
+            "ingest": {"files": f"{folder}/reviews-{number}.csv"},
+            "note": f"{number} {'very long ' * 12}",
+        }
+        make_run(tmp_path, str(number), 320 - number, config=config)
+    found = find_runs(tmp_path, [], 5)
+    lines = text(compare(found), width).splitlines()
+    assert max(map(len, lines)) <= width
+    units = [each.record.config["model"]["encoder"]["units"] for each in found]
+    small = " ".join(label for label, each in zip("ABCDE", units, strict=True) if each == 64)
+    assert f"  {small}  64" in [line[: len(small) + 6].rstrip() for line in lines]
+    said = "\n".join(lines)
+    for number in range(5):
+        assert f"/reviews-{number}.csv" in said if width > 110 else f"…reviews-{number}.csv" in said
+        assert re.search(rf"^  [A-E]  {number} very long .*…", said, re.MULTILINE)
+    assert sum(line.strip() == "character_error_rate" for line in lines) == 1
+    assert len(re.findall(r"  0\.\d{4} \(0\.\d{4} to 0\.\d{4}\)  [-+]0\.\d{4} \(.*\)", said)) == 12
+    assert said.count("gru, both ways: finished") == 5
+
+
+def test_what_is_served_and_which_is_the_champion_are_seen(tmp_path):
+    base = tmp_path / "serving" / "made"
+    for number in (1, 2):
+        (base / str(number)).mkdir(parents=True)
+        (base / str(number) / "saved_model.pb").write_bytes(b"")
+        run = MadeRun(tmp_path, str(number), config={"model": {"encoder": {"type": "lstm"}}})
+        run.make("ingest", "tokenize", "train", "evaluate").end(served=base / str(number))
+    found = compare(find_runs(tmp_path))
+    assert sorted(found.outcomes) == ["version 1", "version 2, champion"]
+    said = text(found)
+    assert "   lstm: version 1\n" in said
+    assert "   lstm: version 2, champion" in said
+    assert said.count("just now") == 2
+    assert "version 2, champion" in comparison_page(found)
+
+
+def test_long_settings_are_shortened_where_they_are_alike():
+    assert shortened(["a" * 30, "b"], 40) == ["a" * 30, "b"]
+    assert shortened(["one/two/three/a.csv", "one/two/three/b.csv"], 10) == ["…a.csv", "…b.csv"]
+    long = "x" * 20
+    assert shortened([f"1{long}", f"2{long}"], 9) == ["1xxx…xxxx", "2xxx…xxxx"]
+    assert shortened([f"{long}1{long}", f"{long}2{long}"], 9) == [f"{long}1{long}", f"{long}2{long}"]
 
 
 def test_a_page_needs_nothing_else(three):
@@ -104,7 +153,7 @@ def test_runs_without_resamples_or_of_another_task_have_no_noise(tmp_path):
     assert without.difference == pytest.approx(-0.05)
     assert other is None
     assert found.metrics["accuracy"][:2] == [None, None]
-    assert re.search(r"exact_match +best +-0\.0500 *\n", text(found))
+    assert re.search(r"exact_match\n  A .* best\n  B  0\.7500 +-0\.0500\n  C *\n", text(found))
     assert comparison_page(found)
 
 

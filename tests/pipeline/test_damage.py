@@ -15,7 +15,8 @@ from components.work import Work
 from pipeline.config import load_config
 from pipeline.config.places import Places
 from pipeline.plan.planning import make_plan
-from pipeline.report.compare import compare, comparison_text
+from pipeline.report.compare import compare
+from pipeline.report.compare_text import comparison_text
 from pipeline.report.facts import find_runs
 from pipeline.report.pages import card_page
 from pipeline.report.runs_table import runs_tables

@@ -17,7 +17,8 @@ from components import files
 from components.artifacts.evaluation import Evaluation
 from components.plugin_sources import plugin_sources
 from pipeline.config import ConfigError, config_schema, load_config
-from pipeline.report.compare import compare, comparison_text
+from pipeline.report.compare import compare
+from pipeline.report.compare_text import comparison_text
 from pipeline.report.facts import find_runs
 from pipeline.report.pages import card_page
 from pipeline.serving.predict import predict
