@@ -134,6 +134,8 @@ class Artifact:
     """What is read and keyed separately: by name, how the logical names in it begin."""
     published: ClassVar[tuple[str, ...]] = ()
     """Logical names of the files that are kept with the run in MLflow, too; not all need be there."""
+    lists: ClassVar[tuple[str, ...]] = ()
+    """Logical names of the lists that people read; not all need be there, and they may be empty."""
 
     def __init__(self, root: UPath, manifest: Manifest) -> None:
         self.root = root
@@ -187,6 +189,10 @@ class Artifact:
     def place(self, name: str) -> UPath:
         """Where a file is."""
         return self.root / self.manifest.files[name].path
+
+    def listed(self) -> list[UPath]:
+        """Returns where the lists are that people read and that have any lines."""
+        return [self.place(name) for name in self.lists if self.has(name) and self.manifest.files[name].size]
 
     def file(self, name: str) -> Path:
         """Returns a file's path on this machine; what is remote is copied here once, and checked.

@@ -36,6 +36,7 @@ class Examples(Artifact):
         "report": (STATISTICS, REJECTED, CONFLICTS),
     }
     published = (STATISTICS,)
+    lists = (REJECTED, CONFLICTS)
 
     def parts_of(self, split: Split) -> list[str]:
         """Returns the logical names of a split's files in their order; none where it has no examples."""

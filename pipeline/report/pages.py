@@ -71,6 +71,7 @@ def card_page(run: RunFacts) -> str:
         warnings=[warning for warning in statistics["warnings"] if warning not in warned]
         if statistics
         else [],
+        lists={place.name: files.relative(place) for place in examples.listed()} if examples else {},
         rejected=list(itertools.islice(run.rejected(), _REJECTED)),
         conflicts=list(itertools.islice(examples.conflicts(), _CONFLICTS)) if examples else [],
         commands=_commands(run) if record.served else "",

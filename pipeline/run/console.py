@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from components import files
 from components.redaction import without_password
 from components.reports import Event
 from components.reports import Progress as ProgressEvent
@@ -134,6 +135,8 @@ class RunDisplay:
         self._say(node.name, f"[green]done[/] {took}: {escape(stage.describe(node.summary))}")
         for line in stage.details(node.summary):
             self._say(node.name, f"[dim]{escape(line)}[/]")
+        for place in node.lists:
+            self._say(node.name, f"[dim]{escape(place.name)}: {escape(files.relative(place))}[/]")
 
     def _say(self, name: str, text: str) -> None:
         """Prints a line of a node, which is named where the line before was another's."""

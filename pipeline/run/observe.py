@@ -178,6 +178,7 @@ class Observer:
             epoch_times={number: round(1000 * epoch["at"]) for number, epoch in epochs.items()},
             planned_epochs=max((report["epochs"] for report in reports), default=0),
             summary=artifact.summary if artifact else {},
+            lists=tuple(artifact.listed()) if artifact else (),
             stop=planned.get("stop", 0),
             work_began=min(
                 (report["began"] for report in reports if report["step"] not in _AROUND), default=None

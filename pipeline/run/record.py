@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from upath import UPath
+
 from components.artifacts.artifact import Reference
 from components.reports import ProgressMade
 from pipeline.engines.engine import JobNote
@@ -46,6 +48,7 @@ class NodeRecord:
         planned_epochs: how many there are to be; 0 if it has none.
         summary: of its artifact, once it is there.
         stop: the epoch after which it stops; 0 if it goes to its end.
+        lists: where lists for people are, such as that of the rejected records.
     """
 
     stage: str
@@ -71,6 +74,7 @@ class NodeRecord:
     summary: Mapping[str, Any] = field(default_factory=dict)
     stop: int = 0
     work_began: float | None = None
+    lists: tuple[UPath, ...] = ()
 
     @property
     def epochs(self) -> int:

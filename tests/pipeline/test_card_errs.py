@@ -1,14 +1,17 @@
 """What a card shows of wrong answers, whatever the texts and labels are."""
 
+import io
 import json
 import re
 
 import pytest
 from browser import needs_chromium, shown
 from made_runs import MadeRun
+from rich.console import Console
 from test_card import facts
 
 from pipeline.report.pages import card_page
+from pipeline.run.console import RunDisplay
 
 HOSTILE = "<script>alert('x')</script>\u202e שלום \"&\""
 LONG = "Donaudampfschifffahrtsgesellschaft" * 12
@@ -57,10 +60,12 @@ CONFLICT = {
 class Erring(MadeRun):
     """A run of a classifier whose report says where it errs."""
 
+    conflicts = {"texts": 3456, "examples": 7890}  # noqa: RUF012
+
     def _ingest(self, attempt):
         made, summary = super()._ingest(attempt)
         statistics = json.loads(attempt.path("statistics.json").read_bytes())
-        statistics["conflicts"] = {"texts": 3456, "examples": 7890}
+        statistics["conflicts"] = self.conflicts
         named = [file for file in made if file.name != "statistics.json"]
         lines = (json.dumps(CONFLICT) + "\n").encode()
         put = [attempt.put("statistics.json", json.dumps(statistics).encode())]
@@ -93,11 +98,35 @@ def test_the_worst_slices_say_how_many_were_looked_at(page):
     assert "24 slices of 20 or more examples were looked at; these are worse" in text
 
 
-def test_texts_with_several_labels_are_shown_with_their_places(page):
+def test_texts_with_several_labels_are_shown_with_their_places(page, tmp_path):
     section = page[page.index("<h2>Texts with several labels</h2>") :]
     text = " ".join(re.sub(r"<[^>]*>", " ", section).split())
     assert "The first 1 of 3,456 texts of train, with 7,890 examples." in text
+    (place,) = re.findall(r"of the first 2,000: (\S+/conflicts\.jsonl)", text)
+    assert json.loads((tmp_path / place).read_text()) == CONFLICT
     assert "&lt;i&gt;: 4 (a.tsv:1, a.tsv:2, a.tsv:3, …) y: 1 (b.tsv:9)" in text
+
+
+def test_a_list_that_is_shown_whole_is_not_called_the_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(Erring, "conflicts", {"texts": 1, "examples": 5})
+    page = card_page(facts(Erring(tmp_path, config={"task": "classification"}).make("ingest").end()))
+    section = page[page.index("<h2>Texts with several labels</h2>") :]
+    text = " ".join(re.sub(r"<[^>]*>", " ", section).split())
+    assert "1 text of train, with 5 examples. The list with files and lines: " in text
+    assert "The first" not in text
+
+
+def test_the_terminal_says_where_the_lists_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Erring(tmp_path / "runs", config={"task": "classification"}).make("ingest")
+    said = io.StringIO()
+    RunDisplay(Console(file=said, width=80)).show(run.record())
+    assert [name for name, _ in re.findall(r"(\S+): (runs/\S+\.jsonl)", said.getvalue())] == [
+        "rejected.jsonl",
+        "conflicts.jsonl",
+    ]
+    for place in re.findall(r": (runs/\S+)", said.getvalue()):
+        assert (tmp_path / place).read_bytes()
 
 
 def test_tokens_are_coloured_by_their_weight(page):
