@@ -21,7 +21,7 @@ from components.errors import UserError
 from components.evaluate.answers import Answers
 from components.evaluate.calibrate import Calibrate, Calibration
 from components.evaluate.candidates import Candidate, Trained
-from components.evaluate.confidence import MeasureConfidence, told
+from components.evaluate.confidence import MeasureConfidence
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.confused import Confused
 from components.evaluate.looked_at import LookAt
@@ -30,6 +30,7 @@ from components.evaluate.measure_floors import Floors, MeasureFloors
 from components.evaluate.predict import Part, Predict, kept_columns
 from components.evaluate.slices import LABEL, LENGTH, UNKNOWN, make_slicing
 from components.evaluate.split import evaluated_split
+from components.evaluate.told import told
 from components.evaluate.worst import badness, graded
 from components.evaluate.worst_slices import FindWorstSlices, searched_metric, slice_words
 from components.models.decode import DecodeConfig

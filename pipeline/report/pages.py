@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from components import files
 from components.artifacts.trained_model import CURVES
 from components.evaluate.metrics import shown
+from components.evaluate.told import told
 from components.redaction import redacted
 from pipeline.config import yaml_text
 from pipeline.report.classes import balance, class_rows
@@ -24,10 +25,11 @@ from pipeline.report.standings import Standing, standing
 from pipeline.report.sweep import SweepFacts
 from pipeline.report.sweep_section import own_nodes, stage_rows, sweep_values, trial_warnings
 from pipeline.run.console import command_line
-from pipeline.run.record import DONE
+from pipeline.run.record import DONE, NodeRecord
 from pipeline.stages import stage_named
 
 _REJECTED, _CONFLICTS = 20, 20  # rows shown
+_CURVES = ("calibration", "coverage")  # pictures that belong to what is said of confidence
 
 
 def comparison_page(comparison: Comparison) -> str:
@@ -44,6 +46,10 @@ def card_page(run: RunFacts) -> str:
     report = evaluation.report() if evaluation else None
     classes = class_rows(report, statistics)
     nodes = own_nodes(record)
+    confidence = report["confidence"] if report and "confidence" in report else None
+    worth = told(confidence, report["split"]) if report and confidence else []
+    pictures = dict(_pictures(run))
+    curves = {name: pictures.pop(name) for name in _CURVES if confidence and name in pictures}
     return _render(
         "card.html",
         record=record,
@@ -53,8 +59,7 @@ def card_page(run: RunFacts) -> str:
         sweep=sweep,
         **(sweep_values(sweep) if sweep else {}),
         details={
-            name: stage_named(node.stage).details(node.summary) if node.state in DONE else []
-            for name, node in nodes.items()
+            name: [line for line in _details(node) if line not in worth] for name, node in nodes.items()
         },
         verdict=record.verdict,
         report=report,
@@ -64,7 +69,9 @@ def card_page(run: RunFacts) -> str:
         classes=classes,
         balance=balance(classes),
         candidates=_candidates(run),
-        pictures=list(_pictures(run)),
+        worth=worth,
+        curves=curves,
+        pictures=pictures,
         worst=list(evaluation.worst()) if evaluation else [],
         statistics=statistics,
         # Those of ingest are shown with its node, if this run made it.
@@ -109,6 +116,10 @@ def _candidates(run: RunFacts) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _details(node: NodeRecord) -> list[str]:
+    return stage_named(node.stage).details(node.summary) if node.state in DONE else []
 
 
 def _pictures(run: RunFacts) -> Iterator[tuple[str, str]]:

@@ -8,11 +8,12 @@ from scipy.optimize import minimize_scalar
 
 from components.evaluate.answers import Answers
 from components.evaluate.calibrate import Calibration
-from components.evaluate.confidence import confidence_report, told
+from components.evaluate.confidence import confidence_report
 from components.evaluate.coverage import CoverageCurve, Selection
 from components.evaluate.measure import Measure
 from components.evaluate.sample import Sample
 from components.evaluate.temperature import Temperature, fit_temperature, uncalibrated_scores
+from components.evaluate.told import told
 
 
 def softmax(logits):

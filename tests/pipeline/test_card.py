@@ -5,11 +5,12 @@ import re
 
 import pytest
 import tiny
-from made_runs import MadeRun, make_run
+from made_runs import MadeRun, confidence_of, make_run
 from mlflow import MlflowClient
 
 from components import files
 from components.errors import UserError
+from components.evaluate.told import told
 from components.reports import Warned, emit
 from pipeline.report.classes import balance, class_rows
 from pipeline.report.facts import RunFacts, find_runs
@@ -95,6 +96,30 @@ def test_a_card_says_what_the_scores_are_worth(tmp_path):
     assert (row["coverage"], row["accuracy"]) == (1.0, 0.8)
     assert '<td class="number">100.0 %</td> <td class="number">0.5</td> <td class="number">400</td>' in page
     assert "on 400 examples; area under the risk-coverage curve" in page
+
+
+class Confident(MadeRun):
+    """A run whose terminal told what the card shows, with pictures of it."""
+
+    def _evaluate(self, attempt):
+        made, summary = super()._evaluate(attempt)
+        pictures = [attempt.put(f"plots/{name}.png", name.encode()) for name in ("calibration", "coverage")]
+        summary["confidence"] = told(confidence_of(320, ("ab", "xy")), "test")
+        return [*made, *pictures], summary
+
+
+def test_temperature_threshold_and_both_curves_are_in_one_section(tmp_path):
+    run = Confident(tmp_path, config={"task": "classification"})
+    page = card_page(facts(run.make("ingest", "tokenize", "train", "evaluate").end()))
+    begin = page.index("<h2>Confidence</h2>")
+    section = " ".join(page[begin : page.index("<h2>", begin + 1)].split())
+    assert "<p>Temperature 1.5, fitted to 40 validation examples: their negative log likelihood" in section
+    assert "<p>Score &gt;= 0.75: chosen on validation for accuracy 0.9 (accuracy 0.9333 (" in section
+    assert "; on test accuracy " in section
+    for name in ("calibration", "coverage"):
+        assert f'<img alt="{name}" src="data:image/png;base64,' in section
+        assert f"<h2>{name}</h2>" not in page
+    assert page.count("fitted to 40 validation examples") == 1
 
 
 @pytest.mark.parametrize("root", ["disk", "memory"])

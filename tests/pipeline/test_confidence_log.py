@@ -3,7 +3,7 @@
 import pytest
 from made_runs import make_run, measured
 
-from components.evaluate.confidence import told
+from components.evaluate.told import told
 from pipeline.stages.evaluate import EvaluateStage
 
 
