@@ -26,13 +26,13 @@ class Planner:
         data: the state of the user's files; None where no node reads them.
         force: stages to run although they could be reused.
         earlier: returns the keys of earlier runs of the same pipeline; asked only where it must be said what
-            has changed.
+            has changed. None: all that is there is compared with.
     """
 
     store: Store
     data: DataState | None
     force: Collection[str] = field(default=())
-    earlier: Callable[[], Collection[str]] = field(default=frozenset, repr=False, compare=False)
+    earlier: Callable[[], Collection[str]] | None = field(default=None, repr=False, compare=False)
     _sayings: Sayings = field(default_factory=Sayings, repr=False, compare=False)
     _files: UserFiles = field(init=False, repr=False, compare=False)
 
@@ -157,17 +157,17 @@ class Planner:
             if running:
                 return f"{running[0]} runs, and may give other files"
             return "what it reads was rebuilt, with other files"
-        task, own = ingredients.settings.get("task"), self.earlier()
-        recent, of_pipeline = [], []
+        task, own = ingredients.settings.get("task"), self.earlier() if self.earlier else None
+        recent, others = [], False
         for artifact in self.store.recent(stage.kind):
             other = Ingredients.of(artifact.manifest.ingredients)
             if other is not None and other.settings.get("task") == task:
-                recent.append(other)
-                if artifact.manifest.key in own:
-                    of_pipeline.append(other)
-        if not recent:
-            return "first run"
-        recent = of_pipeline or recent
+                if own is None or artifact.manifest.key in own:
+                    recent.append(other)
+                else:
+                    others = True
+        if not recent:  # what another pipeline does otherwise is no change
+            return "first run of this name" if others else "first run"
         nearest = max(recent, key=ingredients.likeness)
         changed = ingredients.differences(nearest)
         shown = "; ".join(changed[:3])

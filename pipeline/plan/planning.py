@@ -30,7 +30,7 @@ def make_plan(
     force: Collection[str] = (),
     initial: Initial | None = None,
     trials: Sequence[Trial] | None = None,
-    earlier: Callable[[], Collection[str]] = frozenset,
+    earlier: Callable[[], Collection[str]] | None = None,
 ) -> Plan:
     """Decides for every node, in order.
 
@@ -43,7 +43,8 @@ def make_plan(
         initial: the model that training starts from; None without `train.init_from`.
         trials: what is trained and measured, all of the same data; by default the run's configuration, or the
             trials of its sweep.
-        earlier: returns the keys of earlier runs of the same pipeline, which it is compared with first.
+        earlier: returns the keys of earlier runs of the same pipeline, which it is compared with; None: with
+            all that is there.
 
     Returns:
         The nodes from ingest to `until`. Trials whose nodes have the same key share one. Of a sweep only the

@@ -574,6 +574,19 @@ def test_what_changed_is_told_by_the_same_pipeline_s_runs(folder):
     assert told["train"].startswith("model.encoder.units: 5 -> 7; ")
 
 
+def test_a_name_without_runs_is_compared_with_nothing_and_reuses_all_the_same(folder):
+    run(folder, "ingest.columns={label: source}")
+    run(folder, "model.encoder.units=6")
+    new = planned(folder, "name=new", "model.encoder.units=7", earlier=frozenset)
+    assert {name: state for name, state in states(new).items() if state == "reused"} == {
+        "ingest": "reused",
+        "tokenize": "reused",
+    }
+    assert {reasons(new)[name] for name in STAGES[2:]} == {"first run of this name"}
+    other = planned(folder, "name=new", "ingest.max_characters=9", earlier=frozenset)
+    assert set(reasons(other).values()) == {"first run of this name"}
+
+
 def test_vectors_count_by_their_content_and_not_by_their_place(folder, monkeypatch):
     def with_vectors(name, *overrides):
         return keys(planned(folder, f"model.embeddings.file={folder / name}", *overrides))
