@@ -165,6 +165,13 @@ class EvaluateConfig(Strict):
                             f"bless has {key} {value:g} for {metric}, expected a number from {least:g} to "
                             f"{greatest:g}, the metric's range{_as_fraction(metric, value)}"
                         )
+                drops = (("max_regression", bound.max_regression), ("max_forgetting", bound.max_forgetting))
+                for key, value in drops:
+                    if value is not None and value > greatest - least:
+                        raise ValueError(
+                            f"bless has {key} {value:g} for {metric}, which no drop exceeds: expected a "
+                            f"number from 0 to {greatest - least:g}{_as_fraction(metric, value)}"
+                        )
             for name in threshold.slices:
                 column = name.partition("=")[0]
                 if column not in self.slices:

@@ -198,4 +198,13 @@ def _wrong_value(value: Any, node: Node) -> str:
         hint = "; remove the quotes"
     elif isinstance(value, int | float) and kinds == {"string"} and not words:
         hint = "; put it in quotes"
+    elif _is_percentage(value, node):
+        hint = f"; did you mean {value / 100:g}?"
     return f"received {shown(value)}, expected {describe(node)}{hint}"
+
+
+def _is_percentage(value: Any, node: Node) -> bool:
+    """Whether a fraction seems to be written in percent."""
+    numbers = [member for member in members(node) if member.get("type") == "number"]
+    of_one = any(1 in (each.get("maximum"), each.get("exclusiveMaximum")) for each in numbers)
+    return of_one and isinstance(value, int | float) and 10 <= value < 100

@@ -188,6 +188,15 @@ def test_what_is_shown_imports_nothing(tmp_path, monkeypatch):
         ("accuracy", {"slices": {"length": {"min": 50.0}}}, "bless has min 50 for accuracy"),
         ("accuracy", {"min": 85.0}, "range; accuracy is a fraction: 85 % is written 0.85"),
         ("macro_f1", {"max": 7.5}, "range; macro_f1 is a fraction: 7.5 % is written 0.075"),
+        ("accuracy", {"max_regression": 5}, "which no drop exceeds: expected a number from 0 to 1; accuracy"),
+        ("accuracy", {"max_regression": 1.5}, "accuracy is a fraction: 1.5 % is written 0.015"),
+        (
+            "accuracy",
+            {"slices": {"length": {"max_regression": 5}}},
+            "bless has max_regression 5 for accuracy",
+        ),
+        ("macro_f1", {"max_forgetting": 2}, "bless has max_forgetting 2 for macro_f1"),
+        ("bleu", {"max_regression": 101}, r"expected a number from 0 to 100 \["),
         ("accuracy", {"max": 101.0}, r"from 0 to 1, the metric's range \["),
         ("bleu", {"min": 120.0}, r"from 0 to 100, the metric's range \["),
     ],
@@ -195,4 +204,5 @@ def test_what_is_shown_imports_nothing(tmp_path, monkeypatch):
 def test_a_bound_that_no_model_could_meet(metric, bound, message):
     with pytest.raises(ValueError, match=message):
         EvaluateConfig.model_validate({"bless": {metric: bound}})
-    assert EvaluateConfig(bless={"word_error_rate": Threshold(max=3.0)})
+    assert EvaluateConfig(bless={"word_error_rate": Threshold(max=3.0, max_regression=2.0)})
+    assert EvaluateConfig(bless={"bleu": Threshold(max_regression=5.0)})

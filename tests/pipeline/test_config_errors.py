@@ -327,6 +327,11 @@ METRIC_WORDS = quoted(METRIC_NAMES)
             " accuracy is a fraction: 85 % is written 0.85",
         ),
         (
+            "evaluate: {bless: {accuracy: {max_regression: 5}}}",
+            "9: evaluate.bless: has max_regression 5 for accuracy, which no drop exceeds: expected a number"
+            " from 0 to 1; accuracy is a fraction: 5 % is written 0.05",
+        ),
+        (
             "evaluate:\n  bless:\n    bleu: {min: 1}",
             f"11: evaluate.bless.bleu: does not fit classification; expected {quoted(LABEL_METRICS)}",
         ),
@@ -978,6 +983,9 @@ def test_only_classifiers_are_calibrated():
     ]
     (problem,) = problems(CLASSIFICATION + "evaluate: {target_accuracy: 95}\n")
     assert "9: evaluate.target_accuracy: received 95, expected" in problem
+    assert problem.endswith("; did you mean 0.95?")
+    (problem,) = problems(CLASSIFICATION + "evaluate: {target_accuracy: 1.5}\n")
+    assert "did you mean" not in problem
 
 
 def test_what_was_forgotten_is_not_asked_of_calibration():
