@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from components.artifacts.evaluation import Evaluation
+from components.artifacts.tokens import Tokens
+from components.artifacts.trained_model import TrainedModel
 from components.ingest.beginnings import check_columns
 from pipeline import stages
 from pipeline.config import PipelineConfig
@@ -68,13 +70,20 @@ def make_plan(
 
 
 def check_data(config: PipelineConfig, places: Places, plan: Plan) -> None:
-    """Looks at the beginnings of the user's files, if a plan reads them.
+    """Looks at the beginnings of the user's files, if a plan reads them, and at labels that are known.
 
     Raises:
-        UserError: if a file lacks a column.
+        UserError: if a file lacks a column, or a weight is for a label that train does not have.
     """
     if any(node.in_job and node.data is not None for node in plan):
         check_columns(config.ingest, config.task, places.sources)
+    for node in plan:
+        if node.runs and node.stage.kind is TrainedModel and isinstance(node.config.train.class_weight, dict):
+            tokens = plan[node.reads[Tokens.stage].node].artifact
+            if isinstance(tokens, Tokens):
+                from components.train.class_weight import check_labels  # with numpy, which few plans need
+
+                check_labels(node.config.train.class_weight, tokens.labels())
 
 
 def _plan_all(trials: Sequence[Trial], nodes: NodeSet, wanted: Sequence[Stage]) -> Plan:

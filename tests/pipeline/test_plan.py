@@ -11,10 +11,11 @@ from made_nodes import carry_out
 from rich.console import Console
 
 from components import files
+from components.artifacts.tokens import Tokens
 from components.errors import UserError
 from pipeline.config import load_config
 from pipeline.config.places import Places
-from pipeline.plan.planning import make_plan
+from pipeline.plan.planning import check_data, make_plan
 from pipeline.run.console import plan_table
 from pipeline.stages import stage
 from pipeline.store.store import Store
@@ -585,6 +586,21 @@ def test_a_name_without_runs_is_compared_with_nothing_and_reuses_all_the_same(fo
     assert {reasons(new)[name] for name in STAGES[2:]} == {"first run of this name"}
     other = planned(folder, "name=new", "ingest.max_characters=9", earlier=frozenset)
     assert set(reasons(other).values()) == {"first run of this name"}
+
+
+def test_a_weight_for_an_unknown_label_is_found_before_the_run(folder, monkeypatch):
+    def check(*overrides):
+        config = load_config(folder / "pipeline.yaml", overrides)
+        check_data(config, Places.of(config), planned(folder, *overrides))
+
+    weights = "train.class_weight={b: 2, nolabel: 3}"
+    check(weights)  # nothing is known yet
+    run(folder)
+    monkeypatch.setattr(Tokens, "labels", lambda tokens: ["a", "b"])
+    with pytest.raises(UserError, match=r"a weight for 'nolabel', expected labels .*: 'a', 'b'\."):
+        check(weights)
+    check("train.class_weight={b: 2}")
+    check("train.class_weight=balanced")
 
 
 def test_vectors_count_by_their_content_and_not_by_their_place(folder, monkeypatch):
