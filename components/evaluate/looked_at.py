@@ -31,8 +31,8 @@ class Looking(Protocol):
 class LookAt(beam.DoFn):
     """{"ingest" and what the candidate reads: Reference} to what it looked at in its worst answers.
 
-    Of a classifier with attention pooling, one list of {"example", "tokens", "weights"}; of a seq2seq model
-    with attention, plots, tagged, and an empty list.
+    Of a classifier with attention pooling, one list of {"example", "target", "prediction", "tokens",
+    "weights"}; of a seq2seq model with attention, plots, tagged, and an empty list.
 
     Args:
         predict: the step that has answered, whose model is used again.
@@ -80,7 +80,11 @@ def chosen(
     worst: Sequence[Mapping[str, Any]], confused: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
     """Returns up to ten answers: half of them the worst ones, then the first of every confusion."""
-    first = [cell["answers"][0] for cell in confused if cell["answers"]]
+    first = [
+        {**cell["answers"][0], "target": cell["expected"], "prediction": cell["predicted"]}
+        for cell in confused
+        if cell["answers"]
+    ]
     half = SHOWN // 2 if first else SHOWN
     rows = {row["example"]: row for row in [*worst[:half], *first, *worst[half:]]}
     return list(rows.values())[:SHOWN]
@@ -90,6 +94,8 @@ def _seen(row: Mapping[str, Any], tokens: list[str], weights: list[float]) -> di
     shown = [round(weight, 4) for weight in weights[:_TOKENS]]
     return {
         "example": row["example"],
+        "target": row["target"],
+        "prediction": row["prediction"],
         "tokens": tokens[:_TOKENS],
         "weights": shown,
         "left_out": max(len(tokens) - _TOKENS, 0),

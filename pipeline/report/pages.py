@@ -69,6 +69,10 @@ def card_page(run: RunFacts) -> str:
         classes=classes,
         balance=balance(classes),
         candidates=_candidates(run),
+        confusions={
+            (cell["expected"], cell["predicted"]): place
+            for place, cell in enumerate(report.get("confused", ()) if report else (), 1)
+        },
         worth=worth,
         curves=curves,
         pictures=pictures,

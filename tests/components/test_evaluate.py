@@ -613,6 +613,8 @@ def test_wrong_labels_come_with_confusions_and_what_the_model_looked_at(upstream
         (3, "neun"),
     ]
     assert all(row["weights"] == [0.0, 0.0, 0.0, 1.0] for row in report["attended"])
+    labels = {row["example"]: (row["target"], row["prediction"]) for row in report["attended"]}
+    assert labels == {2: ("1", "7"), 3: ("9", "99")}
     assert {name: part["examples"] for name, part in report["slices"]["unknown"].items()} == {"over 20 %": 4}
     assert report["worst_slices"] == {"metric": "accuracy", "looked_at": 0, "slices": []}
 

@@ -42,7 +42,14 @@ ERRS = {
         ],
     },
     "attended": [
-        {"example": 7, "tokens": [HOSTILE, "b", LONG], "weights": [0.0, 0.25, 0.75], "left_out": 3},
+        {
+            "example": 7,
+            "target": HOSTILE,
+            "prediction": "y",
+            "tokens": [HOSTILE, "b", LONG],
+            "weights": [0.0, 0.25, 0.75],
+            "left_out": 3,
+        },
         {"example": 9, "tokens": [], "weights": [], "left_out": 0},
     ],
 }
@@ -132,6 +139,20 @@ def test_the_terminal_says_where_the_lists_are(tmp_path, monkeypatch):
 def test_tokens_are_coloured_by_their_weight(page):
     colours = re.findall(r'<span class="w(\d)" title="([\d.]+)">', page)
     assert colours == [("0", "0.000"), ("3", "0.250"), ("9", "0.750")]
+    text = " ".join(re.sub(r"<[^>]*>", "", page[page.index("What it looked at") :]).split())
+    assert "7: expected &lt;script&gt;" in text
+    assert ", answered y" in text
+
+
+def test_a_count_of_the_confusion_matrix_leads_to_its_examples(tmp_path, monkeypatch):
+    cell = {"expected": "ab", "predicted": "xy", "examples": 80, "answers": ERRS["confused"][0]["answers"]}
+    monkeypatch.setitem(ERRS, "confused", [*ERRS["confused"], cell])
+    run = Erring(tmp_path, config={"task": "classification"})
+    page = card_page(facts(run.make("ingest", "tokenize", "train", "evaluate").end()))
+    assert re.findall(r'<a href="#(.*?)">(.*?)</a>', page) == [("confused-2", "80")]
+    opened = page[page.index('id="confused-2"') :]
+    assert opened.index("</details>") < opened.index("<details")
+    assert '<td class="number best">320</td>' in page
 
 
 @pytest.mark.slow
