@@ -30,6 +30,41 @@ class Answering(Protocol):
         """Answers a batch of texts."""
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """The threshold on the score that a model's run has chosen for `target_accuracy` on its validation split.
+
+    Args:
+        threshold: on the score.
+        answered: how many of the examples that it was chosen on have such a score.
+        correct: how many of these are right.
+        examples: that it was chosen on.
+    """
+
+    threshold: float
+    answered: int
+    correct: int
+    examples: int
+
+    @classmethod
+    def of(cls, report: Mapping[str, Any], target: float | None) -> Chosen | None:
+        """Reads it from the report of the run.
+
+        Args:
+            report: on the run's own examples.
+            target: the accuracy that a threshold is wanted for; None: for none.
+
+        Returns:
+            None where it was chosen for another accuracy, or not on a validation split, or none reaches it.
+        """
+        noted = report.get("confidence", {}).get("threshold") or {}
+        chosen = noted.get("chosen")
+        if chosen is None or not noted["on_validation"] or noted["target_accuracy"] != target:
+            return None
+        correct = round(chosen["accuracy"] * chosen["answered"])
+        return cls(chosen["threshold"], chosen["answered"], correct, noted["chosen_examples"])
+
+
 class Candidate(Protocol):
     """A model that is measured."""
 
@@ -45,6 +80,10 @@ class Candidate(Protocol):
     def identity(self) -> str:
         """Which model it is, where that does not follow from what it reads; empty where it does."""
 
+    @property
+    def chosen(self) -> Chosen | None:
+        """The threshold that it brings; None: where one is wanted, it is looked for."""
+
     def load(self, inputs: Mapping[str, Reference], task: Task, decode: DecodeConfig | None) -> Answering:
         """Loads it where examples are answered."""
 
@@ -59,6 +98,7 @@ class Trained:
 
     of_trial: bool = True
     identity: ClassVar = ""
+    chosen: ClassVar = None
 
     @property
     def reads(self) -> dict[str, tuple[str, ...]]:
@@ -81,10 +121,12 @@ class Exported:
     Args:
         directory: its SavedModel, on the machine that measures it or where `carry` has put it.
         identity: which model it is, wherever its files are.
+        chosen: the threshold of its run, if that is known.
     """
 
     directory: str
     identity: str
+    chosen: Chosen | None = None
     of_trial: ClassVar = False
     reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 

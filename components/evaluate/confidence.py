@@ -33,11 +33,13 @@ class MeasureConfidence(beam.PTransform):
 
     Args:
         config: what is wanted.
-        calibration: a side input, one Calibration; None where nothing was learnt.
+        calibration: what was learnt, or a side input of it; None where nothing was.
         work: of the node.
     """
 
-    def __init__(self, config: EvaluateConfig, calibration: AsSingleton | None, work: Work) -> None:
+    def __init__(
+        self, config: EvaluateConfig, calibration: AsSingleton | Calibration | None, work: Work
+    ) -> None:
         super().__init__()
         self._config = config
         self._calibration = [] if calibration is None else [calibration]
@@ -90,7 +92,7 @@ def confidence_report(
         rows: `score` and `correct` of the answers; at least one.
         target: the accuracy that a threshold is wanted for.
         before: what was measured of the scores without the temperature, if there is one.
-        calibration: what was learnt from the validation split.
+        calibration: what was learnt from the validation split, of this run or of the one that made the model.
     """
     learnt = calibration or Calibration()
     curve = CoverageCurve(rows["score"], rows["correct"])

@@ -17,7 +17,7 @@ from components import files
 from components.artifacts.artifact import cache_folder
 from components.artifacts.evaluation import Evaluation
 from components.errors import UserError
-from components.evaluate.candidates import Candidate, Exported
+from components.evaluate.candidates import Candidate, Chosen, Exported
 from components.export.session import SavedModelError, SavedModelSession
 from components.ingest.config import IngestConfig
 from components.strict import Task
@@ -93,7 +93,7 @@ def evaluate_model(
     config = _config(known, paths, root, overrides)
     places, store = Places.of(config), Store(files.resolve(root))
     clean_cheaply(places.root)
-    own = _candidate(known)
+    own = _candidate(known, config)
     rival = _rival(against, known, config, root) if against else None
     plan = _plan(config, places, store, own, rival)
     options = [f"--set={override}" for override in overrides]
@@ -150,16 +150,19 @@ def _task(known: KnownModel) -> Task:
         raise UserError(f"{directory} cannot be measured: {error}") from error
 
 
-def _candidate(known: KnownModel) -> Candidate:
+def _candidate(known: KnownModel, config: PipelineConfig) -> Candidate:
+    """The model, with the threshold of its run: what is wanted is what that keeps on new data."""
     if known.saved_model is None:
         raise UserError(f"{known.title} has not exported its model: run it to its end, or name another model")
-    return Exported(str(known.saved_model()), known.identity)
+    evaluated = known.run.measured() if known.run else None
+    chosen = Chosen.of(evaluated.report, config.evaluate.target_accuracy) if evaluated else None
+    return Exported(str(known.saved_model()), known.identity, chosen)
 
 
 def _rival(against: str, known: KnownModel, config: PipelineConfig, root: str) -> Rival:
     if against != CHAMPION:
         other = find_known_model(against, root)
-        rival = Rival(other.title, _candidate(other), other.title.rpartition(" ")[2])
+        rival = Rival(other.title, _candidate(other, config), other.title.rpartition(" ")[2])
     else:
         sight = Deployment(config, files.resolve(config.export.directory)).look(compares=True)
         if sight.unreachable:
@@ -221,3 +224,5 @@ def _show(
     console.print(table, crop=False, width=max(console.width, _WIDTH))
     if theirs:
         console.print("~ within the noise: the interval of the paired bootstrap holds 0", style="dim")
+    for line in own.summary.get("confidence", ()):
+        console.print(f"\n{escape(line)}", highlight=False, soft_wrap=True)

@@ -30,6 +30,7 @@ _FIGURES = (  # they shape no answer
     "attention_maps",
     "baseline",
     "target_accuracy",
+    "threshold",
 )
 _FLOORS = ("train",)
 
@@ -65,6 +66,8 @@ class EvaluateStage(Stage):
             return {"task": config.task, "evaluate": evaluate, "decode": dump(config.decode)}
         # It brings its own decoder and temperature, and answers alike in batches of any size.
         del evaluate["batch_size"], evaluate["calibrate"]
+        if self.candidate.chosen:
+            evaluate["threshold"] = dict(vars(self.candidate.chosen))
         return {"task": config.task, "evaluate": evaluate, "candidate": self.candidate.identity}
 
     def versions(self, config: PipelineConfig) -> dict[str, str]:

@@ -16,6 +16,7 @@ from pipeline.run.evaluation import evaluate_model
 from pipeline.run.models import find_known_model
 from pipeline.run.observe import read_records
 
+TARGET = 0.6
 WEAK = "train.optimizer={type: adam, learning_rate: 0.000001}"
 
 
@@ -25,7 +26,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluation")
     config = tiny.make(folder)
     assert tiny.run(config, WEAK)[0] == 0
-    assert tiny.run(config)[0] == 0
+    assert tiny.run(config, f"evaluate.target_accuracy={TARGET}")[0] == 0
     rows = [line.split("\t") for line in (folder / "test.tsv").read_text().splitlines()[1:31]]
     rows.append(["zzz", "z"])  # a label that no model has
     table = "\n".join(["review\tstars", *("\t".join(row) for row in rows)])
@@ -88,6 +89,25 @@ def test_a_served_model_is_measured_beside_the_run_of_another(folder):
     assert parent.data.metrics["test/accuracy"] == pytest.approx(right)
     assert parent.info.status == "FINISHED"
     assert good.id != record.id
+
+
+def test_the_threshold_of_the_run_is_measured_on_new_data(folder):
+    good = runs(folder)[1]
+    (facts,) = find_runs(folder / "runs", [good.id])
+    chosen = facts.evaluation.report()["confidence"]["threshold"]["chosen"]
+    code, printed = evaluate(folder, str(folder / "serving" / "letters"))
+    assert code == 0, printed
+    record = read_records(files.resolve(folder / "runs"))[-1]
+    (facts,) = find_runs(folder / "runs", [record.id])
+    threshold = facts.evaluation.report()["confidence"]["threshold"]
+    assert threshold["on_validation"]
+    assert threshold["chosen"] == chosen
+    kept = [row["correct"] for row in answers(folder) if row["score"] >= chosen["threshold"]]
+    assert threshold["evaluated"]["accuracy"] == pytest.approx(np.mean(kept))
+    assert threshold["evaluated"]["coverage"] == pytest.approx(len(kept) / 31)
+    said = printed[printed.index("31 examples") :]
+    assert f"score >= {chosen['threshold']!r}: chosen on validation for accuracy {TARGET:g} (" in said
+    assert "; on test accuracy " in said
 
 
 def test_what_was_measured_before_is_not_measured_again(folder):
