@@ -18,7 +18,7 @@ from pipeline.run.record import RunRecord
 from pipeline.run.sweep_ranking import sweep_words
 
 _NARROW = 110  # characters of a terminal, below which time and epochs are left out
-_SWEEP = 24  # characters for a sweep in a narrow terminal
+_SWEEP, _LEAST = 24, 10  # characters for a sweep where there is little room
 
 
 def records_of(root: str, name: str | None = None) -> list[RunRecord]:
@@ -64,7 +64,11 @@ def _fitting(records: Sequence[RunRecord], width: int) -> Table:
     for count in range(len(metrics), -1, -1):
         for space in (" ", "\n"):
             table = _table(records, metrics[:count], became, space, width < _NARROW)
-            if endless.measure(table).maximum <= width or (count <= 1 and space == "\n"):
+            room = width - endless.measure(table).maximum
+            if room >= 0 or (count <= 1 and space == "\n"):
+                for column in table.columns:  # a sweep's words have what the others leave
+                    if column.max_width is not None:
+                        column.max_width = max(_SWEEP + room, _LEAST)
                 return table
     raise AssertionError  # the last one is returned
 
@@ -77,7 +81,7 @@ def _table(
     table.add_column("encoder", overflow="fold")
     swept = any(record.rungs for record in records)
     if swept:
-        table.add_column("sweep", no_wrap=True, overflow="ellipsis", max_width=_SWEEP if narrow else None)
+        table.add_column("sweep", no_wrap=True, overflow="ellipsis", max_width=_SWEEP)
     if not narrow:
         table.add_column("seconds", justify="right")
         table.add_column("epochs")

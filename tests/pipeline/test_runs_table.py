@@ -12,6 +12,7 @@ from rich.console import Console
 
 from components import files
 from components.errors import UserError
+from pipeline.report import runs_table
 from pipeline.report.facts import find_runs
 from pipeline.report.runs_table import records_of, runs_tables
 from pipeline.run.record import RunRecord
@@ -89,6 +90,20 @@ def test_words_are_whole_in_80_columns():
     two = lines_of([record(1, metrics=FIGURES)])
     assert {"calibration", "error", "macro", "f1"} <= {*" ".join(two).split()}
     assert {*two[1].split(), *two[2].split()} >= {"run", "encoder", "outcome"}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_words_of_a_sweep_have_the_room_that_others_leave(monkeypatch, width):
+    words = "12 trials, picked 3: units 64, learning_rate 0.00312"
+    monkeypatch.setattr(runs_table, "sweep_words", lambda record: words)
+    both = record(1, metrics=FIGURES, type="gru", bidirectional=True, served="/nowhere/1")
+    lines = lines_of([dataclasses.replace(one, rungs=(None,)) for one in (both, record(2))], width)
+    assert len(lines) <= 4
+    assert all(len(line.rstrip()) <= width for line in lines)
+    assert "gru, both ways" in lines[-2]
+    assert words[:17] in lines[-2]
+    assert lines[-2].rstrip().endswith("0.9123  version 1") or width > 110
+    assert lines[-1].rstrip().endswith("not pushed")
 
 
 def test_a_very_long_name_is_folded_by_itself():
