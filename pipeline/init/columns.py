@@ -33,6 +33,7 @@ class Column:
 
     Attributes:
         key: as `ingest.columns` names it.
+        alike: columns that have this name; ingest takes one by its name only where it is 1.
         rows: looked at.
         filled: of them, those with a value.
         values: the first 50,000 different ones, as labels are spelled, and how often they occur.
@@ -50,6 +51,7 @@ class Column:
     """
 
     key: Key
+    alike: int = 1
     rows: int = 0
     filled: int = 0
     values: Counter[str] = field(default_factory=Counter)
@@ -151,7 +153,7 @@ def read_columns(sources: Iterable[Source], layout: Layout) -> list[Column]:
         for keys, values in _rows(source, layout):
             for key, value in zip(keys, values, strict=True):
                 if key not in columns:
-                    columns[key] = Column(key)
+                    columns[key] = Column(key, keys.count(key))
                 columns[key].add(value)
     return list(columns.values())
 

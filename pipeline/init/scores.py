@@ -26,6 +26,8 @@ def label_score(column: Column) -> float | None:
 
 def why_no_label(column: Column) -> str:
     """Says what speaks against a column as the label; empty where nothing does."""
+    if column.alike > 1:
+        return f"is the name of {column.alike} columns"
     if not column.filled:
         return "is empty" if not column.unfit else f"is of type {next(iter(column.unfit))}"
     if column.distinct == 1:
@@ -47,6 +49,8 @@ def why_no_label(column: Column) -> str:
 def text_score(column: Column) -> float | None:
     """Scores how well a column would do as text; None where it cannot be it."""
     if not column.filled or column.is_id or column.is_number or column.unfit.total() > column.filled:
+        return None
+    if column.alike > 1:
         return None
     if column.distinct == 1 or (column.distinct < 0.2 * column.filled and column.words < 2 * column.filled):
         return None if not name_score(column, TEXT) else 0.0

@@ -131,6 +131,16 @@ def test_labels_and_texts_of_which_nothing_can_be_learnt(rows, message):
         described(write_table("a.csv", rows))
 
 
+def test_columns_of_one_name_are_not_taken_where_others_are_there():
+    rows = [(tag, text, label, text, tag) for (text, label), tag in zip(labelled(), "ab" * 60, strict=True)]
+    table = write_table("a.csv", rows, ("tag", "body", "verdict", "what", "tag"))
+    config, _, _ = described(table, columns={"text": "body"})
+    assert config.ingest.columns == {"text": "body", "label": "verdict"}
+    rows = [(text, label, text) for text, label in labelled()]
+    with pytest.raises(UserError, match=r"2 columns are called 'body', .* Rename all but one of them"):
+        described(write_table("b.csv", rows, ("body", "verdict", "body")), force=True)
+
+
 def test_prices_are_no_labels():
     rows = [(text, i / 8) for i, text in enumerate(sentences(50))]
     with pytest.raises(UserError, match="'price' has numbers with fractions; regression is not offered"):

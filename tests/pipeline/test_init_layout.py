@@ -301,8 +301,48 @@ def test_of_large_aligned_files_the_beginning_is_looked_at(monkeypatch):
     assert 2_500 < about < 3_500
 
 
-def test_a_header_line_that_nothing_tells_is_one_if_a_column_is_named():
+ODD_HEADERS = [
+    (("v1", "v2", "", "", ""), ("", "", "")),
+    (("Kommentar", "Urteil", "", ""), ("", "")),
+    (("1. What did you think of it, and what could we do better the next time?", "2. Would you?"), ()),
+    (("", "what", "which"), ()),
+    (("a", "b", "2019", "2020"), ("35", "52")),
+    (("a", "b", "id", "id"), ("x", "y")),
+]
+
+
+@pytest.mark.parametrize(("header", "more"), ODD_HEADERS)
+def test_a_first_row_without_any_label_of_the_others_is_a_header_line(header, more):
+    rows = [(*row, *more) for row in labelled()]
+    if len(header) > len(rows[0]):
+        rows = [(str(number), *row) for number, row in enumerate(rows)]
+    config, _, _ = described(write_table("a.csv", rows, header))
+    text = rows[0].index(labelled()[0][0])
+    assert values(config) == labelled()
+    assert config.ingest.columns == {"text": header[text], "label": header[text + 1]}
+
+
+@pytest.mark.parametrize("more", [(), ("", ""), ("x", "x")])
+def test_a_first_row_with_a_label_of_the_others_is_none(more):
+    rows = [(*row, *more) for row in labelled()]
+    assert "no header line" in described(write_table("a.csv", rows, header=None))[2]
+
+
+def test_a_header_line_that_stands_there_again_is_one():
     rows = labelled()
+    config, _, _ = described(write_table("a.csv", [*rows, ("v2", "v1"), *rows], ("v2", "v1")))
+    assert config.ingest.columns == {"text": "v2", "label": "v1"}
+
+
+def test_chinese_texts_are_not_taken_for_a_name():
+    signs = "中国队在比赛获得了名次"
+    texts = [f"教练表示非常满意而且以后会更好{a}大家都很高兴继续努力{b}场" for a in signs for b in signs]
+    rows = [(text, f"{text}吗") for text in texts]
+    assert "no header line" in described(write_table("a.csv", rows, header=None))[2]
+
+
+def test_a_header_line_that_nothing_tells_is_one_if_a_column_is_named():
+    rows = labelled(labels=("0", "1"))
     name = write_table("a.csv", rows, header=("123 what", "456"))
     assert "no header line" in described(name)[2]
     config, _, _ = described(name, force=True, columns={"text": "123 what", "label": "456"})
