@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from components.ingest.advice import shorten
+from pipeline.init.chance import above, bar_above
 from pipeline.init.statistics import Statistics
 
 _SERVED_REGRESSION = 0.01
@@ -37,30 +38,27 @@ def bless_labels(train: Statistics, tested: int) -> Blessing:
     """
     (label, most), *_ = train.labels.most_common(1)
     share = most / train.labels.total()
-    noise = 2 * math.sqrt(share * (1 - share) / max(1, tested))
-    floor = _above(share, noise)
+    bar = bar_above(share, tested)
     metrics = ["accuracy", "macro_f1", *(["roc_auc"] if len(train.labels) == 2 else []), "calibration_error"]
     bless: dict[str, dict[str, float]] = {
-        "accuracy": {"min": floor, "max_regression": _SERVED_REGRESSION},
+        "accuracy": {"min": bar.least, "max_regression": _SERVED_REGRESSION},
     }
-    why = [
-        f"Answering {shorten(label)!r} to everything has an accuracy of {share:.3f}. {floor:.3f} is above it "
-        f"by more than chance on about {tested:,} test examples.",
-    ]
+    why = [f"Answering {shorten(label)!r} to everything has an accuracy of {share:.3f}. {bar.why}"]
     if share > 2 / len(train.labels):  # accuracy alone hides the rare labels
         majority = 2 * share / (1 + share) / len(train.labels)
-        bless["macro_f1"] = {"min": _above(majority, _LEAST_MARGIN)}
+        bless["macro_f1"] = {"min": above(majority, _LEAST_MARGIN)}
         why.append(
             f"Its macro F1 is {majority:.3f}: where labels are as unequal as here, every one counts there."
         )
     return Blessing(metrics, bless, why)
 
 
-def bless_texts(train: Statistics, is_short: bool) -> Blessing:
+def bless_texts(train: Statistics, tested: int, is_short: bool) -> Blessing:
     """Bounds for text to text: above copying the source, and above the commonest target.
 
     Args:
         train: whose pairs are looked at.
+        tested: examples of the test split.
         is_short: whether targets are short strings, right or wrong as a whole.
     """
     from components.evaluate.answers import Answers
@@ -74,15 +72,14 @@ def bless_texts(train: Statistics, is_short: bool) -> Blessing:
         copy, commonest = (
             value("exact_match", each) for each in (copied(answers), constant(answers, common))
         )
-        best = max(copy, commonest)
-        floor = _above(best, 2 * math.sqrt(best * (1 - best) / max(1, len(pairs))))
+        bar = bar_above(max(copy, commonest), tested)
         why = (
             f"Copying the source is right for {copy:.1%}, the commonest target, {shorten(common, 30)!r}, "
-            f"for {commonest:.1%}. Raise it to what you need."
+            f"for {commonest:.1%}. {bar.why}"
         )
         return Blessing(
             ["exact_match", "character_error_rate"],
-            {"exact_match": {"min": floor, "max_regression": _SERVED_REGRESSION}},
+            {"exact_match": {"min": bar.least, "max_regression": _SERVED_REGRESSION}},
             [why],
         )
     some = range(0, len(pairs), max(1, len(pairs) // _PAIRS))
@@ -91,9 +88,3 @@ def bless_texts(train: Statistics, is_short: bool) -> Blessing:
     why = f"Copying the source has chrF {score:.1f}. Raise it to what you need."
     bless: dict[str, Any] = {"chrf": {"min": floor, "max_regression": 1.0}}
     return Blessing(["exact_match", "character_error_rate", "bleu", "chrf"], bless, [why])
-
-
-def _above(floor: float, margin: float) -> float:
-    """A bound above a floor by a margin, and never further than half the way to 1."""
-    wanted = floor + max(_LEAST_MARGIN, margin)
-    return math.ceil(1000 * min(wanted, (1 + floor) / 2)) / 1000

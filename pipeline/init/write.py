@@ -58,12 +58,13 @@ class Choices:
         self.train = training_of(task, train.estimate, tokens)
         self.holdout = holdout_of(draft.found)
         self.decode: dict[str, Any] = {}
+        tested = test_size(draft.found, self.holdout)
         if task == "classification":
-            self.blessing: Blessing = bless_labels(train, test_size(draft.found, self.holdout))
+            self.blessing: Blessing = bless_labels(train, tested)
         else:
             target = self.tokenizers["target"].settings
             self.decode = {"beam_size": 4, "max_decoding_length": target["max_sequence_length"]}
-            self.blessing = bless_texts(train, is_short=target["type"] == "characters")
+            self.blessing = bless_texts(train, tested, is_short=target["type"] == "characters")
 
 
 def config_text(draft: Draft, choices: Choices, command: str) -> str:

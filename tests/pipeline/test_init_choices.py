@@ -5,12 +5,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import sacrebleu
 from made_data import described, labelled, sentences, write_lines, write_table
+from scipy.stats import binom
 from sklearn.metrics import f1_score
 
 from components.tokenize.config import tokenizer_config
 from components.tokenize.lengths import Lengths, percentile
 from pipeline.init.blessing import bless_labels, bless_texts
+from pipeline.init.chance import bar_above
 from pipeline.init.choices import read_tokens, tokenizer_of, training_of
 from pipeline.init.statistics import Statistics
 
@@ -90,19 +93,34 @@ def statistics(labels=(), pairs=()):
 
 def test_the_floor_of_labels_is_above_the_majority_by_more_than_chance():
     blessing = bless_labels(statistics("a" * 60 + "b" * 40), tested=400)
-    floor = blessing.bless["accuracy"]["min"]
-    assert floor == pytest.approx(0.6 + 2 * (0.6 * 0.4 / 400) ** 0.5, abs=0.001)
-    draws = np.random.default_rng(1).binomial(400, 0.6, 10_000) / 400
-    assert np.mean(draws >= floor) < 0.03
+    assert blessing.bless["accuracy"]["min"] == pytest.approx(0.6 + 2 * (0.6 * 0.4 / 400) ** 0.5, abs=0.002)
     assert "accuracy of 0.600" in blessing.why[0]
     assert "macro_f1" not in blessing.bless
 
 
-def test_the_floor_can_be_reached():
-    for count in (50, 90, 99):
-        for tested in (2, 20, 10_000):
-            blessing = bless_labels(statistics("a" * count + "b" * (100 - count)), tested)
-            assert count / 100 < blessing.bless["accuracy"]["min"] < 1
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.5, 0.6, 0.9, 0.97, 0.99, 0.999])
+def test_by_luck_a_floor_is_hardly_ever_reached_or_it_is_told_that_it_is(share):
+    for tested in (1, 2, 3, 5, 8, 20, 60, 122, 200, 999, 1_000, 1_500, 2_000, 20_000, 1_000_000):
+        bar = bar_above(share, tested)
+        right = np.arange(tested + 1)[np.arange(tested + 1) >= bar.least * tested]
+        luck = binom.pmf(right, tested, share).sum()
+        assert share < bar.least <= 1
+        if "too small" in bar.why:
+            assert bar.least == 1
+            assert luck > 0.025
+            enough = int(bar.why.partition("at least ")[2].partition(" ")[0].replace(",", ""))
+            assert "too small" not in bar_above(share, enough).why
+            assert "too small" in bar_above(share, enough - 1).why
+        else:
+            assert luck < 0.0251
+            assert f"reach {bar.least:g} by luck" in bar.why
+            if bar.least > share + 0.03:  # and one less would be too few
+                assert binom.sf(right[0] - 2, tested, share) > 0.025
+
+
+def test_what_is_always_right_cannot_be_surpassed():
+    assert bar_above(0.5, 0).least == 1
+    assert bar_above(1.0, 100) == (1.0, "No model can be better.")
 
 
 def test_where_labels_are_unequal_macro_f1_counts_too():
@@ -115,17 +133,18 @@ def test_where_labels_are_unequal_macro_f1_counts_too():
 
 def test_the_floor_of_short_answers_is_above_copies_and_the_commonest():
     pairs = [("a", "a")] * 10 + [("b", "x")] * 30 + [(str(i), f"{i}!") for i in range(60)]
-    blessing = bless_texts(statistics(pairs=pairs), is_short=True)
-    assert 0.3 < blessing.bless["exact_match"]["min"] < 0.45
+    blessing = bless_texts(statistics(pairs=pairs), tested=400, is_short=True)
+    assert 0.34 < blessing.bless["exact_match"]["min"] < 0.36
+    assert "A test split of about 2 is" not in blessing.why[0]
+    assert "A test split of about 2 is" in bless_texts(statistics(pairs=pairs), 2, is_short=True).why[0]
     assert "right for 10.0%" in blessing.why[0]
     assert "'x', for 30.0%" in blessing.why[0]
 
 
-def test_the_floor_of_sentences_is_above_the_copys_chrf():
+def test_the_floor_of_sentences_is_above_the_chrf_of_copies_and_the_commonest():
     sources, targets = sentences(50), [text.replace("good", "gut") for text in sentences(50)]
-    blessing = bless_texts(statistics(pairs=list(zip(sources, targets, strict=True))), is_short=False)
-    import sacrebleu
-
+    pairs = list(zip(sources, targets, strict=True))
+    blessing = bless_texts(statistics(pairs=pairs), tested=400, is_short=False)
     copied = sacrebleu.corpus_chrf(sources, [targets]).score
     assert copied < blessing.bless["chrf"]["min"] <= min(99, copied + 2)
 
