@@ -82,9 +82,13 @@ def bless_texts(train: Statistics, tested: int, is_short: bool) -> Blessing:
             {"exact_match": {"min": bar.least, "max_regression": _SERVED_REGRESSION}},
             [why],
         )
-    some = range(0, len(pairs), max(1, len(pairs) // _PAIRS))
-    score = value("chrf", copied(answers.select(some)))
-    floor = min(99.0, math.ceil(score + 1))
-    why = f"Copying the source has chrF {score:.1f}. Raise it to what you need."
+    some = answers.select(range(0, len(pairs), max(1, len(pairs) // _PAIRS)))
+    copy, commonest = (value("chrf", each) for each in (copied(some), constant(some, common)))
+    best = max(copy, commonest)
+    floor = min(float(math.ceil(best + 1)), math.ceil(5 * (best + 100)) / 10)  # at most half the way to 100
+    why = (
+        f"Copying the source has chrF {copy:.1f}, the commonest target, {shorten(common, 30)!r}, "
+        f"{commonest:.1f}. Raise it to what you need."
+    )
     bless: dict[str, Any] = {"chrf": {"min": floor, "max_regression": 1.0}}
     return Blessing(["exact_match", "character_error_rate", "bleu", "chrf"], bless, [why])

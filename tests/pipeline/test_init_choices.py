@@ -148,6 +148,21 @@ def test_the_floor_of_sentences_is_above_the_chrf_of_copies_and_the_commonest():
     copied = sacrebleu.corpus_chrf(sources, [targets]).score
     assert copied < blessing.bless["chrf"]["min"] <= min(99, copied + 2)
 
+    pairs = [("九二四七", target if i % 3 else "I do not know that") for i, (_, target) in enumerate(pairs)]
+    blessing = bless_texts(statistics(pairs=pairs), tested=400, is_short=False)
+    targets = [target for _, target in pairs]
+    commonest = sacrebleu.corpus_chrf(["I do not know that"] * 50, [targets]).score
+    assert commonest > 10
+    assert commonest < blessing.bless["chrf"]["min"] <= commonest + 2
+    assert f"chrF 0.0, the commonest target, 'I do not know that', {commonest:.1f}" in blessing.why[0]
+
+
+def test_the_floor_of_sentences_that_are_copies_is_below_100():
+    pairs = [(text, text if i % 10 else f"{text} really") for i, text in enumerate(sentences(100))]
+    floor = bless_texts(statistics(pairs=pairs), tested=400, is_short=False).bless["chrf"]["min"]
+    sources, targets = map(list, zip(*pairs, strict=True))
+    assert 98 < sacrebleu.corpus_chrf(sources, [targets]).score < floor < 100
+
 
 def test_the_balance_is_told_in_comments():
     rows = [(text, "rare" if i % 10 == 0 else "often") for i, text in enumerate(sentences(200))]
