@@ -48,7 +48,7 @@ def bar_above(share: float, tested: int) -> Bar:
         )
     right = min(tested, int(binom.isf(_CHANCE, tested, share)) + 1)
     digits = 10 ** max(3, len(str(tested)))  # with which `right` examples reach it, and one less do not
-    least = max(right * digits // tested / digits, above(share, _LEAST_MARGIN))
+    least = max(right * digits // tested / digits, above(share))
     advice = " Raise it to what you need." if least < 1 else ""
     return Bar(
         least,
@@ -57,6 +57,6 @@ def bar_above(share: float, tested: int) -> Bar:
     )
 
 
-def above(floor: float, margin: float) -> float:
-    """Returns a bound above a floor by a margin, and never further than half the way to 1."""
-    return math.ceil(1000 * min(floor + margin, (1 + floor) / 2)) / 1000
+def above(floor: float) -> float:
+    """Returns a bound that is clearly above a floor, and never further than half the way to 1."""
+    return math.ceil(1000 * min(floor + _LEAST_MARGIN, (1 + floor) / 2)) / 1000

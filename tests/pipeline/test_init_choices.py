@@ -131,6 +131,23 @@ def test_where_labels_are_unequal_macro_f1_counts_too():
     assert f"Its macro F1 is {majority:.3f}" in blessing.why[1]
 
 
+@pytest.mark.parametrize(
+    ("counts", "unequal"),
+    [
+        ([97, 3], True),
+        ([87, 13], True),
+        ([75, 25], False),
+        ([60, 20, 20], False),
+        ([70, 15, 15], True),
+        ([550, 200, 100, 80, 70], True),
+        ([14, *[6] * 100], False),  # as many examples of equally many labels come out by chance
+    ],
+)
+def test_labels_are_unequal_by_how_far_the_commonest_is_above_the_others(counts, unequal):
+    labels = [f"label {number}" for number, times in enumerate(counts) for _ in range(times)]
+    assert ("macro_f1" in bless_labels(statistics(labels), tested=1_000).bless) == unequal
+
+
 def test_the_floor_of_short_answers_is_above_copies_and_the_commonest():
     pairs = [("a", "a")] * 10 + [("b", "x")] * 30 + [(str(i), f"{i}!") for i in range(60)]
     blessing = bless_texts(statistics(pairs=pairs), tested=400, is_short=True)
