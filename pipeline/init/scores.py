@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from components.errors import UserError
 from components.strict import FIELDS
 from pipeline.init.columns import Column
-from pipeline.init.words import LABEL, TEXT
+from pipeline.init.words import LABEL, MISSING, TEXT
 
 _MOST_LABELS = 1_000
 _LONGEST_LABEL = 60  # characters, on average
@@ -105,12 +105,23 @@ def label_warnings(label: Column, of: str) -> list[str]:
             f"{where} has {label.distinct:,} different values in {label.filled:,} rows, expected labels that "
             f"recur. Name another column with --label; for text to text use --task seq2seq."
         )
+    warnings = _missing_labels(label)
     if label.is_number and (label.fractions or label.distinct > 20):
-        return [
+        warnings.append(
             f"the label {label.name!r} has {label.distinct:,} different numbers: regression is not offered, "
             f"every number becomes a class of its own, none nearer to another. Bin them if they are amounts."
-        ]
-    return []
+        )
+    return warnings
+
+
+def _missing_labels(label: Column) -> list[str]:
+    return [
+        f"the label {label.name!r} is {value!r} in {times:,} of {label.filled:,} rows, which looks like a "
+        f"missing value and becomes a class of its own. If these rows have no label, leave the cells empty "
+        f"and call init again: records without a label are no examples."
+        for value, times in label.values.items()
+        if value.lower() in MISSING
+    ]
 
 
 def text_warnings(field: str, text: Column) -> list[str]:

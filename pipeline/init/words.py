@@ -23,3 +23,5 @@ TARGET = _words(
     "pronunciation 译文 输出"
 )
 USUAL_NAMES = TEXT | LABEL | SOURCE | TARGET | {"id", "index", "date", "title", "user", "author", "split"}
+MISSING = _words("nan null none nil n/a na #n/a <na> nat - -- ?")
+"""What programs and people write where there is no value."""

@@ -163,6 +163,17 @@ def test_many_numbers_as_labels_are_warned_of():
     assert "regression" not in printed
 
 
+@pytest.mark.parametrize("missing", ["NaN", "null", "None", "N/A", "-"])
+def test_labels_that_look_like_missing_values_are_warned_of(missing):
+    rows = [(text, missing if i % 3 == 0 else label) for i, (text, label) in enumerate(labelled())]
+    _, _, printed = described(write_table("a.csv", rows))
+    assert f"the label 'label' is {missing!r} in 40 of 120 rows, which looks like a missing value" in printed
+    rows = [(text, "" if label == missing else label) for text, label in rows]
+    config, _, printed = described(write_table("a.csv", rows), force=True)
+    assert "looks like a missing value" not in printed
+    assert config.ingest.max_rejected > 1 / 3
+
+
 def test_a_text_that_is_named_and_looks_like_ids_is_warned_of():
     rows = [(f"rev{i:05d}", *row) for i, row in enumerate(labelled())]
     _, _, printed = described(write_table("a.csv", rows, ("id", "what", "label")), columns={"text": "id"})
