@@ -152,7 +152,7 @@ def _labels(statistics: dict[str, Any]) -> Iterator[str]:
         yield (
             f"Labels of train look like numbers ({len(labels):,} different ones, such as "
             f"{', '.join(itertools.islice(labels, 3))}): regression is not offered, they are treated as "
-            "classes."
+            "classes, none nearer to another. Bin them if they are amounts."
         )
     for split in SPLITS[1:]:
         unknown = [repr(label) for label in splits[split]["labels"] if label not in labels]

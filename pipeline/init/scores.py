@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from components.errors import UserError
+from components.ingest.numeric_labels import look_like_numbers
 from components.strict import FIELDS
 from pipeline.init.columns import Column
 from pipeline.init.words import LABEL, MISSING, TEXT
@@ -106,7 +107,7 @@ def label_warnings(label: Column, of: str) -> list[str]:
             f"recur. Name another column with --label; for text to text use --task seq2seq."
         )
     warnings = _missing_labels(label)
-    if label.is_number and (label.fractions or label.distinct > 20):
+    if look_like_numbers(label.values):
         warnings.append(
             f"the label {label.name!r} has {label.distinct:,} different numbers: regression is not offered, "
             f"every number becomes a class of its own, none nearer to another. Bin them if they are amounts."

@@ -7,6 +7,9 @@ import pytest
 from made_data import described, ingest_of, labelled, sentences, write_lines, write_objects, write_table
 
 from components.errors import UserError
+from components.ingest.numeric_labels import look_like_numbers
+from pipeline.init.columns import Column
+from pipeline.init.scores import label_warnings
 
 
 @pytest.fixture(autouse=True)
@@ -153,14 +156,32 @@ def test_numbers_with_fractions_in_json_cannot_be_read_as_labels():
         described("a.jsonl")
 
 
-def test_many_numbers_as_labels_are_warned_of():
+NUMBERS = [
+    (range(1, 81), True),
+    (range(101), True),
+    (range(0, 60, 4), True),
+    (range(20), False),
+    (range(1, 6), False),
+    ([*range(101), "other"], False),
+    ([number / 2 for number in range(1, 11)], False),  # half stars
+    ([number / 2 for number in range(40)], True),
+]
+
+
+@pytest.mark.parametrize(("labels", "warned"), NUMBERS)
+def test_many_numbers_as_labels_are_warned_of_as_in_a_run(labels, warned):
+    column = Column("rating")
+    for label in [*labels] * 6:
+        column.add(str(label))
+    assert any("regression is not offered" in line for line in label_warnings(column, "a.csv")) == warned
+    assert look_like_numbers([str(label) for label in labels]) == warned
+
+
+def test_the_numbers_that_are_warned_of_are_taken_for_labels_by_their_name():
     rows = list(zip(sentences(600), numbers(600, 1, 80), strict=True))
     config, _, printed = described(write_table("a.csv", rows, ("text", "rating")))
     assert config.ingest.columns == {"label": "rating", "text": "text"}
-    assert "different numbers: regression is not offered" in printed
-    rows = list(zip(sentences(600), numbers(600, 1, 5), strict=True))
-    _, _, printed = described(write_table("a.csv", rows, ("text", "rating")), force=True)
-    assert "regression" not in printed
+    assert "80 different numbers: regression is not offered" in printed
 
 
 @pytest.mark.parametrize("missing", ["NaN", "null", "None", "N/A", "-"])
