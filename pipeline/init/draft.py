@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from components.ingest.sources import Source, find_sources
 from components.strict import SPLITS, Split, Task
 from components.tokenize.lengths import percentile
 from pipeline.init.ask import Asker
-from pipeline.init.columns import Column
+from pipeline.init.columns import Column, Key
 from pipeline.init.excerpt import WHOLE_BYTES, is_wide
 from pipeline.init.inputs import Given, by_split, find_given, siblings_of
 from pipeline.init.looking import Looked, look, look_at_lines
@@ -25,6 +26,7 @@ from pipeline.init.statistics import LONGEST, Statistics, count
 
 _MOST_CHARACTERS = int(IngestConfig.model_fields["max_characters"].default)
 _MOST_REJECTED = 0.05
+_SHOWN_FILES = 3
 
 
 @dataclass(frozen=True)
@@ -86,18 +88,7 @@ def make_draft(patterns: Sequence[str], wishes: Wishes, folder: Path) -> Draft:
     asker = Asker(wishes.yes, of)
     given = find_given(patterns)
     beside = siblings_of(given) if {file.split for file in given} == {"train"} else []
-    notes = [f"{file.name}: found beside {given[0].name}, for {file.split}" for file in beside]
-    splits = by_split([*given, *beside])
-    try:
-        looked = _look(splits, wishes, folder)
-    except UserError as error:
-        if not beside:
-            raise
-        splits = by_split(given)
-        looked = _look(splits, wishes, folder)
-        notes = [f"{', '.join(file.name for file in beside)}: left out. {error}"]
-    else:
-        given += beside
+    splits, looked, notes = _look_beside(given, beside, wishes, folder)
     notes += looked.notes
     aligned = looked.layout.format == "text"
     roles = choose_roles(looked.columns, wishes.task, wishes.columns, asker, of, aligned)
@@ -106,7 +97,7 @@ def make_draft(patterns: Sequence[str], wishes: Wishes, folder: Path) -> Draft:
     else:
         splits = _with_columns(splits, looked, roles, patterns, notes)
         ingest = {
-            "files": files_of(splits, given),
+            "files": files_of(splits, [*given, *beside]),
             **looked.layout.settings(),
             "columns": keys(roles.columns),
         }
@@ -122,6 +113,38 @@ def make_draft(patterns: Sequence[str], wishes: Wishes, folder: Path) -> Draft:
 def _look(splits: dict[Split, list[Given]], wishes: Wishes, folder: Path) -> Looked:
     looked = look(splits, wishes.encoding, folder, list(wishes.columns.values()))
     return look_at_lines(splits, looked, folder) if looked.layout.format == "text" else looked
+
+
+def _look_beside(
+    given: list[Given], beside: list[Given], wishes: Wishes, folder: Path
+) -> tuple[dict[Split, list[Given]], Looked, list[str]]:
+    """Looks into the files given and into those beside them, of which any that does not fit is left out.
+
+    Returns:
+        The files that are taken, what was seen in them, and what is to be said about those beside.
+    """
+    taken, notes = list(beside), []
+    splits = by_split([*given, *taken])
+    try:
+        looked = _look(splits, wishes, folder)
+    except UserError:
+        if not beside:
+            raise
+        taken, splits = [], by_split(given)
+        looked = _look(splits, wishes, folder)
+        # Of aligned files only those of a split together say anything.
+        aligned = looked.layout.format == "text"
+        for files in by_split(beside).values() if aligned else [[file] for file in beside]:
+            more = by_split([*given, *taken, *files])
+            try:
+                looked = _look(more, wishes, folder)
+            except UserError as error:
+                why = str(error).removeprefix("init: ")
+                notes.append(f"{', '.join(file.name for file in files)}: left out. {why}")
+            else:
+                taken, splits = [*taken, *files], more
+    found = [f"{file.name}: found beside {given[0].name}, for {file.split}" for file in taken]
+    return splits, looked, [*found, *notes]
 
 
 def _beginnings(looked: Looked) -> list[str]:
@@ -148,22 +171,36 @@ def _with_columns(
     notes: list[str],
 ) -> dict[Split, list[Given]]:
     """The files that have the columns; those that were only found beside others may lack them."""
-    kept = {split: list(files) for split, files in splits.items()}
-    for split, files in splits.items():
-        for file in files:
-            names = looked.names.get(file.place)
-            lacking = [str(c.key) for c in roles.columns.values() if names is not None and c.key not in names]
-            if not lacking:
-                continue
-            if file.pattern in patterns:
-                raise UserError(
-                    f"init: {file.name}: there is no column {lacking[0]!r}, expected the columns of "
-                    f"{splits['train'][0].name}. Leave the file out, or correct it."
-                )
-            kept[split].remove(file)
-            notes[:] = [note for note in notes if not note.startswith(f"{file.name}: ")]
-            notes.append(f"{file.name}: left out, as it has no column {lacking[0]!r}")
+    every = [file for files in splits.values() for file in files]
+    lacking = {file: why for file in every if (why := _lacking(looked.names.get(file.place), roles))}
+    if given := {file: why for file, why in lacking.items() if file.pattern in patterns}:
+        fit = [file.name for file in every if file not in lacking]
+        named = f"rnnpipe init {' '.join(map(shlex.quote, fit))}" if 0 < len(fit) <= _SHOWN_FILES else ""
+        raise UserError(
+            f"init: {_listed(f'{file.name} {why}' for file, why in given.items())}; expected every file to "
+            f"have both {' and '.join(repr(column.key) for column in roles.columns.values())}. Correct "
+            f"the others, or give only the files that have them{f': {named}' if named else ''}"
+        )
+    for file, why in lacking.items():
+        notes[:] = [note for note in notes if not note.startswith(f"{file.name}: ")]
+        notes.append(f"{file.name}: left out, as it {why}")
+    kept = {split: [file for file in files if file not in lacking] for split, files in splits.items()}
     return {split: files for split, files in kept.items() if files}
+
+
+def _lacking(names: Sequence[Key] | None, roles: Roles) -> str:
+    """Which columns a file lacks, as the end of a sentence; empty for none, or a file not looked into."""
+    keys = [column.key for column in roles.columns.values()]
+    lacking = [key for key in keys if names is not None and key not in names]
+    if not lacking:
+        return ""
+    return f"has no {'column' if len(lacking) == 1 else 'columns'} {' and '.join(map(repr, lacking))}"
+
+
+def _listed(sentences: Iterable[str]) -> str:
+    every = list(sentences)
+    more = len(every) - _SHOWN_FILES
+    return "; ".join(every[:_SHOWN_FILES]) + (f"; and so {more:,} more" if more > 0 else "")
 
 
 def _count(ingest: Mapping[str, Any], task: Task, looked: Looked) -> dict[Split, Statistics]:

@@ -68,7 +68,8 @@ def look(
     shares = {split: len(chosen[split]) / len(files) for split, files in splits.items()}
     every = [file for files in chosen.values() for file in files]
     name, notes = _encoding(every, encoding)
-    first = chosen["train"][0]
+    # A file beside those that are called train may be something else, such as an empty answer sheet.
+    first = next((file for file in chosen["train"] if file.split), chosen["train"][0])
     excerpts = {first.place: excerpt(first.place, first.name, name, folder)}
     layout = find_layout(excerpts[first.place].place, first.name, name, named)
     looked = Looked(layout, [], excerpts, shares=shares, notes=notes)
@@ -83,7 +84,7 @@ def look(
             taken = excerpt(file.place, file.name, name, folder)
             in_cells = _has_lines_in_cells(layout, taken, file.name)
             excerpts[file.place] = _beginning(file, layout, folder) if in_cells else taken
-        looked.names[file.place] = _names(file, layout, excerpts[file.place], file.place == first.place)
+        looked.names[file.place] = _names(file, layout, excerpts[file.place], first)
     of_train = [layout.source(excerpts[file.place].place, file.name) for file in chosen["train"]]
     looked.columns.extend(read_columns(of_train, layout))
     return looked
@@ -210,7 +211,11 @@ def _beginning(file: Given, layout: Layout, folder: Path) -> Excerpt:
     return taken
 
 
-def _names(file: Given, layout: Layout, taken: Excerpt, is_first: bool) -> Sequence[Key]:
+def _first_cells(layout: Layout, place: UPath, name: str) -> list[str]:
+    return next((row.cells for row in Rows(layout.source(place, name))), [])
+
+
+def _names(file: Given, layout: Layout, taken: Excerpt, first: Given) -> Sequence[Key]:
     """The names or positions of a file's columns.
 
     Raises:
@@ -219,7 +224,7 @@ def _names(file: Given, layout: Layout, taken: Excerpt, is_first: bool) -> Seque
     named = named_format(file.name) or layout.format
     if named != layout.format:
         raise UserError(
-            f"init: {file.name} is {named}, but the first file {layout.format}, expected files of one "
+            f"init: {file.name} is {named}, but {first.name} {layout.format}, expected files of one "
             f"format. Describe them one by one."
         )
     if layout.format in ("jsonl", "parquet"):
@@ -228,7 +233,7 @@ def _names(file: Given, layout: Layout, taken: Excerpt, is_first: bool) -> Seque
     cells = next(rows, [])
     widths = Counter(len(row) for row in itertools.islice(rows, _ROWS))
     width = max(widths, key=widths.__getitem__, default=0)
-    if is_first and len(cells) < 2 <= width:
+    if file is first and len(cells) < 2 <= width:
         raise UserError(
             f"init: {file.name} begins with {shorten(' '.join(cells)) if cells else 'an empty line'!r}, but "
             f"most lines have {width} cells; expected the header line first, or a record. Remove the lines "
@@ -236,8 +241,9 @@ def _names(file: Given, layout: Layout, taken: Excerpt, is_first: bool) -> Seque
         )
     if len(cells) < 2 and len(layout.columns or "  ") > 1:
         own = find_layout(taken.place, file.name, layout.encoding)
-        raise UserError(
-            f"init: {file.name} is {describe(own)}, but the first file is {describe(layout)}; expected files "
-            f"that are written alike. Convert one of them."
-        )
+        if len(_first_cells(own, taken.place, file.name)) > 1:  # otherwise it only lacks columns
+            raise UserError(
+                f"init: {file.name} is {describe(own)}, but {first.name} is {describe(layout)}; expected "
+                f"files that are written alike. Convert one of them."
+            )
     return cells if layout.columns else list(range(len(cells)))

@@ -270,8 +270,37 @@ def test_a_test_file_beside_train_without_labels_is_left_out():
     assert config.ingest.files == "train.csv"
     assert "test.csv: left out, as it has no column 'label'" in printed
     assert "found beside" not in printed
-    with pytest.raises(UserError, match=r"test\.csv: there is no column 'label'"):
+    with pytest.raises(
+        UserError, match=r"test\.csv has no column 'label'; expected .* rnnpipe init train\.csv$"
+    ):
         described("train.csv", "test.csv", force=True)
+
+
+def test_of_files_beside_train_only_what_does_not_fit_is_left_out():
+    write_table("train.csv", labelled())
+    write_table("valid.csv", labelled(40))
+    write_lines("test.csv", ["text", *sentences(20)])
+    config, _, printed = described("train.csv")
+    assert config.ingest.files == {"train": "train.csv", "validation": "valid.csv"}
+    assert "test.csv: left out, as it has no column 'label'" in printed
+    assert "valid.csv: found beside train.csv, for validation" in printed
+    with pytest.raises(UserError, match=r"test\.csv has no column 'label'; .* init train\.csv valid\.csv$"):
+        described("*.csv", force=True)
+    write_table("test.csv", labelled(40), delimiter=";")
+    config, _, printed = described("train.csv", force=True)
+    assert config.ingest.files == {"train": "train.csv", "validation": "valid.csv"}
+    assert "test.csv: left out. test.csv is a table with semicolons" in printed
+    assert "valid.csv: found beside" in printed
+
+
+def test_a_file_of_a_glob_that_does_not_fit_is_named_although_it_comes_first():
+    write_table("answers.csv", [(i, 0) for i in range(20)], ("id", "label"))
+    write_table("train.csv", [(i, *row) for i, row in enumerate(labelled())], ("id", "text", "label"))
+    with pytest.raises(UserError, match=r"^init: answers\.csv has no column 'text'; .* init train\.csv$"):
+        described("*.csv")
+    write_table("answers.csv", [(i, 0) for i in range(20)], ("id", "label"), delimiter=";")
+    with pytest.raises(UserError, match=r"answers\.csv is a table with semicolons .* but train\.csv is"):
+        described("*.csv")
 
 
 def test_a_file_beside_train_that_cannot_be_read_likewise_is_left_out():
@@ -279,13 +308,13 @@ def test_a_file_beside_train_that_cannot_be_read_likewise_is_left_out():
     write_table("test.csv", labelled(), delimiter=";")
     config, _, printed = described("train.csv")
     assert config.ingest.files == "train.csv"
-    assert "test.csv: left out. init: test.csv is a table with semicolons" in printed
+    assert "test.csv: left out. test.csv is a table with semicolons" in printed
     write_lines("train.en", sentences(60))
     write_lines("train.de", sentences(60, seed=8))
     write_lines("test.en", sentences(20))
     config, _, printed = described("train.en", "train.de", force=True)
     assert set(config.ingest.files) == {"train"}
-    assert "test.en: left out. init: received a table with one column for test" in printed
+    assert "test.en: left out. received a table with one column for test" in printed
 
 
 def test_aligned_files_of_several_splits():
@@ -304,7 +333,7 @@ def test_files_that_are_written_differently():
     with pytest.raises(UserError, match=r"test\.csv is a table with semicolons .* with commas"):
         described("train.csv", "test.csv")
     write_objects("test.jsonl", labelled())
-    with pytest.raises(UserError, match=r"test\.jsonl is jsonl, but the first file csv"):
+    with pytest.raises(UserError, match=r"test\.jsonl is jsonl, but train\.csv csv"):
         described("train.csv", "test.jsonl")
 
 
