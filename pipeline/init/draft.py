@@ -22,6 +22,7 @@ from pipeline.init.looking import Looked, look, look_at_lines
 from pipeline.init.names import aligned_files, files_of, name_of
 from pipeline.init.roles import Roles, choose_roles, keys
 from pipeline.init.sniff import Layout
+from pipeline.init.split_column import split_column_warnings
 from pipeline.init.statistics import LONGEST, Statistics, count
 
 _MOST_CHARACTERS = int(IngestConfig.model_fields["max_characters"].default)
@@ -106,6 +107,7 @@ def make_draft(patterns: Sequence[str], wishes: Wishes, folder: Path) -> Draft:
     found = _count(ingest, roles.task, looked)
     notes += _beginnings(looked)
     warnings = [*roles.warnings, *_adjust(ingest, found, of), *_label_notes(found)]
+    warnings += split_column_warnings(looked.columns, roles.columns.values(), splits["train"], looked.layout)
     name = wishes.name or name_of(splits["train"][0])
     return Draft(name, looked.layout, roles, looked.columns, ingest, found, tuple(notes), tuple(warnings))
 

@@ -78,6 +78,11 @@ def by_split(given: Iterable[Given]) -> dict[Split, list[Given]]:
     return {split: chosen for split, chosen in sorted_out.items() if chosen}
 
 
+def split_of(word: str) -> Split | None:
+    """Returns the split that a word alone stands for, such as `dev`; None for none."""
+    return _WORDS.get(re.sub(r"[ _-]", "", word.lower()))
+
+
 def _expand(pattern: str) -> list[tuple[str, UPath]]:
     if "://" not in pattern and os.path.isdir(os.path.expanduser(pattern)):
         raise UserError(
@@ -106,7 +111,7 @@ def _given(name: str, place: UPath, pattern: str) -> Given:
         for token in _TOKEN.finditer(text):
             if text is parent and token[0] != parent:  # of a folder it must be the whole name
                 continue
-            if split := _WORDS.get(re.sub(r"[_-]", "", token[0].lower())):
+            if split := split_of(token[0]):
                 stem = rebuild(f"{text[: token.start()]}*{text[token.end() :]}")
                 return Given(name, place, pattern, split, stem)
     return Given(name, place, pattern, None, name)

@@ -29,7 +29,8 @@ from pipeline.init.excerpt import is_parquet
 from pipeline.init.header import has_header
 
 _DELIMITERS = (",", ";", "\t", "|")
-_USUAL: dict[Format, str] = {"csv": ",", "tsv": "\t"}
+USUAL: dict[Format, str] = {"csv": ",", "tsv": "\t"}
+"""The delimiters of formats."""
 _SAMPLE = 32_000  # characters that clevercsv looks at; its time grows faster than their number
 _ROWS = 2_000  # that are read to find out whether a dialect fits
 _FITS = 0.98  # of the lines, for a file whose name does not say that it is a table
@@ -60,6 +61,11 @@ class Layout:
     def dialect(self) -> Dialect:
         """As ingest's readers take it."""
         return Dialect(self.delimiter, self.quoting, self.encoding)
+
+    @property
+    def quoted(self) -> bool:
+        """Whether cells may stand in quotes."""
+        return self.format == "csv" if self.quoting is None else self.quoting
 
     def settings(self) -> dict[str, Any]:
         """Returns the keys of `ingest` to read such files by, without those that are the default."""
@@ -127,10 +133,10 @@ def _table(
     guess = _guess(sample)
     found = stated[1].decode(errors="replace") if stated else guess.delimiter if guess else ""
     best: tuple[_Fit, Layout] | None = None
-    usual = _USUAL.get(form or "csv")
+    usual = USUAL.get(form or "csv")
     for delimiter in dict.fromkeys(filter(None, (found, None if stated else usual))):
         kind: Format = form or ("tsv" if delimiter == "\t" else "csv")
-        own = None if delimiter == _USUAL[kind] else delimiter
+        own = None if delimiter == USUAL[kind] else delimiter
         plain = Layout(kind, form is not None, encoding, own)
         by_quoting = {
             quoting: _fit(replace(plain, quoting=quoting), place, name) for quoting in (True, False)
@@ -233,10 +239,9 @@ def describe(layout: Layout) -> str:
             layout.format
         ]
     names = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-    delimiter = layout.delimiter or _USUAL[layout.format]
-    quoting = layout.quoting if layout.quoting is not None else layout.format == "csv"
+    delimiter = layout.delimiter or USUAL[layout.format]
     return (
         f"a table with {names.get(delimiter, repr(delimiter))} between the cells"
-        f"{', which may stand in quotes' if quoting else ''}; "
+        f"{', which may stand in quotes' if layout.quoted else ''}; "
         f"{'a header line' if layout.columns else 'no header line: columns have positions, from 0'}"
     )

@@ -7,6 +7,8 @@ import json
 import random
 from pathlib import Path
 
+import pyarrow as pa
+from pyarrow import parquet
 from rich.console import Console
 
 from pipeline.config import PipelineConfig, load_config
@@ -54,6 +56,13 @@ def write_table(path, rows, header=("text", "label"), encoding="utf-8", packed=F
 def write_objects(path, rows, keys=("text", "label")):
     lines = [json.dumps(dict(zip(keys, row, strict=True)), ensure_ascii=False) for row in rows]
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def write_parquet(path, rows, header=("text", "label")):
+    columns = zip(*rows, strict=True)
+    table = {name: list(column) for name, column in zip(header, columns, strict=True)}
+    parquet.write_table(pa.table(table), path)
     return str(path)
 
 

@@ -2,9 +2,21 @@
 
 import os
 import random
+import shlex
+import subprocess
+import sys
 
 import pytest
-from made_data import described, ingest_of, labelled, sentences, write_lines, write_objects, write_table
+from made_data import (
+    described,
+    ingest_of,
+    labelled,
+    sentences,
+    write_lines,
+    write_objects,
+    write_parquet,
+    write_table,
+)
 
 from components.errors import UserError
 from components.ingest.numeric_labels import look_like_numbers
@@ -335,6 +347,31 @@ def test_files_that_are_written_differently():
     write_objects("test.jsonl", labelled())
     with pytest.raises(UserError, match=r"test\.jsonl is jsonl, but train\.csv csv"):
         described("train.csv", "test.jsonl")
+
+
+SPLIT_COLUMN = {
+    "semi.csv": lambda rows, header: write_table("semi.csv", rows, header, "cp1252", delimiter=";"),
+    "a b.tsv": lambda rows, header: write_table("a b.tsv", rows, header, delimiter="\t"),
+    "a.jsonl": lambda rows, header: write_objects("a.jsonl", rows, header),
+    "a.parquet": lambda rows, header: write_parquet("a.parquet", rows, header),
+}
+
+
+@pytest.mark.parametrize("name", SPLIT_COLUMN)
+def test_a_column_that_says_the_split_is_told_of_with_a_command_that_cuts_the_file(name):
+    splits = ["train"] * 8 + ["dev", "test"]
+    rows = [(f"{text} é", label, splits[i % 10]) for i, (text, label) in enumerate(labelled())]
+    _, _, printed = described(SPLIT_COLUMN[name](rows, ("text", "label", "split")))
+    printed = " ".join(printed.split())
+    assert "'split' seems to say which split a record is for: 'train' 96, 'dev' 12, 'test' 12" in printed
+    command, _, then = printed.partition("give these: ")[2].partition(" written ")[0].partition(" && ")
+    subprocess.run(shlex.split(command.replace("python", sys.executable, 1)), check=True)
+    words = shlex.split(then)
+    assert words[:2] == ["rnnpipe", "init"]
+    config, _, printed = described(*words[2:], force=True)
+    assert set(config.ingest.files) == {"train", "validation", "test"}
+    assert "train 96 examples" in " ".join(printed.split())
+    assert "seems to say" not in printed
 
 
 def test_labels_that_train_lacks_are_warned_of():
