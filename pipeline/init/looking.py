@@ -23,6 +23,7 @@ from pipeline.init.encoding import Encoding, find_encoding
 from pipeline.init.excerpt import Excerpt, excerpt, excerpt_of_lines, first_bytes, is_wide
 from pipeline.init.inputs import Given
 from pipeline.init.sniff import Layout, describe, find_layout
+from pipeline.init.unread import no_records
 
 _ROWS = 2_000  # that are looked at to see how a table is written
 MOST_FILES = 8
@@ -87,6 +88,8 @@ def look(
         looked.names[file.place] = _names(file, layout, excerpts[file.place], first)
     of_train = [layout.source(excerpts[file.place].place, file.name) for file in chosen["train"]]
     looked.columns.extend(read_columns(of_train, layout))
+    if not looked.columns:
+        raise no_records(of_train[0], layout)
     return looked
 
 
@@ -235,9 +238,9 @@ def _names(file: Given, layout: Layout, taken: Excerpt, first: Given) -> Sequenc
     width = max(widths, key=widths.__getitem__, default=0)
     if file is first and len(cells) < 2 <= width:
         raise UserError(
-            f"init: {file.name} begins with {shorten(' '.join(cells)) if cells else 'an empty line'!r}, but "
-            f"most lines have {width} cells; expected the header line first, or a record. Remove the lines "
-            f"above it."
+            f"init: {file.name} begins with {repr(shorten(' '.join(cells))) if cells else 'an empty line'}, "
+            f"but most lines have {width} cells; expected the header line first, or a record. Remove the "
+            f"lines above it."
         )
     if len(cells) < 2 and len(layout.columns or "  ") > 1:
         own = find_layout(taken.place, file.name, layout.encoding)

@@ -63,10 +63,10 @@ def choose_roles(
             nobody can be asked.
     """
     if len(columns) < 2:
-        there = f"only one column, {columns[0].name!r}" if columns else "no row that can be read"
         raise UserError(
-            f"init: {of}: received {there}, expected two at least: text and label, or source and target. "
-            f"Add the missing one, or give two files whose lines belong together."
+            f"init: {of}: received only one column, {columns[0].name!r}, expected two at least: text and "
+            f"label, or source and target. Add the missing column, or give two files whose lines belong "
+            f"together."
         )
     chosen = {field: _named(field, name, columns, of) for field, name in given.items()}
     labels = _ranked(columns, chosen, "label", label_score)

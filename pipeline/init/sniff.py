@@ -238,10 +238,15 @@ def describe(layout: Layout) -> str:
         return {"parquet": "Parquet", "jsonl": "JSON lines", "text": "plain text, a record a line"}[
             layout.format
         ]
-    names = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-    delimiter = layout.delimiter or USUAL[layout.format]
     return (
-        f"a table with {names.get(delimiter, repr(delimiter))} between the cells"
+        f"a table with {in_words(layout)} between the cells"
         f"{', which may stand in quotes' if layout.quoted else ''}; "
         f"{'a header line' if layout.columns else 'no header line: columns have positions, from 0'}"
     )
+
+
+def in_words(layout: Layout) -> str:
+    """Returns what the delimiters of a table are called."""
+    names = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+    delimiter = layout.delimiter or USUAL[layout.format]
+    return names.get(delimiter, repr(delimiter))

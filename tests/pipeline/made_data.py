@@ -60,8 +60,7 @@ def write_objects(path, rows, keys=("text", "label")):
 
 
 def write_parquet(path, rows, header=("text", "label")):
-    columns = zip(*rows, strict=True)
-    table = {name: list(column) for name, column in zip(header, columns, strict=True)}
+    table = {name: [row[place] for row in rows] for place, name in enumerate(header)}
     parquet.write_table(pa.table(table), path)
     return str(path)
 

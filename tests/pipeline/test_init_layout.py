@@ -7,7 +7,16 @@ import os
 
 import pyarrow as pa
 import pytest
-from made_data import described, ingest_of, labelled, sentences, write_lines, write_objects, write_table
+from made_data import (
+    described,
+    ingest_of,
+    labelled,
+    sentences,
+    write_lines,
+    write_objects,
+    write_parquet,
+    write_table,
+)
 from pyarrow import parquet
 
 from components.errors import UserError
@@ -246,7 +255,23 @@ ERRORS = [
     (
         "a.csv",
         lambda name: write_lines(name, ["", "", "text,label", *(f"{t},{x}" for t, x in labelled())]),
-        "a.csv begins with 'an empty line', but most lines have 2 cells",
+        "a.csv begins with an empty line, but most lines have 2 cells",
+    ),
+    ("a.csv", lambda name: write_lines(name, ["review,sentiment"]), "'review', 'sentiment' and no records"),
+    (
+        "a.parquet",
+        lambda name: write_parquet(name, [], ("text", "label")),
+        "a.parquet has the columns 'text', 'label' and no records, expected records below them",
+    ),
+    (
+        "a.csv",
+        lambda name: write_lines(name, ["text,label", *(f"{t}, or so,{x}" for t, x in labelled())]),
+        "a.csv: no row has as many cells as the header line, 2; the first is line 2 with 3 cells: ",
+    ),
+    (
+        "a.jsonl",
+        lambda name: write_lines(name, ['{"text": "a"}', '{"label": "b"}', '{"text": "c"}']),
+        "a.jsonl: no line can be read, most for: no key 'label'. Expected an object with the same keys",
     ),
     ("folder", lambda name: os.mkdir(name) or name, "folder is a folder, expected files"),
 ]
