@@ -203,6 +203,7 @@ def compare(
     if html:
         from pipeline.report.pages import comparison_page
 
+        html = html.expanduser()
         html.write_text(comparison_page(comparison), encoding="utf-8")
         print(f"\nwritten to {html}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import tempfile
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from pipeline.init.draft import Wishes, make_draft
 from pipeline.init.report import print_report
 from pipeline.init.write import SCHEMA_NAME, Choices, config_text
 
+_ADDRESS = re.compile(r"[A-Za-z0-9+]{2,}:/")  # as a Path has it
 _TITLE = '"title": "pipeline.yaml"'  # of the schema of any version
 
 
@@ -27,13 +29,15 @@ def init(patterns: Sequence[str], wishes: Wishes, output: Path, force: bool, con
     Args:
         patterns: paths and globs of the files.
         wishes: what is decided already.
-        output: the file to write; `pipeline.schema.json` for editors is written beside it.
+        output: the file to write, where `~` is home; `pipeline.schema.json` for editors is written beside
+            it.
         force: whether a file that is there is overwritten.
         console: where to print what was seen and chosen.
 
     Raises:
-        UserError: the files are no data for a pipeline, or the output is there.
+        UserError: the files are no data for a pipeline, or the output is there or cannot be written.
     """
+    output = output.expanduser()
     schema = output.parent / SCHEMA_NAME
     _check_output(output, schema, force)
     _check_name(wishes.name)
@@ -51,9 +55,15 @@ def init(patterns: Sequence[str], wishes: Wishes, output: Path, force: bool, con
                 f"init: this is an error of rnnpipe, not yours: it made a configuration that it does not "
                 f"take itself. Please report it with the lines below; nothing was written.\n{error}\n\n{text}"
             ) from error
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text, encoding="utf-8")
-    schema.write_text(json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text, encoding="utf-8")
+        schema.write_text(json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"init: --output {output} cannot be written: {error.strerror or error}. Check the path and its "
+            f"permissions, or name another file with --output."
+        ) from error
     print_report(draft, choices, console)
     named = "" if str(output) == "pipeline.yaml" else f" {shlex.quote(str(output))}"
     console.print(
@@ -67,6 +77,11 @@ def init(patterns: Sequence[str], wishes: Wishes, output: Path, force: bool, con
 
 
 def _check_output(output: Path, schema: Path, force: bool) -> None:
+    if _ADDRESS.match(str(output)):
+        raise UserError(
+            f"init: received an address as --output, {output}, expected a file on a disk of this machine, "
+            f"from where the other commands read it."
+        )
     if output.is_dir():
         raise UserError(
             f"init: --output {output} is a folder, expected a file such as {output}/pipeline.yaml"

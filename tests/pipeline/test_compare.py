@@ -222,3 +222,11 @@ def test_the_command(three):
     assert sorted(ids)[0] not in done.output
     assert f"written to {page}" in done.output
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_the_page_may_be_at_home(three, monkeypatch):
+    root, _ = three
+    monkeypatch.setenv("HOME", str(root))
+    arguments = ["compare", "--root", str(root), "--newest", "2", "--html", "~/at-home.html"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert (root / "at-home.html").is_file()

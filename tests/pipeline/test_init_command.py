@@ -12,6 +12,8 @@ from rich.console import Console
 from components.errors import UserError
 from pipeline.config import config_schema, load_config
 from pipeline.init import make
+from pipeline.init.draft import Wishes
+from pipeline.init.make import init
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +72,19 @@ def test_nothing_is_overwritten_without_force():
         described("a.csv", output="third.yaml")
     with pytest.raises(UserError, match=r"--output \. is a folder"):
         described("a.csv", output=".")
+
+
+def test_the_output_may_be_at_home_and_where_it_cannot_be_written_is_said(monkeypatch):
+    write_table("a.csv", labelled())
+    monkeypatch.setenv("HOME", str(Path("home").absolute()))
+    init(["a.csv"], Wishes(), Path("~/conf/mine.yaml"), False, Console(file=io.StringIO()))
+    assert Path("home/conf/mine.yaml").is_file()
+    assert not Path("~").exists()
+    with pytest.raises(UserError, match=r"--output a\.csv/mine\.yaml cannot be written: .* Check the path"):
+        described("a.csv", output="a.csv/mine.yaml")
+    with pytest.raises(UserError, match=r"an address as --output, s3:/b/p\.yaml, expected a file on a disk"):
+        described("a.csv", output="s3://b/p.yaml")
+    assert not Path("s3:").exists()
 
 
 @pytest.mark.parametrize("output", ["pipeline.yaml", "conf/my.yaml"])
