@@ -20,6 +20,7 @@ from pipeline.init.excerpt import WHOLE_BYTES, is_wide
 from pipeline.init.inputs import Given, by_split, find_given, siblings_of
 from pipeline.init.looking import Looked, look, look_at_lines
 from pipeline.init.names import aligned_files, files_of, name_of
+from pipeline.init.nested import nested_advice
 from pipeline.init.roles import Roles, choose_roles, keys
 from pipeline.init.sniff import Layout
 from pipeline.init.split_column import split_column_warnings
@@ -92,7 +93,8 @@ def make_draft(patterns: Sequence[str], wishes: Wishes, folder: Path) -> Draft:
     splits, looked, notes = _look_beside(given, beside, wishes, folder)
     notes += looked.notes
     aligned = looked.layout.format == "text"
-    roles = choose_roles(looked.columns, wishes.task, wishes.columns, asker, of, aligned)
+    nested = nested_advice(looked.columns, looked.layout, splits["train"][0])
+    roles = choose_roles(looked.columns, wishes.task, wishes.columns, asker, of, aligned, nested)
     if aligned:
         ingest = aligned_files(splits, looked, roles)
     else:

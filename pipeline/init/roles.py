@@ -10,6 +10,7 @@ from components.ingest.advice import shorten_names
 from components.strict import FIELDS, Task
 from pipeline.init.ask import Asker
 from pipeline.init.columns import Column, Key
+from pipeline.init.nested import is_nested
 from pipeline.init.scores import (
     is_clear,
     label_score,
@@ -46,6 +47,7 @@ def choose_roles(
     asker: Asker,
     of: str,
     aligned: bool = False,
+    nested: str = "",
 ) -> Roles:
     """Chooses what the columns are for.
 
@@ -57,6 +59,7 @@ def choose_roles(
         of: what the files are called, for messages.
         aligned: whether every column is a file of its own; such files are text to text where none can be
             labels, numbers included.
+        nested: what to do where the texts or labels are in nested values; empty if no column has such.
 
     Raises:
         UserError: there are too few columns, a given one is not there or unfit, or it is not clear and
@@ -65,10 +68,15 @@ def choose_roles(
     if len(columns) < 2:
         raise UserError(
             f"init: {of}: received only one column, {columns[0].name!r}, expected two at least: text and "
-            f"label, or source and target. Add the missing column, or give two files whose lines belong "
-            f"together."
+            f"label, or source and target. "
+            f"{nested or 'Add the missing column, or give two files whose lines belong together.'}"
         )
     chosen = {field: _named(field, name, columns, of) for field, name in given.items()}
+    for field, column in chosen.items():
+        if is_nested(column):
+            raise UserError(
+                f"init: {of}: received --{field} {column.name}, which has nested values. {nested}"
+            )
     labels = _ranked(columns, chosen, "label", label_score)
     texts = _ranked(columns, chosen, "text", text_score)
     reasons: dict[str, str] = {}
@@ -78,8 +86,8 @@ def choose_roles(
             chosen["label"] = named[0]  # it is told why it cannot be one
         task, reasons["task"] = _task(chosen, labels, texts, aligned)
     if task == "classification":
-        return _classification(columns, chosen, labels, texts, reasons, asker, of)
-    return _seq2seq(columns, chosen, texts, reasons, asker, of)
+        return _classification(columns, chosen, labels, texts, reasons, asker, of, nested)
+    return _seq2seq(columns, chosen, texts, reasons, asker, of, nested)
 
 
 def _task(
@@ -103,16 +111,19 @@ def _classification(
     reasons: dict[str, str],
     asker: Asker,
     of: str,
+    nested: str,
 ) -> Roles:
-    texts = texts or [column for column in columns if not column.is_id and not column.is_number]
+    texts = texts or [c for c in columns if c.filled and not c.is_id and not c.is_number]
     if "label" not in chosen:
         others = [column for column in labels if column is not chosen.get("text")]
         if not others:
-            why = "; ".join(f"{column.name!r} {why_no_label(column)}" for column in columns)
-            raise UserError(
-                f"init: {of}: no column can be the label: {why}. Name it with --label, or for text to text "
-                f"the columns with --source and --target."
+            why = "; ".join(f"{column.name!r} {why_no_label(column) or 'is the text'}" for column in columns)
+            advice = (
+                "Name it with --label, or for text to text the columns with --source and --target."
+                if "text" not in chosen
+                else "Name another column with --text."
             )
+            raise UserError(f"init: {of}: no column can be the label: {why}. {nested or advice}")
         clear = len(others) == 1 or name_score(others[0], LABEL) > name_score(others[1], LABEL)
         chosen["label"] = asker.choose("the label", others, clear, "--label")
         reasons["label"] = _reason(chosen["label"], LABEL, f"{chosen['label'].distinct:,} different values")
@@ -121,7 +132,8 @@ def _classification(
         if not others:
             raise UserError(
                 f"init: {of}: no column beside {chosen['label'].name!r} holds text, but ids, numbers or "
-                f"nothing. It has: {shorten_names(column.name for column in columns)}. Name it with --text."
+                f"nothing. It has: {shorten_names(column.name for column in columns)}. "
+                f"{nested or 'Name it with --text.'}"
             )
         chosen["text"] = asker.choose("the text", others, is_clear(others, TEXT), "--text")
         reasons["text"] = _reason(chosen["text"], TEXT, _lengths(chosen["text"]))
@@ -141,6 +153,7 @@ def _seq2seq(
     reasons: dict[str, str],
     asker: Asker,
     of: str,
+    nested: str,
 ) -> Roles:
     # Answers may be few, or numbers.
     for field, words, others in (
@@ -154,7 +167,8 @@ def _seq2seq(
         if not candidates:
             raise UserError(
                 f"init: {of}: no column is left for the {field}. It has: "
-                f"{shorten_names(column.name for column in columns)}. Name both: --source and --target."
+                f"{shorten_names(column.name for column in columns)}. "
+                f"{nested or 'Name both: --source and --target.'}"
             )
         # Sorting is stable: where the names say nothing, the columns keep their order.
         candidates.sort(key=lambda column: (-name_score(column, words), columns.index(column)))

@@ -3,6 +3,7 @@
 import os
 import random
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -397,6 +398,49 @@ def test_aligned_files_of_numbers_are_text_to_text():
     config, _, _ = described("n.words", "n.digits")
     assert config.task == "seq2seq"
     assert config.ingest.files["train"] == {"source": "n.words", "target": "n.digits"}
+
+
+def _flattened(name):
+    """Init's error, and the configuration once its advice was followed."""
+    with pytest.raises(UserError) as error:
+        described(name)
+    command, _, then = str(error.value).partition("a column of its own: ")[2].partition(" && rnnpipe init ")
+    subprocess.run(command.replace("python", sys.executable, 1), shell=True, check=True)
+    return str(error.value), described(*shlex.split(then))[0]
+
+
+@pytest.mark.skipif(not shutil.which("jq"), reason="jq is not installed")
+@pytest.mark.parametrize("packed", [False, True])
+def test_nested_json_can_be_taken_apart_as_is_advised(packed):
+    rows = [({"text": text}, [{"label": label == "pos"}]) for text, label in labelled()]
+    name = write_objects("a b.jsonl", rows, ("data", "notes"))
+    if packed:
+        subprocess.run(["gzip", name], check=True)
+    error, config = _flattened(f"{name}.gz" if packed else name)
+    assert "Nested values, as in 'data', 'notes', are not read" in error
+    assert config.ingest.columns == {"text": "data_text", "label": "notes_0_label"}
+
+
+def test_nested_parquet_can_be_taken_apart_as_is_advised():
+    rows = [({"text": text}, label) for text, label in labelled()]
+    error, config = _flattened(write_parquet("a b.parquet", rows, ("doc", "label")))
+    assert "no column beside 'label' holds text" in error
+    assert config.ingest.columns == {"text": "doc.text", "label": "label"}
+    assert "Name it with" not in error
+
+
+def test_a_nested_column_that_is_named_is_refused():
+    name = write_objects(
+        "a.jsonl", [({"text": text}, label) for text, label in labelled()], ("data", "label")
+    )
+    with pytest.raises(UserError, match=r"received --text data, which has nested values\..*: jq -c"):
+        described(name, columns={"text": "data"})
+
+
+def test_a_label_that_is_named_as_the_text_is_told_as_the_reason():
+    name = write_table("a.csv", labelled())
+    with pytest.raises(UserError, match=r"'label' is the text\. Name another column with --text\.$"):
+        described(name, columns={"text": "label"})
 
 
 def test_labels_with_control_characters_say_so():
