@@ -40,9 +40,9 @@ def open_file(place: UPath, name: str) -> Iterator[BinaryIO]:
         if not isinstance(error, OSError | EOFError | zlib.error) and not _is_arrows(error):
             raise
         raise UserError(
-            f"ingest: cannot read {name}: {shorten(str(error), 500)}. Expected a whole, readable file of "
-            f"the format its name or `ingest.format` says. Check it, its permissions, and whether it arrived "
-            f"complete."
+            f"ingest: cannot read {name}: {shorten(str(error), 500).rstrip('.')}. Expected a whole, readable "
+            f"file of the format its name or `ingest.format` says. Check it, its permissions, and whether it "
+            f"arrived complete."
         ) from error
 
 

@@ -15,6 +15,7 @@ from components.errors import UserError
 from components.ingest.config import Format, IngestConfig
 from components.ingest.encodings import UTF8, is_utf8
 from components.patterns import why_unmatched
+from components.stores import StoreError
 from components.strict import FIELDS, SPLITS, Split, Task
 from components.text import printable
 
@@ -184,10 +185,8 @@ def _match(split: Split, pattern: str) -> list[_Found]:
     except UserError as error:
         raise UserError(f"ingest: `files.{split}`: {error}") from error
     except Exception as error:  # every kind of store has errors of its own
-        raise UserError(
-            f"ingest: cannot look for {pattern!r} (`files.{split}`): {error}. "
-            f"Check the address and your access."
-        ) from error
+        advice = "" if isinstance(error, StoreError) else ". Check the address and your access."
+        raise UserError(f"ingest: cannot look for {pattern!r} (`files.{split}`): {error}{advice}") from error
     if places:
         relative = "://" not in pattern and not os.path.isabs(os.path.expanduser(pattern))
         paths = [os.path.relpath(str(place)) if relative else str(place) for place in places]

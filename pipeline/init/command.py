@@ -47,6 +47,10 @@ def init(
     encoding: Annotated[
         str | None, typer.Option(help="Such as cp1252. Default: what fits the bytes.")
     ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(help=r"The character between the cells of a table; \t is the tab. Default: what fits."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Take the best guess, ask nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the output.")] = False,
 ) -> None:
@@ -56,6 +60,7 @@ def init(
     """
     from rich.console import Console
 
+    from pipeline.cli_options import dialect_of
     from pipeline.init.draft import Wishes
     from pipeline.init.make import init as make
     from pipeline.temporary import temporary_folder
@@ -71,6 +76,13 @@ def init(
                 f"with {others[0] if others else f'--task {task.value}' if task else ''}. Name --text and "
                 f"--label, or --source and --target."
             )
-    wishes = Wishes(name, task.value if task else None, columns, encoding, yes)
+    wishes = Wishes(
+        name,
+        task.value if task else None,
+        columns,
+        encoding,
+        dialect_of(delimiter, None, "utf-8").delimiter,
+        yes,
+    )
     with temporary_folder():
         make(paths, wishes, output, force, Console())

@@ -12,7 +12,7 @@ from components.errors import UserError
 from components.ingest.advice import shorten_names
 from components.ingest.config import IngestConfig
 from components.ingest.sources import Source, find_sources
-from components.strict import SPLITS, Split, Task
+from components.strict import FIELDS, SPLITS, Split, Task
 from components.tokenize.lengths import percentile
 from pipeline.init.ask import Asker
 from pipeline.init.columns import Column, Key
@@ -25,7 +25,10 @@ from pipeline.init.roles import Roles, choose_roles, keys
 from pipeline.init.sniff import Layout
 from pipeline.init.split_column import split_column_warnings
 from pipeline.init.statistics import LONGEST, Statistics, count
+from pipeline.serving.wording import in_options
 
+OPTIONS = {field: f"--{field}" for fields in FIELDS.values() for field in fields}
+"""By field, the option that names its column."""
 _MOST_CHARACTERS = int(IngestConfig.model_fields["max_characters"].default)
 _MOST_REJECTED = 0.05
 _SHOWN_FILES = 3
@@ -40,6 +43,7 @@ class Wishes:
         task: of it.
         columns: by field, the column, or the file where every field has its own.
         encoding: of the files.
+        delimiter: between the cells.
         yes: whether the best guess is taken where something is not clear.
     """
 
@@ -47,6 +51,7 @@ class Wishes:
     task: Task | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     encoding: str | None = None
+    delimiter: str | None = None
     yes: bool = False
 
 
@@ -115,7 +120,7 @@ def make_draft(patterns: Sequence[str], wishes: Wishes, folder: Path) -> Draft:
 
 
 def _look(splits: dict[Split, list[Given]], wishes: Wishes, folder: Path) -> Looked:
-    looked = look(splits, wishes.encoding, folder, list(wishes.columns.values()))
+    looked = look(splits, wishes.encoding, folder, list(wishes.columns.values()), wishes.delimiter)
     return look_at_lines(splits, looked, folder) if looked.layout.format == "text" else looked
 
 
@@ -143,7 +148,7 @@ def _look_beside(
             try:
                 looked = _look(more, wishes, folder)
             except UserError as error:
-                why = str(error).removeprefix("init: ")
+                why = in_options(str(error), OPTIONS).removeprefix("init: ")
                 notes.append(f"{', '.join(file.name for file in files)}: left out. {why}")
             else:
                 taken, splits = [*taken, *files], more

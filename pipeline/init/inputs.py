@@ -15,6 +15,7 @@ from components.ingest.config import IngestConfig
 from components.ingest.sources import find_sources
 from components.strict import SPLITS, Split
 from components.text import is_utf8_path, printable
+from pipeline.config.paths import missing_files
 
 _WORDS: dict[str, Split] = {
     **dict.fromkeys(("train", "training", "trn", "trainset"), "train"),
@@ -84,21 +85,14 @@ def split_of(word: str) -> Split | None:
 
 
 def _expand(pattern: str) -> list[tuple[str, UPath]]:
-    if "://" not in pattern and os.path.isdir(os.path.expanduser(pattern)):
-        raise UserError(
-            f"init: {printable(pattern)} is a folder, expected files. Name them, or give a glob in quotes: "
-            f"'{printable(pattern.rstrip('/'))}/*'"
-        )
     if not is_utf8_path(pattern):
         raise UserError(
             f"init: the name of {printable(pattern)!r} is not UTF-8, expected one that is; rename the file"
         )
-    try:
-        sources = find_sources(IngestConfig(files=pattern, format="csv"), "classification")
-    except UserError as error:
-        message = str(error).replace("ingest: ", "init: ", 1).replace("(`files.train`; ", "(")
-        raise UserError(message) from None
-    return [(source.name(), source.place()) for source in sources]
+    config = IngestConfig(files=pattern, format="csv")
+    for problem in missing_files(config):
+        raise UserError(f"init: {problem.message}")
+    return [(source.name(), source.place()) for source in find_sources(config, "classification")]
 
 
 def _given(name: str, place: UPath, pattern: str) -> Given:

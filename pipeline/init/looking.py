@@ -23,7 +23,7 @@ from pipeline.init.encoding import Encoding, find_encoding
 from pipeline.init.excerpt import Excerpt, excerpt, excerpt_of_lines, first_bytes, is_wide
 from pipeline.init.inputs import Given
 from pipeline.init.sniff import Layout, describe, find_layout
-from pipeline.init.unread import no_records
+from pipeline.init.unread import no_records, one_column
 
 _ROWS = 2_000  # that are looked at to see how a table is written
 MOST_FILES = 8
@@ -52,7 +52,11 @@ class Looked:
 
 
 def look(
-    splits: dict[Split, list[Given]], encoding: str | None, folder: Path, named: Collection[str] = ()
+    splits: dict[Split, list[Given]],
+    encoding: str | None,
+    folder: Path,
+    named: Collection[str] = (),
+    delimiter: str | None = None,
 ) -> Looked:
     """Looks into files.
 
@@ -61,9 +65,10 @@ def look(
         encoding: of them, if it is known.
         folder: for excerpts.
         named: columns that are asked for by name.
+        delimiter: between the cells, if it is known.
 
     Raises:
-        UserError: one cannot be read, or they are not all alike.
+        UserError: one cannot be read, has no records or only one column, or they are not all alike.
     """
     chosen = {split: _some(files) for split, files in splits.items()}
     shares = {split: len(chosen[split]) / len(files) for split, files in splits.items()}
@@ -72,7 +77,7 @@ def look(
     # A file beside those that are called train may be something else, such as an empty answer sheet.
     first = next((file for file in chosen["train"] if file.split), chosen["train"][0])
     excerpts = {first.place: excerpt(first.place, first.name, name, folder)}
-    layout = find_layout(excerpts[first.place].place, first.name, name, named)
+    layout = find_layout(excerpts[first.place].place, first.name, name, named, delimiter)
     looked = Looked(layout, [], excerpts, shares=shares, notes=notes)
     if _has_lines_in_cells(layout, excerpts[first.place], first.name):
         excerpts[first.place] = _beginning(first, layout, folder)
@@ -90,6 +95,8 @@ def look(
     looked.columns.extend(read_columns(of_train, layout))
     if not looked.columns:
         raise no_records(of_train[0], layout)
+    if len(looked.columns) == 1:
+        raise one_column(looked.columns[0], layout, first)
     return looked
 
 
@@ -116,7 +123,8 @@ def look_at_lines(splits: dict[Split, list[Given]], looked: Looked, folder: Path
             alone = "a table with one column" if len(files) == 1 else f"{len(files)} files of plain text"
             raise UserError(
                 f"init: received {alone} for {split} ({names}), expected a table with two columns or "
-                f"more, or two files whose lines belong together, such as source.txt and target.txt."
+                f"more, or two files whose lines belong together, such as source.txt and target.txt. If it "
+                f"is a table, name the character between its cells with --delimiter."
             )
         if {file.stem for file in files} == set(stems):  # otherwise the order given is all there is
             files.sort(key=lambda file: stems.index(file.stem))

@@ -12,12 +12,14 @@ from pathlib import Path
 from rich.console import Console
 
 from components.errors import UserError
+from components.ingest.config import IngestConfig
 from components.text import printable
 from pipeline.config import ConfigError, config_schema, load_config
 from pipeline.config.name_checks import check_name
-from pipeline.init.draft import Wishes, make_draft
+from pipeline.init.draft import OPTIONS, Draft, Wishes, make_draft
 from pipeline.init.report import print_report
 from pipeline.init.write import SCHEMA_NAME, Choices, config_text
+from pipeline.serving.wording import as_options
 
 _ADDRESS = re.compile(r"[A-Za-z0-9+]{2,}:/")  # as a Path has it
 _TITLE = '"title": "pipeline.yaml"'  # of the schema of any version
@@ -43,7 +45,7 @@ def init(patterns: Sequence[str], wishes: Wishes, output: Path, force: bool, con
     _check_name(wishes.name)
     command = f"rnnpipe init {' '.join(shlex.quote(printable(pattern)) for pattern in patterns)}"
     with tempfile.TemporaryDirectory(prefix="rnnpipe-") as folder:
-        draft = make_draft(patterns, wishes, Path(folder))
+        draft = _draft(patterns, wishes, Path(folder))
         choices = Choices(draft)
         text = config_text(draft, choices, command)
         checked = Path(folder) / "checked.yaml"
@@ -74,6 +76,16 @@ def init(patterns: Sequence[str], wishes: Wishes, output: Path, force: bool, con
         markup=False,
         soft_wrap=True,
     )
+
+
+def _draft(patterns: Sequence[str], wishes: Wishes, folder: Path) -> Draft:
+    """Makes the draft; errors of the readers, which speak of a configuration, speak of options instead."""
+    try:
+        with as_options(OPTIONS):
+            IngestConfig(files="-", delimiter=wishes.delimiter)
+            return make_draft(patterns, wishes, folder)
+    except UserError as error:
+        raise UserError(f"init: {str(error).removeprefix('init: ')}") from error
 
 
 def _check_output(output: Path, schema: Path, force: bool) -> None:

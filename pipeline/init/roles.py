@@ -52,7 +52,7 @@ def choose_roles(
     """Chooses what the columns are for.
 
     Args:
-        columns: of the files.
+        columns: of the files, two at least.
         task: if it is given.
         given: by field, the column that the user named.
         asker: whom to ask where it is not clear.
@@ -62,15 +62,9 @@ def choose_roles(
         nested: what to do where the texts or labels are in nested values; empty if no column has such.
 
     Raises:
-        UserError: there are too few columns, a given one is not there or unfit, or it is not clear and
-            nobody can be asked.
+        UserError: a given column is not there or unfit, none fits, or it is not clear and nobody can be
+            asked.
     """
-    if len(columns) < 2:
-        raise UserError(
-            f"init: {of}: received only one column, {columns[0].name!r}, expected two at least: text and "
-            f"label, or source and target. "
-            f"{nested or 'Add the missing column, or give two files whose lines belong together.'}"
-        )
     chosen = {field: _named(field, name, columns, of) for field, name in given.items()}
     for field, column in chosen.items():
         if is_nested(column):

@@ -82,7 +82,9 @@ class Layout:
         return Source(0, "train", self.format, {"text": place}, {"text": name}, self.dialect)
 
 
-def find_layout(place: UPath, name: str, encoding: str, wanted: Collection[str] = ()) -> Layout:
+def find_layout(
+    place: UPath, name: str, encoding: str, wanted: Collection[str] = (), delimiter: str | None = None
+) -> Layout:
     """Finds out how a file is to be read.
 
     Args:
@@ -90,12 +92,17 @@ def find_layout(place: UPath, name: str, encoding: str, wanted: Collection[str] 
         name: what people call the file, whose ending may say its format.
         encoding: of it, unless it is Parquet.
         wanted: columns that there must be: a first row that has one of them is a header line.
+        delimiter: between the cells, if it is known; then it is a table.
 
     Raises:
-        UserError: it cannot be read in any way that ingest has.
+        UserError: it cannot be read in any way that ingest has, or is no table although a delimiter is given.
     """
     named = named_format(name)
     form = named or _format_by_content(place, name, encoding)
+    if delimiter is not None and form in ("parquet", "jsonl"):
+        raise UserError(
+            f"init: received --delimiter, which is for csv, tsv, but {name} is {form}. Remove it."
+        )
     if form == "parquet":
         from pyarrow import parquet
 
@@ -105,7 +112,7 @@ def find_layout(place: UPath, name: str, encoding: str, wanted: Collection[str] 
     if form == "jsonl":
         layout = Layout("jsonl", named is not None, encoding)
         return replace(layout, columns=_keys(layout.source(place, name)))
-    return _table(place, name, encoding, form, wanted)
+    return _table(place, name, encoding, form, wanted, delimiter)
 
 
 def _guess(sample: str) -> Any:
@@ -123,18 +130,27 @@ class _Fit(NamedTuple):
 
 
 def _table(
-    place: UPath, name: str, encoding: str, form: Format | None, wanted: Collection[str] = ()
+    place: UPath,
+    name: str,
+    encoding: str,
+    form: Format | None,
+    wanted: Collection[str],
+    given: str | None,
 ) -> Layout:
     """The layout of a table with delimiters; plain text where it is none and its name says nothing."""
     lines = read_lines(Layout("text", True, encoding).source(place, name))
     first = next(lines, b"")
     stated = SEPARATOR.fullmatch(without_end(first))
     sample = _text(lines if stated else itertools.chain([first], lines))
-    guess = _guess(sample)
-    found = stated[1].decode(errors="replace") if stated else guess.delimiter if guess else ""
+    if given:
+        delimiters = [given]
+    elif stated:
+        delimiters = [stated[1].decode(errors="replace")]
+    else:
+        guess = _guess(sample)
+        delimiters = [guess.delimiter if guess else "", USUAL[form or "csv"]]
     best: tuple[_Fit, Layout] | None = None
-    usual = USUAL.get(form or "csv")
-    for delimiter in dict.fromkeys(filter(None, (found, None if stated else usual))):
+    for delimiter in dict.fromkeys(filter(None, delimiters)):
         kind: Format = form or ("tsv" if delimiter == "\t" else "csv")
         own = None if delimiter == USUAL[kind] else delimiter
         plain = Layout(kind, form is not None, encoding, own)
@@ -146,7 +162,7 @@ def _table(
         fit = by_quoting[quoted]
         if best is None or (fit.width > 1, fit.share) > (best[0].width > 1, best[0].share):
             best = fit, layout
-    if form is None and (best is None or best[0].width < 2 or best[0].share < _FITS):
+    if form is None and not given and (best is None or best[0].width < 2 or best[0].share < _FITS):
         return Layout("text", True, encoding)
     assert best is not None
     layout = best[1]
@@ -247,6 +263,6 @@ def describe(layout: Layout) -> str:
 
 def in_words(layout: Layout) -> str:
     """Returns what the delimiters of a table are called."""
-    names = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+    names = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars", " ": "spaces"}
     delimiter = layout.delimiter or USUAL[layout.format]
     return names.get(delimiter, repr(delimiter))

@@ -1,4 +1,4 @@
-"""Why a file has no record that can be read."""
+"""Why a file has no record that can be read, or too few columns."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from components.ingest.readers import read_records
 from components.ingest.rows import Row, Rows
 from components.ingest.sources import Source
 from components.text import without_end
+from pipeline.init.columns import Column
+from pipeline.init.inputs import Given
+from pipeline.init.nested import nested_advice
 from pipeline.init.sniff import Layout, in_words
 
 _ROWS = 2_000  # that are looked at
@@ -42,6 +45,29 @@ def no_records(source: Source, layout: Layout) -> UserError:
         return _other_width(name, layout, readable)
     (reason, _), *_ = Counter(row.reason for row in rows).most_common(1)
     return UserError(f"init: {name}: no row can be read, most for: {reason}. Correct the file.")
+
+
+def one_column(column: Column, layout: Layout, file: Given) -> UserError:
+    """Returns the error that says so.
+
+    Args:
+        column: the only one.
+        layout: of the file.
+        file: which has it.
+    """
+    advice = nested_advice([column], layout, file)
+    if not advice:
+        advice = "Add the missing column, or give two files whose lines belong together."
+        if layout.format in ("csv", "tsv"):
+            advice = (
+                f"If there is another character than {in_words(layout)} between the cells, name it with "
+                f"--delimiter; otherwise add the missing column, or give two files whose lines belong "
+                f"together."
+            )
+    return UserError(
+        f"init: {file.name}: received only one column, {column.name!r}, expected two at least: text and "
+        f"label, or source and target. {advice}"
+    )
 
 
 def _other_width(name: str, layout: Layout, rows: list[Row]) -> UserError:

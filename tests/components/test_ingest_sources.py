@@ -7,6 +7,7 @@ from upath import UPath
 from components.errors import UserError
 from components.ingest.config import IngestConfig
 from components.ingest.sources import find_sources
+from components.stores import StoreError
 
 
 @pytest.fixture
@@ -144,6 +145,23 @@ def test_what_cannot_be_found_is_explained(folder, config, message):
     with pytest.raises(UserError) as caught:
         found(**config)
     assert message.replace("{cwd}", cwd) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (StoreError("s3://b: denied. Check the address."), "s3://b: denied. Check the address."),
+        (ValueError("denied"), "denied. Check the address and your access."),
+    ],
+)
+def test_what_a_store_advises_is_said_once(monkeypatch, error, message):
+    def find(pattern):
+        raise error
+
+    monkeypatch.setattr("components.ingest.sources.files.find", find)
+    with pytest.raises(UserError) as caught:
+        found(files="s3://b/a.tsv")
+    assert str(caught.value) == f"ingest: cannot look for 's3://b/a.tsv' (`files.train`): {message}"
 
 
 @pytest.mark.parametrize(

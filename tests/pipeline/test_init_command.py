@@ -49,11 +49,22 @@ def test_the_command():
 def test_errors_of_the_command():
     code, out, errors, _ = call("init", "missing.csv")
     assert (code, out) == (1, "")
-    assert errors.startswith("init: no file matches 'missing.csv'")
+    assert errors.startswith("init: there is no file 'missing.csv' in ")
     _, _, errors, _ = call("init", "missing.csv", "--text", "a", "--source", "b")
     assert errors.startswith("init: received --text, which is for classification, with --source.")
     _, _, errors, _ = call("init", "missing.csv", "--text", "a", "--task", "seq2seq")
     assert errors.startswith("init: received --text, which is for classification, with --task seq2seq.")
+
+
+def test_a_delimiter_on_the_command_line():
+    write_lines("a.data", ["text\tlabel", *("\t".join(row) for row in labelled())])
+    assert call("init", "a.data", "--delimiter", r"\t")[0] == 0
+    assert load_config(Path("pipeline.yaml")).ingest.format == "tsv"
+    _, _, errors, _ = call("init", "a.data", "--force", "--delimiter", "~~")
+    assert errors.startswith("init: --delimiter: received '~~', expected one character")
+    write_objects("a.jsonl", labelled())
+    _, _, errors, _ = call("init", "a.jsonl", "--force", "--delimiter", ";")
+    assert errors.startswith("init: received --delimiter, which is for csv, tsv, but a.jsonl is jsonl.")
 
 
 def test_nothing_is_overwritten_without_force():

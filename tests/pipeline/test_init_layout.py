@@ -233,18 +233,38 @@ def write_bytes(name, data):
 
 
 ERRORS = [
-    ("missing.csv", lambda name: name, "no file matches 'missing.csv'"),
+    ("missing.csv", lambda name: name, "init: there is no file 'missing.csv' in "),
+    (
+        "link.csv",
+        lambda name: os.symlink("away", name) or name,
+        "'link.csv' is a link to 'away', which leads to no",
+    ),
     ("empty.csv", lambda name: write_bytes(name, b""), "empty.csv is empty"),
     ("blank.csv", lambda name: write_bytes(name, b"\n\n"), "blank.csv is empty"),
     ("b.csv", lambda name: write_bytes(name, bytes(range(256)) * 20), "b.csv is no text in any encoding"),
     ("b.csv", lambda name: write_bytes(name, b"PK\3\4" + bytes(99)), "a zip archive or an Excel workbook"),
     ("b.csv", lambda name: write_bytes(name, gzip.compress(b"a,b\n" * 9)), "a name that ends in .gz"),
-    ("b.csv.gz", lambda name: write_bytes(name, b"a,b\n" * 9), "cannot read b.csv.gz"),
+    (
+        "b.csv.gz",
+        lambda name: write_bytes(name, b"a,b\n" * 9),
+        "init: cannot read b.csv.gz: Not a gzipped file (b'a,'). Expected a whole, readable file of the "
+        "format its name says. Check it",
+    ),
+    (
+        "b.parquet",
+        lambda name: write_bytes(name, b"PAR1 and no more"),
+        "init: cannot read b.parquet: Parquet magic bytes not found in footer. Either the file is corrupted "
+        "or this is not a parquet file. Expected a whole, readable file of the format its name says.",
+    ),
     ("a.json", lambda name: write_bytes(name, json.dumps([{"a": 1}]).encode()), "one JSON array"),
     ("a.jsonl", lambda name: write_bytes(name, b"[1]\n[2]\n"), "expected JSON lines"),
     ("a.csv", lambda name: write_lines(name, ["text", *sentences(9)]), "only one column, 'text'"),
     ("a.txt", lambda name: write_lines(name, sentences(9)), "a table with one column for train"),
-    ("mac.csv", lambda name: write_bytes(name, b"text,label\ra,b\rc,d\r"), "end with a carriage return"),
+    (
+        "mac.csv",
+        lambda name: write_bytes(name, b"text,label\ra,b\rc,d\r"),
+        "init: mac.csv: received lines that end with",
+    ),
     (
         "a.csv",
         lambda name: write_lines(
@@ -256,6 +276,12 @@ ERRORS = [
         "a.csv",
         lambda name: write_lines(name, ["", "", "text,label", *(f"{t},{x}" for t, x in labelled())]),
         "a.csv begins with an empty line, but most lines have 2 cells",
+    ),
+    (
+        "a.csv",
+        lambda name: write_table(name, labelled(), delimiter="~"),
+        "'text~label', expected two at least: text and label, or source and target. If there is another "
+        "character than commas between the cells, name it with --delimiter; otherwise add the missing column",
     ),
     ("a.csv", lambda name: write_lines(name, ["review,sentiment"]), "'review', 'sentiment' and no records"),
     (
@@ -273,7 +299,12 @@ ERRORS = [
         lambda name: write_lines(name, ['{"text": "a"}', '{"label": "b"}', '{"text": "c"}']),
         "a.jsonl: no line can be read, most for: no key 'label'. Expected an object with the same keys",
     ),
-    ("folder", lambda name: os.mkdir(name) or name, "folder is a folder, expected files"),
+    (
+        "folder",
+        lambda name: os.mkdir(name) or name,
+        "init: 'folder' is a directory; expected files, such as 'folder/*'",
+    ),
+    (".", lambda name: name, "init: '.' is a directory; expected files, such as './*'"),
 ]
 
 
@@ -283,6 +314,22 @@ def test_files_that_are_no_data(name, make, message):
         described(make(name))
     assert message in str(error.value)
     assert not os.path.exists("pipeline.yaml")
+
+
+def test_errors_of_the_readers_speak_of_options():
+    write_table("a.csv", [(text, label, text) for text, label in labelled()], ("body", "verdict", "body"))
+    with pytest.raises(
+        UserError, match=r"^init: a\.csv: 2 columns are called 'body', expected one for 'text'"
+    ):
+        described("a.csv", columns={"text": "body"})
+    write_table("b.csv", labelled())
+    with pytest.raises(UserError, match=r"^init: cannot read b\.csv: it is not utf-16: (?!.*ingest)"):
+        described("b.csv", encoding="utf-16")
+    write_table("train.csv", labelled())
+    write_bytes("test.csv", b"text,label\ra,b\r")
+    assert "note test.csv: left out. test.csv: received lines that" in " ".join(
+        described("train.csv")[2].split()
+    )
 
 
 def test_aligned_files_of_unequal_length():
@@ -372,6 +419,26 @@ def test_a_header_line_that_nothing_tells_is_one_if_a_column_is_named():
     assert "no header line" in described(name)[2]
     config, _, _ = described(name, force=True, columns={"text": "123 what", "label": "456"})
     assert values(config) == rows
+
+
+@pytest.mark.parametrize(("name", "expected"), [("a.csv", {}), ("a.txt", {"format": "csv"})])
+def test_a_delimiter_that_is_given(name, expected):
+    rows = labelled()
+    write_table(name, rows, delimiter="~")
+    with pytest.raises(
+        UserError, match=r"name .*character between .*--delimiter|another character than commas"
+    ):
+        described(name)
+    config, _, printed = described(name, delimiter="~")
+    assert ingest_of(config) == {"files": name, "delimiter": "~", **expected}
+    assert values(config) == rows
+    assert "'~' between the cells" in printed
+
+
+def test_a_delimiter_that_is_given_comes_before_what_is_found():
+    write_table("a.csv", [(f"{text};x", label) for text, label in labelled()], ("a;b", "c"), delimiter=",")
+    config, _, _ = described("a.csv", delimiter=";", columns={"text": "a", "label": "b,c"})
+    assert config.ingest.delimiter == ";"
 
 
 def test_nuls_in_cells_are_characters_as_any_other():
