@@ -6,7 +6,7 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from components.models.dropout import default_dropout
-from components.strict import Split, Task
+from components.strict import SPLITS, Split, Task
 from components.tokenize.choices import choose_kind, choose_length
 from components.tokenize.config import TokenizerConfig
 from components.tokenize.lengths import Lengths
@@ -14,6 +14,7 @@ from components.train.epochs import default_epochs
 from pipeline.init.statistics import Statistics
 
 _WISHED_TEST = 200  # examples, under which an interval is wider than most differences
+_SURE = 5  # examples held out by chance, of which there is hardly ever none
 _MANY = 10_000  # examples; with fewer it counts that there are enough steps
 _RARE = 0.05  # of the examples
 
@@ -88,14 +89,16 @@ def read_tokens(lengths: Lengths, tokenizer: TokenizerConfig, total: int) -> int
     return round(total * mean(min(count, longest) for count in counted)) if counted else 0
 
 
-def training_of(task: Task, total: int, tokens: int) -> Choice:
+def training_of(task: Task, total: int, tokens: int, validated: bool = True) -> Choice:
     """Chooses how long is trained, and in which steps: some thousand of them.
 
     Args:
         task: what is learnt.
         total: examples of the training files.
         tokens: that an epoch reads.
+        validated: whether there are certain to be validation examples.
     """
+    kept = "the best epoch are kept" + ("" if validated else ", of the last one if there is no validation")
     epochs, batch = (
         (20, 16)
         if total < 1_000
@@ -115,7 +118,7 @@ def training_of(task: Task, total: int, tokens: int) -> Choice:
             "learning_rate_schedule": "cosine",
             "early_stopping": {"patience": 3},
         },
-        f"for about {total:,} examples; the weights of the best epoch are kept",
+        f"for about {total:,} examples; the weights of {kept}",
     )
 
 
@@ -127,7 +130,7 @@ def holdout_of(found: dict[Split, Statistics]) -> Choice | None:
         return None
     test = 0.1 if total >= 10 * _WISHED_TEST else 0.2
     holdout = {split: test if split == "test" else 0.1 for split in missing}
-    told = " and ".join(f"about {total * part:,.0f} examples for {split}" for split, part in holdout.items())
+    told = " and ".join(f"{_about(round(total * part))} for {split}" for split, part in holdout.items())
     settings: dict[str, Any] = {"holdout": holdout}
     labels = found["train"].labels
     if labels and (total < 20_000 or min(labels.values()) < _RARE * labels.total()):
@@ -136,9 +139,32 @@ def holdout_of(found: dict[Split, Statistics]) -> Choice | None:
     return Choice(settings, told)
 
 
-def test_size(found: dict[Split, Statistics], holdout: Choice | None) -> int:
-    """Returns about how many examples the test split will have."""
-    if "test" in found:
-        return found["test"].estimate
-    fraction = holdout.settings["holdout"]["test"] if holdout else 0.0
+def size_of(split: Split, found: dict[Split, Statistics], holdout: Choice | None) -> int:
+    """Returns about how many examples a split that is not trained on will have."""
+    if split in found:
+        return found[split].estimate
+    fraction = holdout.settings["holdout"][split] if holdout else 0.0
     return round(found["train"].estimate * fraction)
+
+
+def _about(examples: int) -> str:
+    return f"about {examples:,} example{'s' * (examples != 1)}"
+
+
+def is_sure(split: Split, found: dict[Split, Statistics], holdout: Choice | None) -> bool:
+    """Whether a split is certain to have examples: which are held out is drawn, so of few it may be none."""
+    return split in found or size_of(split, found, holdout) >= _SURE
+
+
+def holdout_warnings(found: dict[Split, Statistics], holdout: Choice | None) -> list[str]:
+    """Warns of splits that may be empty."""
+    without = {
+        "validation": "the last epoch's weights are kept, the best or not",
+        "test": "nothing is measured",
+    }
+    return [
+        f"held out for {split}: {_about(size_of(split, found, holdout))}, perhaps none: then "
+        f"{without[split]}. Add records, or give {split} files of its own."
+        for split in SPLITS
+        if split in without and not is_sure(split, found, holdout)
+    ]

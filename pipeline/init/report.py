@@ -64,6 +64,6 @@ def print_report(draft: Draft, choices: Choices, console: Console) -> None:
     add("to be served", f"{', '.join(bounds)}: {' '.join(choices.blessing.why)}")
     for note in draft.notes:
         add("note", note)
-    for warning in draft.warnings:
+    for warning in (*draft.warnings, *choices.warnings):
         lines.add_row(Text("warning", style="bold yellow"), Text(warning))
     console.print(lines)

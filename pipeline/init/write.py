@@ -15,9 +15,11 @@ from pipeline.init.blessing import Blessing, bless_labels, bless_texts
 from pipeline.init.choices import (
     Choice,
     holdout_of,
+    holdout_warnings,
+    is_sure,
     model_of,
     read_tokens,
-    test_size,
+    size_of,
     tokenizer_of,
     training_of,
 )
@@ -40,6 +42,7 @@ class Choices:
         model: the network.
         train: how it is trained.
         holdout: splits without files of their own; None where there are none.
+        warnings: of such splits that may be empty.
         blessing: what is measured, and what is good enough.
         decode: seq2seq: the longest answer.
     """
@@ -55,10 +58,12 @@ class Choices:
         read = tokenizer_config(self.tokenizers[FIELDS[task][0]].settings)
         self.model = model_of(task, train.estimate, read)
         tokens = read_tokens(train.lengths[FIELDS[task][0]], read, train.estimate)
-        self.train = training_of(task, train.estimate, tokens)
         self.holdout = holdout_of(draft.found)
+        self.warnings = holdout_warnings(draft.found, self.holdout)
+        validated = is_sure("validation", draft.found, self.holdout)
+        self.train = training_of(task, train.estimate, tokens, validated)
         self.decode: dict[str, Any] = {}
-        tested = test_size(draft.found, self.holdout)
+        tested = size_of("test", draft.found, self.holdout)
         if task == "classification":
             self.blessing: Blessing = bless_labels(train, tested)
         else:

@@ -210,6 +210,18 @@ def test_a_small_test_split_is_made_larger():
     assert few.ingest.split.type == "stratified"
 
 
+def test_of_very_few_records_no_split_is_promised():
+    _, text, printed = described(write_table("a.csv", labelled(8)))
+    assert (
+        "held out for validation: about 1 example, perhaps none: then the last epoch's weights are" in printed
+    )
+    assert "held out for test: about 2 examples, perhaps none: then nothing is measured" in printed
+    assert "of the best epoch are kept, of the last one if there is no validation" in text
+    _, text, printed = described(write_table("b.csv", labelled(60)), force=True)
+    assert "perhaps none" not in printed
+    assert "the weights of the best epoch are kept." in text
+
+
 def test_a_split_without_a_file_is_held_out():
     write_table("train.csv", labelled(400))
     write_table("test.csv", labelled(50))
