@@ -31,21 +31,25 @@ def print_report(draft: Draft, choices: Choices, console: Console) -> None:
         part = "" if found.share >= 1 else f"; {found.examples:,} of about {found.estimate:,} looked at"
         add(split, f"{found.examples:,} examples{part}" if not part else part[2:])
     used = {id(column): field for field, column in draft.roles.columns.items()}
-    for column in draft.columns[:_SHOWN_COLUMNS]:
-        role = f"-> {used[id(column)]}; " if id(column) in used else ""
-        add(f"  {shorten(column.name, 30)}", f"{role}such as {shorten(column.example)!r}")
+    others = [column for column in draft.columns if id(column) not in used]
+    shown = {*used, *map(id, others[: _SHOWN_COLUMNS - len(used)])}
+    for column in draft.columns:
+        if id(column) in shown:
+            role = f"-> {used[id(column)]}; " if id(column) in used else ""
+            name = shorten(column.name, 30) if column.name.strip() else "(unnamed)"
+            add(f"  {name}", f"{role}such as {shorten(column.example)!r}")
     if (more := len(draft.columns) - _SHOWN_COLUMNS) > 0:
         add("", f"and {more:,} more columns")
     why = draft.roles.reasons.get("task")
     add("task", draft.roles.task + (f": {why}" if why else ""))
     labels = draft.found["train"].labels
     if labels:
-        shown = ", ".join(
+        commonest = ", ".join(
             f"{shorten(label, 30)} {times:,} ({times / labels.total():.0%})"
             for label, times in labels.most_common(_SHOWN_LABELS)
         )
         more = len(labels) - _SHOWN_LABELS
-        add("labels", f"{len(labels):,}: {shown}" + (f" and {more:,} more" if more > 0 else ""))
+        add("labels", f"{len(labels):,}: {commonest}" + (f" and {more:,} more" if more > 0 else ""))
     for field, lengths in draft.found["train"].lengths.items():
         median, most = percentile(lengths.characters, 50), percentile(lengths.characters, 95)
         add(f"{field} lengths", f"half have at most {median:,} characters, 95 % at most {most:,}")

@@ -443,6 +443,21 @@ def test_a_label_that_is_named_as_the_text_is_told_as_the_reason():
         described(name, columns={"text": "label"})
 
 
+def test_of_many_columns_those_that_are_read_are_shown():
+    rows = [(i, *numbers(20, 0, 9, seed=i), *row) for i, row in enumerate(labelled())]
+    header = ("", *(f"q{i}" for i in range(20)), "comment", "label")
+    _, _, printed = described(write_table("a.csv", rows, header))
+    lines = [line.split() for line in printed.splitlines()]
+    assert ["(unnamed)", "such", "as", "'0'"] in lines
+    assert [line[:3] for line in lines if "->" in line] == [
+        ["comment", "->", "text;"],
+        ["label", "->", "label;"],
+    ]
+    assert "q8" in printed
+    assert "q9" not in printed
+    assert "and 11 more columns" in printed
+
+
 def test_labels_with_control_characters_say_so():
     rows = [(text, f"{label}\tx") for text, label in labelled()]
     with pytest.raises(
