@@ -1,12 +1,13 @@
-"""Trains small networks on three data sets, and prints what temperature scaling changes.
+"""Trains small networks on three data sets, in two ways, and prints what temperature scaling changes.
 
     python benchmarks/quality/calibration.py DATA [NAME ...]
 
 DATA is a directory with tab-separated files of text and label: trec/{train,test}.tsv, of whose train split a
 tenth is held out for validation, and sst2/{train,dev,test}.tsv. The third set, languages, is in this
-repository. NAME is one of the three. Prints of each the temperature, and on the test split accuracy, expected
-calibration error and mean negative log likelihood, without and with it. What a run has already computed is
-reused.
+repository. NAME is one of the three. A network is kept as it was in its best epoch, which is the default, or
+is trained to the end of twelve epochs with a constant learning rate. Prints of each the temperature, and on
+the test split accuracy, expected calibration error and mean negative log likelihood, without and with it.
+What a run has already computed is reused.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +29,21 @@ from components.artifacts.evaluation import Evaluation
 from components.artifacts.tokens import Tokens
 from components.artifacts.trained_model import TrainedModel
 from components.predictor import Predictor, load_predictor
-from pipeline.config import load_config
+from pipeline.config import load_config, yaml_text
 from pipeline.config.places import Places
 from pipeline.plan.planning import make_plan
 from pipeline.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
+TRAININGS: dict[str, dict[str, Any]] = {
+    "best epoch": {},
+    "to the end": {"learning_rate_schedule": "constant", "early_stopping": None},
+}
 _BATCH = 128
 
 
-def configuration(name: str, data: Path) -> dict[str, Any]:
-    """Returns the configuration of a set, without the keys that all have in common."""
+def configuration(name: str, data: Path, training: str) -> dict[str, Any]:
+    """Returns the configuration of a set and a way of training."""
     words = {"text": {"type": "words"}}
     networks = {"type": "text_cnn", "filters": 100, "kernel_sizes": [3, 4, 5]}
     folder = ROOT / "data" / name if name == "languages" else data / name
@@ -48,24 +54,27 @@ def configuration(name: str, data: Path) -> dict[str, Any]:
     else:
         files["validation"] = str(folder / ("dev.tsv" if name == "sst2" else "validation.tsv"))
     return {
-        "name": f"calibration-{name}",
+        "name": f"calibration-{name}-{training.replace(' ', '-')}",
         "task": "classification",
         "seed": 7,
         "ingest": ingest,
         "tokenize": {"text": {"type": "characters"}} if name == "languages" else words,
         "model": {"embedding_size": 100, "dropout": 0.3, "encoder": networks},
-        "train": {"epochs": 12, "batch_size": 64, "optimizer": {"type": "adam", "learning_rate": 0.001}},
+        "train": {
+            "epochs": 12,
+            "batch_size": 64,
+            "optimizer": {"type": "adam", "learning_rate": 0.001},
+            **TRAININGS[training],
+        },
         "evaluate": {"calibrate": "temperature", "target_accuracy": 0.95},
         "tracking": {"enabled": False},
     }
 
 
-def artifacts_of(name: str, data: Path, folder: Path) -> dict[str, Any]:
+def artifacts_of(name: str, data: Path, training: str, folder: Path) -> dict[str, Any]:
     """Runs a configuration to its evaluation; returns the artifacts by stage."""
-    import yaml
-
-    path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(configuration(name, data)))
+    path = folder / "calibration.yaml"
+    path.write_text(yaml_text(configuration(name, data, training)), encoding="utf-8")
     command = [sys.executable, "-m", "pipeline", "run", str(path), "--until", "evaluate"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run(command, env=environment, cwd=folder, stdout=sys.stderr, check=True)
@@ -98,9 +107,10 @@ def main() -> None:
     folder = given.runs.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     data = given.data.resolve()
-    print("set         T       test  accuracy  ECE before -> after                                NLL")
-    for name in given.names:
-        made = artifacts_of(name, data, folder)
+    head = "set         training    T       test  accuracy  ECE before -> after"
+    print(f"{head:<88}NLL")
+    for name, training in product(given.names, TRAININGS):
+        made = artifacts_of(name, data, training, folder)
         evaluation: Evaluation = made["evaluate"]
         report = evaluation.report()
         model: TrainedModel = made["train"]
@@ -117,7 +127,7 @@ def main() -> None:
         ]
         scaled = plain.calibrated(evaluation.temperature)
         print(
-            f"{name:<10}  {evaluation.temperature:<6.3f}  {len(rows):<4}  "
+            f"{name:<10}  {training:<10}  {evaluation.temperature:<6.3f}  {len(rows):<4}  "
             f"{report['metrics']['accuracy']:.4f}    {' -> '.join(errors)}  "
             f"{nll(plain, rows):.4f} -> {nll(scaled, rows):.4f}",
             flush=True,
