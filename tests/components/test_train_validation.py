@@ -69,6 +69,7 @@ SETTINGS = {
         "validate_every": {"steps": 4},
     },
     "sampled": {
+        "epochs": 1,
         "model": HARD,
         "teacher_forcing_ratio": {"end": 0.2},
         "validate_every": {"steps": 6},

@@ -39,7 +39,10 @@ def test_every_encoder_has_an_example():
     assert {config.model.encoder.type for config in configs} == set(ENCODERS.types)
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+# The networks that `encoders` compares have examples of their own.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "encoders" else ()) for name in EXAMPLES]
+)
 def test_an_example_trains_and_exports(name, tmp_path):
     """On data that a test can wait for, and with an epoch."""
     config = load_config(ROOT / "examples" / f"{name}.yaml")
