@@ -16,6 +16,7 @@ import pytest
 import tiny
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
 from apache_beam.runners.portability.stager import Stager
+from made_data import labelled, write_table
 
 from components.errors import UserError
 from components.plugin_sources import plugin_sources
@@ -145,6 +146,25 @@ def test_an_installed_wheel_builds_the_same_bytes(folder, wheel):
     assert said == [str(site / "pipeline" / "engines" / "package.py"), ours.name, Environment.here().source]
     assert (folder / ours.name).read_bytes() == ours.read_bytes()
     assert not (site / "ran").exists()
+
+
+def test_an_installed_wheel_writes_a_configuration_in_an_empty_folder(folder, wheel):
+    site, empty = folder / "site", folder / "empty"
+    empty.mkdir()
+    pip("install", "--no-deps", "--target", str(site), str(wheel))
+    write_table(empty / "reviews.csv", labelled(), ("what", "which"))
+    call = (
+        "import sys\nfrom pipeline import cli\nprint(cli.__file__)\nsys.argv = ['rnnpipe', *{}]\ncli.main()"
+    )
+    said = python(site, call.format(["init", "reviews.csv"]), empty)
+    assert said[0] == str(site / "pipeline" / "cli.py")
+    assert sorted(os.listdir(empty)) == ["pipeline.schema.json", "pipeline.yaml", "reviews.csv"]
+    assert (
+        (empty / "pipeline.yaml")
+        .read_text("utf-8")
+        .startswith("# yaml-language-server: $schema=pipeline.schema")
+    )
+    assert "train" in "\n".join(python(site, call.format(["plan"]), empty))
 
 
 def test_what_is_installed_from_it_is_the_same_rnnpipe(folder):
