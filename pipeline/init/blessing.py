@@ -43,15 +43,17 @@ def bless_labels(train: Statistics, tested: int) -> Blessing:
     bless: dict[str, dict[str, float]] = {
         "accuracy": {"min": bar.least, "max_regression": _SERVED_REGRESSION},
     }
-    why = [f"Answering {shorten(label)!r} to everything has an accuracy of {share:.3f}. {bar.why}"]
+    why = f"Answering {shorten(label)!r} to everything has an accuracy of {share:.3f}"
     others = (1 - share) / (len(train.labels) - 1)
-    if share > _UNEQUAL * others:  # accuracy alone hides the rare labels
-        majority = 2 * share / (1 + share) / len(train.labels)
-        bless["macro_f1"] = {"min": above(majority)}
-        why.append(
-            f"Its macro F1 is {majority:.3f}: where labels are as unequal as here, every one counts there."
-        )
-    return Blessing(metrics, bless, why)
+    if share <= _UNEQUAL * others:
+        return Blessing(metrics, bless, [f"{why}. {bar.why}"])
+    majority = 2 * share / (1 + share) / len(train.labels)
+    bless["macro_f1"] = {"min": above(majority)}
+    counts = f"a macro F1 of {majority:.3f}: where labels are as unequal as here, every one counts there."
+    if bar.least < 1:
+        return Blessing(metrics, bless, [f"{why}. {bar.why}", f"It has {counts}"])
+    del bless["accuracy"]["min"]  # which only a test split without an error would reach
+    return Blessing(metrics, bless, [f"{why}, and {counts}"])
 
 
 def bless_texts(train: Statistics, tested: int, is_short: bool) -> Blessing:

@@ -128,7 +128,18 @@ def test_where_labels_are_unequal_macro_f1_counts_too():
     blessing = bless_labels(statistics(labels), tested=1_000)
     majority = f1_score(labels, ["a"] * 100, average="macro", zero_division=0)
     assert blessing.bless["macro_f1"]["min"] == pytest.approx(majority + 0.02, abs=0.001)
-    assert f"Its macro F1 is {majority:.3f}" in blessing.why[1]
+    assert f"It has a macro F1 of {majority:.3f}" in blessing.why[1]
+
+
+def test_where_an_accuracy_would_have_to_be_perfect_macro_f1_is_asked_for_alone():
+    blessing = bless_labels(statistics(["a"] * 97 + ["b"] * 3), tested=100)
+    assert bar_above(0.97, 100).least == 1
+    assert blessing.bless["accuracy"] == {"max_regression": 0.01}
+    assert blessing.bless["macro_f1"]["min"] == 0.513
+    (why,) = blessing.why
+    assert why.startswith("Answering 'a' to everything has an accuracy of 0.970, and a macro F1 of 0.492: ")
+    few = bless_labels(statistics(["a"] * 6 + ["b"] * 4), tested=2)
+    assert few.bless["accuracy"]["min"] == 1
 
 
 @pytest.mark.parametrize(
