@@ -49,7 +49,7 @@ def card_page(run: RunFacts) -> str:
     confidence = report["confidence"] if report and "confidence" in report else None
     worth = told(confidence, report["split"]) if report and confidence else []
     pictures = dict(_pictures(run))
-    curves = {name: pictures.pop(name) for name in _CURVES if confidence and name in pictures}
+    reliability = {name: pictures.pop(name) for name in _CURVES if confidence and name in pictures}
     return _render(
         "card.html",
         record=record,
@@ -74,7 +74,7 @@ def card_page(run: RunFacts) -> str:
             for place, cell in enumerate(report.get("confused", ()) if report else (), 1)
         },
         worth=worth,
-        curves=curves,
+        reliability=reliability,
         pictures=pictures,
         worst=list(evaluation.worst()) if evaluation else [],
         statistics=statistics,

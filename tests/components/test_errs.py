@@ -133,6 +133,9 @@ def test_confusions_have_the_examples_that_the_model_was_surest_of():
 
 def test_worst_and_confused_answers_are_looked_at_once():
     worst = [{"example": number} for number in range(1, 30)]
-    confused = [{"answers": [{"example": number}]} for number in (3, 40, 41)]
-    picked = [row["example"] for row in chosen(worst, confused)]
-    assert picked == [1, 2, 3, 4, 5, 40, 41, 6, 7, 8]
+    confused = [
+        {"expected": "a", "predicted": "b", "answers": [{"example": number}]} for number in (3, 40, 41)
+    ]
+    picked = chosen(worst, confused)
+    assert [row["example"] for row in picked] == [1, 2, 3, 4, 5, 40, 41, 6, 7, 8]
+    assert picked[5] == {"example": 40, "target": "a", "prediction": "b"}

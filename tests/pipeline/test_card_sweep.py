@@ -317,7 +317,7 @@ def test_what_is_swept_is_text(tmp_path):
     assert charts(page)
 
 
-def test_a_run_of_one_trial_has_no_part_of_a_sweep(tmp_path):
+def test_without_a_sweep_there_is_no_part_of_one(tmp_path):
     (run,) = find_runs(tmp_path, [make_run(tmp_path, "a", 320)])
     assert SweepFacts.of(run) is None
     page = card_page(run)
