@@ -72,7 +72,7 @@ SETTINGS = {
         "epochs": 1,
         "model": HARD,
         "teacher_forcing_ratio": {"end": 0.2},
-        "validate_every": {"steps": 6},
+        "validate_every": {"steps": 3},
     },
 }
 
