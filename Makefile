@@ -21,7 +21,7 @@ test-slow: $(VENV)/installed-test
 # An engine, workers and servers on 127.0.0.1, which are built where there is Go; the tests are skipped without it.
 test-cluster: $(VENV)/installed-test $(VENV)/installed-gcp
 	if command -v go > /dev/null; then tests/remote/install.sh; fi
-	$(BIN)/python -m pytest -m cluster tests/cluster
+	$(BIN)/python -m pytest -m cluster tests/cluster $(CLUSTER_SELECT)
 
 # The real Dataflow and the real TensorFlow Serving, for somebody who has them: docs/dataflow.md.
 verify-outside: $(VENV)/installed $(VENV)/installed-gcp $(VENV)/installed-gcs
