@@ -6,6 +6,7 @@ python docs/run_picture.py
 import io
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,12 +20,13 @@ REPOSITORY = Path(__file__).parents[1]
 
 def main() -> None:
     """Runs pipeline.yaml in a folder of its own."""
-    console = Console(record=True, file=io.StringIO(), width=118, color_system="truecolor")
+    console = Console(record=True, file=io.StringIO(), width=154, color_system="truecolor")
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(REPOSITORY / "data" / "dates", Path(folder, "data", "dates"))
         shutil.copy(REPOSITORY / "pipeline.yaml", folder)
         os.chdir(folder)
         console.print("[bold green]$[/] rnnpipe run")
+        sys.argv[0] = "rnnpipe"  # by which the run says how to go on
         code = run_pipeline(load_config(Path("pipeline.yaml")), console, "pipeline.yaml")
     if code:
         raise SystemExit(console.export_text())
