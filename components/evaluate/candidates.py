@@ -13,6 +13,7 @@ from components.strict import Task
 
 if TYPE_CHECKING:
     from components.artifacts.artifact import Reference
+    from components.evaluate.coverage import Selection
 
 
 class Answering(Protocol):
@@ -28,41 +29,6 @@ class Answering(Protocol):
 
     def __call__(self, text: Any) -> Any:
         """Answers a batch of texts."""
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The threshold on the score that a model's run has chosen for `target_accuracy` on its validation split.
-
-    Args:
-        threshold: on the score.
-        answered: how many of the examples that it was chosen on have such a score.
-        correct: how many of these are right.
-        examples: that it was chosen on.
-    """
-
-    threshold: float
-    answered: int
-    correct: int
-    examples: int
-
-    @classmethod
-    def of(cls, report: Mapping[str, Any], target: float | None) -> Chosen | None:
-        """Reads it from the report of the run.
-
-        Args:
-            report: on the run's own examples.
-            target: the accuracy that a threshold is wanted for; None: for none.
-
-        Returns:
-            None where it was chosen for another accuracy, or not on a validation split, or none reaches it.
-        """
-        noted = report.get("confidence", {}).get("threshold") or {}
-        chosen = noted.get("chosen")
-        if chosen is None or not noted["on_validation"] or noted["target_accuracy"] != target:
-            return None
-        correct = round(chosen["accuracy"] * chosen["answered"])
-        return cls(chosen["threshold"], chosen["answered"], correct, noted["chosen_examples"])
 
 
 class Candidate(Protocol):
@@ -81,7 +47,7 @@ class Candidate(Protocol):
         """Which model it is, where that does not follow from what it reads; empty where it does."""
 
     @property
-    def chosen(self) -> Chosen | None:
+    def chosen(self) -> Selection | None:
         """The threshold that it brings; None: where one is wanted, it is looked for."""
 
     def load(self, inputs: Mapping[str, Reference], task: Task, decode: DecodeConfig | None) -> Answering:
@@ -126,7 +92,7 @@ class Exported:
 
     directory: str
     identity: str
-    chosen: Chosen | None = None
+    chosen: Selection | None = None
     of_trial: ClassVar = False
     reads: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 

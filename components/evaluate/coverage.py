@@ -8,6 +8,7 @@ error rate.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,24 @@ class Selection:
     answered: int
     correct: int
     examples: int
+
+    @classmethod
+    def noted(cls, report: Mapping[str, Any], target: float | None) -> Selection | None:
+        """Reads what a model's run has chosen on its validation split from its report.
+
+        Args:
+            report: on the run's own examples.
+            target: the accuracy that a threshold is wanted for; None: for none.
+
+        Returns:
+            None where it was chosen for another accuracy, or not on a validation split, or none reaches it.
+        """
+        noted = report.get("confidence", {}).get("threshold") or {}
+        chosen = noted.get("chosen")
+        if chosen is None or not noted["on_validation"] or noted["target_accuracy"] != target:
+            return None
+        correct = round(chosen["accuracy"] * chosen["answered"])
+        return cls(chosen["threshold"], chosen["answered"], correct, noted["chosen_examples"])
 
     @property
     def coverage(self) -> float:

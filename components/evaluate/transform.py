@@ -24,7 +24,6 @@ from components.evaluate.candidates import Candidate, Trained
 from components.evaluate.confidence import MeasureConfidence
 from components.evaluate.config import EvaluateConfig
 from components.evaluate.confused import Confused
-from components.evaluate.coverage import Selection
 from components.evaluate.looked_at import LookAt
 from components.evaluate.measure import Measure, MeasureSlices
 from components.evaluate.measure_floors import Floors, MeasureFloors
@@ -155,7 +154,7 @@ class Evaluate(beam.PTransform):
             return {}
         known: AsSingleton | Calibration | None = calibration
         if chosen := self._candidate.chosen:
-            known = Calibration(None, Selection(**vars(chosen)), chosen.examples)
+            known = Calibration(None, chosen, chosen.examples)
         measure = MeasureConfidence(self._config, known, self._work)
         return {"confidence": AsSingleton(answers | "confidence" >> measure)}
 

@@ -17,7 +17,8 @@ from components import files
 from components.artifacts.artifact import cache_folder
 from components.artifacts.evaluation import Evaluation
 from components.errors import UserError
-from components.evaluate.candidates import Candidate, Chosen, Exported
+from components.evaluate.candidates import Candidate, Exported
+from components.evaluate.coverage import Selection
 from components.export.session import SavedModelError, SavedModelSession
 from components.ingest.config import IngestConfig
 from components.strict import Task
@@ -155,7 +156,7 @@ def _candidate(known: KnownModel, config: PipelineConfig) -> Candidate:
     if known.saved_model is None:
         raise UserError(f"{known.title} has not exported its model: run it to its end, or name another model")
     evaluated = known.run.measured() if known.run else None
-    chosen = Chosen.of(evaluated.report, config.evaluate.target_accuracy) if evaluated else None
+    chosen = Selection.noted(evaluated.report, config.evaluate.target_accuracy) if evaluated else None
     return Exported(str(known.saved_model()), known.identity, chosen)
 
 

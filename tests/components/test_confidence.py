@@ -8,7 +8,6 @@ from scipy.optimize import minimize_scalar
 
 from components.evaluate.answers import Answers
 from components.evaluate.calibrate import Calibration
-from components.evaluate.candidates import Chosen
 from components.evaluate.confidence import confidence_report
 from components.evaluate.coverage import CoverageCurve, Selection
 from components.evaluate.measure import Measure
@@ -195,14 +194,14 @@ def test_a_threshold_is_chosen_on_validation_and_measured_on_test():
 def test_a_model_brings_the_threshold_of_its_run():
     chosen = curve_of([(0.9, True), (0.8, True), (0.5, False)]).reaching(1.0)
     report = {"confidence": confidence_report(TEST, 1.0, [], Calibration(None, chosen, 3))}
-    assert Chosen.of(report, 1.0) == Chosen(0.8, 2, 2, 3)
-    assert Selection(**vars(Chosen.of(report, 1.0))) == chosen
-    assert Chosen.of(report, 0.9) is None  # which is another question
-    assert Chosen.of(report, None) is None
-    assert Chosen.of({}, 1.0) is None
-    assert Chosen.of({"confidence": confidence_report(TEST, 0.6, [])}, 0.6) is None  # chosen on test
+    assert Selection.noted(report, 1.0) == Selection(0.8, 2, 2, 3)
+    assert Selection.noted(report, 1.0) == chosen
+    assert Selection.noted(report, 0.9) is None  # which is another question
+    assert Selection.noted(report, None) is None
+    assert Selection.noted({}, 1.0) is None
+    assert Selection.noted({"confidence": confidence_report(TEST, 0.6, [])}, 0.6) is None  # chosen on test
     none_reaches_it = confidence_report(TEST, 0.6, [], Calibration(None, None, 40))
-    assert Chosen.of({"confidence": none_reaches_it}, 0.6) is None
+    assert Selection.noted({"confidence": none_reaches_it}, 0.6) is None
 
 
 def test_without_a_validation_split_it_is_said_that_the_threshold_is_chosen_on_test():

@@ -19,8 +19,9 @@ from components.artifacts.evaluation import Evaluation
 from components.artifacts.trained_model import TrainedModel
 from components.errors import UserError
 from components.evaluate import transform
-from components.evaluate.candidates import Chosen, Exported, Trained
+from components.evaluate.candidates import Exported, Trained
 from components.evaluate.config import EvaluateConfig, Threshold
+from components.evaluate.coverage import Selection
 from components.evaluate.measured import Measured
 from components.evaluate.metrics import (
     METRICS,
@@ -88,7 +89,7 @@ class Candidate:
     make: Callable[..., Any]
     identity: str = ""
     of_trial: bool = True
-    chosen: Chosen | None = None
+    chosen: Selection | None = None
 
     @property
     def reads(self):
